@@ -1,0 +1,245 @@
+//! [`Account`]: who holds the memory, and how much of it they may.
+//!
+//! Files: this one has the handle and what users call; `node` the counters and the charging
+//! of blocks; `life` who keeps an account alive and how its end is noticed; `record` what
+//! accounts know of a thread.
+
+mod life;
+mod node;
+mod record;
+
+pub(crate) use node::{History, Node};
+pub(crate) use record::Record;
+#[cfg(feature = "std")]
+pub(crate) use record::thread_ends;
+
+use crate::inspect::AccountSnapshot;
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::panic::Location;
+use core::ptr::NonNull;
+
+/// A name to which pools charge the memory they hold, with a limit, in a tree.
+///
+/// A pool on an account charges each block that it takes, and each large object, to the
+/// account and to all accounts above it; a block given back is credited. Where that would
+/// pass a limit anywhere on the way up, the allocation fails with an
+/// [`AllocError`](crate::AllocError) that names the account, and every counter is as it was.
+/// Nothing is counted for single allocations inside a block.
+///
+/// `Account` is a handle: cloning it gives another handle on the same account. An account
+/// lives as long as any handle, any account under it, or any pool on it.
+///
+/// # Threads
+///
+/// An account may be used and read from any thread. A child account belongs to the thread on
+/// which its first pool was made: there, charging is a handful of plain loads and stores.
+/// Other threads may charge it too, at the price of an atomic operation; if both do so at the
+/// very same moment, the limit may be passed by the blocks of those charges under way. A root
+/// is everyone's: its limit is exact among threads, and threads charge it in quanta of up to
+/// 64 KiB, the smaller the nearer its limit is, and exactly when it is near. A thread that
+/// then does nothing may keep up to two quanta of it in reserve; [`Account::settle`] returns
+/// them.
+///
+/// # Cost
+///
+/// Making an account allocates about 300 bytes from the system and takes its parent's lock.
+/// A pool made, used and dropped on an account costs about twenty instructions, and a block
+/// taken and given back about twelve for each level of the tree.
+///
+/// ```
+/// use cenote::{Account, Pool};
+/// let process = Account::root("process").with_limit(Some(1 << 20));
+/// let worker = process.child("worker-0");
+/// let pool = Pool::on(&worker);
+/// pool.alloc_str("a block is charged, not these bytes");
+/// assert_eq!(worker.held(), 4096);
+/// assert_eq!(process.held(), 4096);
+/// assert_eq!(worker.live(), 1);
+/// drop(pool);
+/// assert_eq!((worker.held(), worker.peak(), worker.live()), (0, 4096, 0));
+/// ```
+#[repr(transparent)]
+pub struct Account {
+    node: NonNull<Node>,
+}
+
+// SAFETY: a handle owns one count of the node's `handles`; everything reached through it is
+// atomic, immutable, or behind a lock.
+unsafe impl Send for Account {}
+// SAFETY: likewise; `&Account` gives what `Account` gives.
+unsafe impl Sync for Account {}
+
+impl Account {
+    /// A new account without a parent, shared by all threads, with no limit.
+    #[track_caller]
+    pub fn root(name: impl Into<Cow<'static, str>>) -> Self {
+        Node::make(name.into(), None, true, Location::caller())
+    }
+
+    /// A new account under this one, with no limit of its own.
+    ///
+    /// It will belong to the thread on which the first pool on it is made.
+    #[track_caller]
+    #[must_use]
+    pub fn child(&self, name: impl Into<Cow<'static, str>>) -> Self {
+        Node::make(name.into(), Some(self.clone()), false, Location::caller())
+    }
+
+    /// A new account under this one that no thread owns: for pools that several threads make
+    /// at once, such as the tasks of a work-stealing runtime. As with a root, threads charge
+    /// it in quanta, and making a pool on it costs two atomic operations.
+    #[track_caller]
+    #[must_use]
+    pub fn shared_child(&self, name: impl Into<Cow<'static, str>>) -> Self {
+        Node::make(name.into(), Some(self.clone()), true, Location::caller())
+    }
+
+    /// The same account, with a limit in bytes (`None`: none).
+    #[must_use]
+    pub fn with_limit(self, limit: Option<usize>) -> Self {
+        self.set_limit(limit);
+        self
+    }
+
+    /// Sets the limit in bytes (`None`: none). A limit below what is held takes nothing
+    /// away; it refuses more until less is held.
+    pub fn set_limit(&self, limit: Option<usize>) {
+        self.node().set_limit(limit);
+    }
+
+    /// The name it was made with.
+    pub fn name(&self) -> &str {
+        self.node().name()
+    }
+
+    /// The names from the root to this account, joined by `/`.
+    pub fn path(&self) -> String {
+        let mut names = Vec::new();
+        let mut at = Some(self.node());
+        while let Some(node) = at {
+            names.push(node.name());
+            at = node.parent();
+        }
+        names.reverse();
+        crate::error::join_path(&names)
+    }
+
+    /// The account above, if this is no root.
+    pub fn parent(&self) -> Option<&Account> {
+        self.node().parent_handle()
+    }
+
+    /// The limit in bytes, if it has one of its own.
+    pub fn limit(&self) -> Option<usize> {
+        self.node().limit()
+    }
+
+    /// Bytes of blocks and large objects that pools on this account and those under it hold.
+    pub fn held(&self) -> usize {
+        self.node().held()
+    }
+
+    /// The most that was held at any one time, in bytes.
+    ///
+    /// Exact for what the account's own thread charges. A shared account's peak includes what
+    /// threads had in reserve.
+    pub fn peak(&self) -> usize {
+        self.node().peak()
+    }
+
+    /// Pools on this very account that exist now (not those on accounts under it).
+    pub fn live(&self) -> usize {
+        self.node().live()
+    }
+
+    /// Pools that were ever made on this very account.
+    pub fn created(&self) -> u64 {
+        self.node().created()
+    }
+
+    /// How often this account's limit refused a charge.
+    pub fn refused(&self) -> u64 {
+        self.node().refused()
+    }
+
+    /// Bytes of blocks that pools on this very account have given back so far.
+    pub fn recycled(&self) -> u64 {
+        self.node().recycled()
+    }
+
+    /// Where the account was made.
+    pub fn created_at(&self) -> &'static Location<'static> {
+        self.node().created_at()
+    }
+
+    /// Returns what the calling thread keeps in reserve of a root account, so that other
+    /// threads can have it. Worth calling when a thread goes idle.
+    pub fn settle() {
+        record::settle();
+    }
+
+    /// The figures of this account and of all under it, at this moment.
+    ///
+    /// Each figure is read by itself while others may be changing: a parent's bytes may
+    /// differ by what moves meanwhile. Makes no thread wait but one that is making or
+    /// dropping an account in this tree.
+    pub fn snapshot(&self) -> AccountSnapshot {
+        AccountSnapshot::take(self.node())
+    }
+
+    #[inline(always)]
+    pub(crate) fn node(&self) -> &Node {
+        // SAFETY: the handle's count keeps the node in place and alive.
+        unsafe { self.node.as_ref() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn as_ptr(&self) -> NonNull<Node> {
+        self.node
+    }
+
+    /// Takes over one count of `handles`.
+    ///
+    /// # Safety
+    /// `node` is alive and the count belongs to the caller.
+    pub(crate) unsafe fn from_counted(node: NonNull<Node>) -> Self {
+        Self { node }
+    }
+}
+
+impl Clone for Account {
+    fn clone(&self) -> Self {
+        self.node().add_handle();
+        Self { node: self.node }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        // SAFETY: the handle's own count, given up once.
+        unsafe { life::drop_handle(self.node) };
+    }
+}
+
+impl PartialEq for Account {
+    /// Whether both are handles on the same account.
+    fn eq(&self, other: &Self) -> bool {
+        self.node == other.node
+    }
+}
+
+impl Eq for Account {}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account")
+            .field("path", &self.path())
+            .field("held", &self.held())
+            .field("limit", &self.limit())
+            .field("live", &self.live())
+            .finish()
+    }
+}

@@ -1,0 +1,676 @@
+//! The account itself: its counters, and the charging of blocks up the tree.
+//!
+//! A request lives for 30 ns, and a locked instruction takes five; so an account keeps two
+//! sets of counters. One belongs to a single thread, its owner, which updates it by plain
+//! loads and stores; the other is everyone's, and atomic. Every total is the sum of both.
+//!
+//! For the limit the two meet in `room`: the limit less what other threads have charged. The
+//! owner compares its own bytes to it; the others lower it, and look at the owner's bytes.
+//!
+//! Whose an account is, stands in `owner`:
+//! - a child begins as [`nobodys`], and becomes its first pool's thread's;
+//! - a root is [`everyones`] from the start: all bytes are in `held`, by atomic operations,
+//!   a quantum at a time (see `record`);
+//! - an account that closed while pools were on it is [`released`] by its owner (see `life`).
+
+use super::{Account, Record, life, record};
+use crate::AllocError;
+use crate::sync::Lock;
+use crate::thread;
+use alloc::borrow::Cow;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::panic::Location;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
+
+/// "No limit", far from both ends, so that sums with it cannot wrap.
+const NO_LIMIT: isize = isize::MAX / 2;
+/// The most that a thread takes of a root account beyond what it needs, in bytes.
+const LARGEST_QUANTUM: usize = 64 << 10;
+/// Below this a quantum is not worth an error in the limit: charges are exact.
+const SMALLEST_QUANTUM: usize = 4 << 10;
+
+fn everyones() -> *mut Record {
+    ptr::without_provenance_mut(1)
+}
+
+pub(super) fn nobodys() -> *mut Record {
+    ptr::without_provenance_mut(2)
+}
+
+pub(super) fn released() -> *mut Record {
+    ptr::without_provenance_mut(3)
+}
+
+/// The record of an owner that is a thread.
+pub(super) fn owning_thread(owner: *mut Record) -> Option<NonNull<Record>> {
+    if owner == everyones() || owner == nobodys() || owner == released() {
+        None
+    } else {
+        NonNull::new(owner)
+    }
+}
+
+/// One account. Lives at a fixed address until `life` frees it.
+#[repr(C, align(64))]
+pub(crate) struct Node {
+    // The owner's, on a cache line of their own with what the owner reads along with them.
+    /// A record's address, or one of the three markers; never null.
+    pub(super) owner: AtomicPtr<Record>,
+    /// Owner's bytes; for a root, all bytes, reserves included.
+    held: AtomicIsize,
+    /// The limit less the bytes that threads other than the owner have charged.
+    room: AtomicIsize,
+    parent: Option<Account>,
+    /// The most that `held` was, as far as it has been noticed: releases notice.
+    peak: AtomicIsize,
+    /// Pools made less pools dropped on the owner's thread.
+    pub(super) live: AtomicIsize,
+    created: AtomicU64,
+    recycled: AtomicU64,
+
+    // Everyone's.
+    pub(super) handles: AtomicUsize,
+    /// Pools made less pools dropped on other threads, and `life`'s bias. See there.
+    pub(super) far_live: AtomicIsize,
+    far_created: AtomicU64,
+    far_recycled: AtomicU64,
+    refused: AtomicU64,
+    limit: AtomicIsize,
+    /// For a shared account: how much a thread may take beyond its need.
+    quantum: AtomicUsize,
+    /// The record that once was the owner, or null: one count of its `Arc`, kept until the
+    /// node goes, so that whoever reads `owner` may use the record.
+    bound: AtomicPtr<Record>,
+    /// Whether threads may have reserves of this account, or of one under it.
+    shares: AtomicBool,
+    /// Links in the owner's mail, guarded by the owner record's lock.
+    pub(super) mail: life::Mail,
+
+    // What it is.
+    name: Cow<'static, str>,
+    created_at: &'static Location<'static>,
+    pub(crate) family: Lock<Family>,
+    /// Links in the parent's list, guarded by the parent's `family` lock.
+    newer: AtomicPtr<Node>,
+    older: AtomicPtr<Node>,
+}
+
+/// The accounts under an account: those that are, and what is left of those that were.
+pub(crate) struct Family {
+    newest: *mut Node,
+    pub(crate) closed: Vec<History>,
+}
+
+// SAFETY: the pointers are to nodes, which may be reached from any thread.
+unsafe impl Send for Family {}
+
+/// What the accounts of one name that closed have left behind, under their parent.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) created_at: &'static Location<'static>,
+    pub(crate) accounts: u64,
+    pub(crate) created: u64,
+    pub(crate) refused: u64,
+    pub(crate) recycled: u64,
+    pub(crate) peak: usize,
+    pub(crate) children: Vec<History>,
+}
+
+/// How many names a parent remembers; those beyond are counted together.
+const REMEMBERED_NAMES: usize = 64;
+const OTHER_NAMES: &str = "(others)";
+
+impl Node {
+    /// A new node, in its parent's list; the handle is the first.
+    pub(super) fn make(
+        name: Cow<'static, str>,
+        parent: Option<Account>,
+        shared: bool,
+        created_at: &'static Location<'static>,
+    ) -> Account {
+        record::read_mail();
+        let owner = if shared { everyones() } else { nobodys() };
+        let node = alloc::boxed::Box::new(Node {
+            owner: AtomicPtr::new(owner),
+            held: AtomicIsize::new(0),
+            room: AtomicIsize::new(NO_LIMIT),
+            parent,
+            peak: AtomicIsize::new(0),
+            live: AtomicIsize::new(0),
+            created: AtomicU64::new(0),
+            recycled: AtomicU64::new(0),
+            handles: AtomicUsize::new(1),
+            far_live: AtomicIsize::new(life::BIAS),
+            far_created: AtomicU64::new(0),
+            far_recycled: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            limit: AtomicIsize::new(NO_LIMIT),
+            quantum: AtomicUsize::new(LARGEST_QUANTUM),
+            bound: AtomicPtr::new(ptr::null_mut()),
+            shares: AtomicBool::new(shared),
+            mail: life::Mail::new(),
+            name,
+            created_at,
+            family: Lock::new(Family { newest: ptr::null_mut(), closed: Vec::new() }),
+            newer: AtomicPtr::new(ptr::null_mut()),
+            older: AtomicPtr::new(ptr::null_mut()),
+        });
+        let node = NonNull::from(alloc::boxed::Box::leak(node));
+        // SAFETY: just made; the handle below is its one count.
+        let account = unsafe { Account::from_counted(node) };
+        if let Some(parent) = account.node().parent() {
+            let mut family = parent.family.lock();
+            let older = family.newest;
+            account.node().older.store(older, Relaxed);
+            // SAFETY: nodes in the list are alive while the list's lock is held.
+            if let Some(older) = unsafe { older.as_ref() } {
+                older.newer.store(node.as_ptr(), Relaxed);
+            }
+            family.newest = node.as_ptr();
+        }
+        if shared {
+            let mut above = account.node().parent();
+            while let Some(node) = above {
+                node.shares.store(true, Relaxed);
+                above = node.parent();
+            }
+            account.node().set_quantum();
+        }
+        account
+    }
+
+    // ---- charging ------------------------------------------------------------------------
+
+    /// Charges `size` bytes here and to every account above.
+    ///
+    /// On the owner's thread: seven instructions a level. A refusal, by the account that is
+    /// returned, changes nothing; [`Node::refusal`] counts it and makes the error.
+    #[inline(always)]
+    pub(crate) fn charge(&self, size: usize) -> Result<(), &Node> {
+        let me = thread::record();
+        let mut node = self;
+        loop {
+            if !ptr::eq(node.owner.load(Relaxed), me) {
+                return self.charge_rest(node, size, me);
+            }
+            let held = node.held.load(Relaxed);
+            // Neither side is beyond 2^62, so the difference cannot wrap.
+            if size as isize > node.room.load(Relaxed) - held {
+                return self.refuse(node, node, size, me);
+            }
+            node.held.store(held + size as isize, Relaxed);
+            match node.parent() {
+                Some(parent) => node = parent,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Credits `size` bytes that were charged here.
+    #[inline(always)]
+    pub(crate) fn credit(&self, size: usize) {
+        let me = thread::record();
+        if ptr::eq(self.owner.load(Relaxed), me) {
+            self.recycled.store(self.recycled.load(Relaxed) + size as u64, Relaxed);
+        } else {
+            self.far_recycled.fetch_add(size as u64, Relaxed);
+        }
+        let mut node = self;
+        loop {
+            if !ptr::eq(node.owner.load(Relaxed), me) {
+                return node.credit_rest(size, me);
+            }
+            node.credit_own(size);
+            match node.parent() {
+                Some(parent) => node = parent,
+                None => return,
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn credit_own(&self, size: usize) {
+        let held = self.held.load(Relaxed);
+        if held > self.peak.load(Relaxed) {
+            self.peak.store(held, Relaxed);
+        }
+        self.held.store(held - size as isize, Relaxed);
+    }
+
+    /// The rest of a charge, from the first account up that is not the caller's own.
+    #[inline]
+    fn charge_rest<'a>(
+        &self,
+        from: &'a Node,
+        size: usize,
+        me: *const Record,
+    ) -> Result<(), &'a Node> {
+        if from.owner.load(Relaxed) == everyones() && record::charge_from_reserve(from, size, me) {
+            return Ok(());
+        }
+        self.charge_rest_cold(from, size, me)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn charge_rest_cold<'a>(
+        &self,
+        from: &'a Node,
+        size: usize,
+        me: *const Record,
+    ) -> Result<(), &'a Node> {
+        let mut node = from;
+        loop {
+            if node.owner.load(Relaxed) == everyones() {
+                // The reserve covers this account and all above.
+                return match record::charge_shared(node, size, me) {
+                    Ok(()) => Ok(()),
+                    Err(full) => self.refuse(node, full, size, me),
+                };
+            }
+            if !node.charge_one(size, me) {
+                return self.refuse(node, node, size, me);
+            }
+            match node.parent() {
+                Some(parent) => node = parent,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    #[inline]
+    fn credit_rest(&self, size: usize, me: *const Record) {
+        let mut node = self;
+        loop {
+            if node.owner.load(Relaxed) == everyones() {
+                return record::credit_shared(node, size, me);
+            }
+            node.credit_one(size, me);
+            match node.parent() {
+                Some(parent) => node = parent,
+                None => return,
+            }
+        }
+    }
+
+    /// Charges this account alone, whoever's it is; `false` where the limit is in the way.
+    fn charge_one(&self, size: usize, me: *const Record) -> bool {
+        let owner = self.owner.load(Relaxed);
+        if ptr::eq(owner, me) {
+            let held = self.held.load(Relaxed);
+            let fits = size as isize <= self.room.load(Relaxed) - held;
+            if fits {
+                self.held.store(held + size as isize, Relaxed);
+            }
+            fits
+        } else if owner == everyones() {
+            self.held
+                .fetch_update(AcqRel, Relaxed, |held| {
+                    (size as isize <= self.room.load(Relaxed) - held)
+                        .then(|| held.wrapping_add(size as isize))
+                })
+                .is_ok()
+        } else {
+            self.room
+                .fetch_update(AcqRel, Relaxed, |room| {
+                    (size as isize <= room - self.held.load(Relaxed))
+                        .then(|| room.wrapping_sub(size as isize))
+                })
+                .is_ok()
+        }
+    }
+
+    /// Undoes [`Node::charge_one`].
+    fn credit_one(&self, size: usize, me: *const Record) {
+        let owner = self.owner.load(Relaxed);
+        if ptr::eq(owner, me) {
+            self.credit_own(size);
+        } else if owner == everyones() {
+            self.held.fetch_sub(size as isize, AcqRel);
+        } else {
+            self.room.fetch_add(size as isize, AcqRel);
+        }
+    }
+
+    /// Charges this account and all above without any reserve; the account that refused.
+    pub(super) fn charge_up(&self, size: usize, me: *const Record) -> Result<(), &Node> {
+        let mut node = self;
+        loop {
+            if !node.charge_one(size, me) {
+                self.undo(Some(node), size, me);
+                return Err(node);
+            }
+            match node.parent() {
+                Some(parent) => node = parent,
+                None => break,
+            }
+        }
+        // Only now, since a refusal further up must leave no trace.
+        let mut at = Some(self);
+        while let Some(node) = at {
+            node.peak.fetch_max(node.charged(), Relaxed);
+            at = node.parent();
+        }
+        self.set_quantum();
+        Ok(())
+    }
+
+    /// Credits this account and all above without any reserve.
+    pub(super) fn credit_up(&self, size: usize, me: *const Record) {
+        let mut at = Some(self);
+        while let Some(node) = at {
+            node.credit_one(size, me);
+            at = node.parent();
+        }
+        self.set_quantum();
+    }
+
+    /// Takes a charge back from here up to, and without, `until` (`None`: to the root).
+    fn undo(&self, until: Option<&Node>, size: usize, me: *const Record) {
+        let mut node = self;
+        while until.is_none_or(|until| !ptr::eq(node, until)) {
+            let owner = node.owner.load(Relaxed);
+            if ptr::eq(owner, me) {
+                // Not `credit_own`: a charge that was refused is no peak.
+                node.held.store(node.held.load(Relaxed) - size as isize, Relaxed);
+            } else {
+                node.credit_one(size, me);
+            }
+            match node.parent() {
+                Some(parent) => node = parent,
+                None => return,
+            }
+        }
+    }
+
+    /// Undoes the charge from here up to `until`; `full` stood in the way.
+    #[cold]
+    #[inline(never)]
+    fn refuse<'a>(
+        &self,
+        until: &Node,
+        full: &'a Node,
+        size: usize,
+        me: *const Record,
+    ) -> Result<(), &'a Node> {
+        self.undo(Some(until), size, me);
+        Err(full)
+    }
+
+    /// Counts a charge of `size` bytes that this account's limit refused for good, and makes
+    /// the error that names it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn refusal(&self, size: usize) -> AllocError {
+        let Some(limit) = self.limit() else {
+            // No limit at all, and yet no room: a size that nobody can have.
+            return AllocError::out_of_memory(size);
+        };
+        self.refused.fetch_add(1, Relaxed);
+        self.add_handle();
+        // SAFETY: the count was just added; the account is alive, since its charger's is.
+        let account = unsafe { Account::from_counted(NonNull::from(self)) };
+        AllocError::over_limit(account, self.held(), limit, size)
+    }
+
+    /// Sets how much threads may take beyond their need: a part of the room that is left,
+    /// nothing when that is little.
+    fn set_quantum(&self) {
+        let mut room = isize::MAX;
+        let mut at = Some(self);
+        while let Some(node) = at {
+            room = room.min(node.room.load(Relaxed) - node.held.load(Relaxed));
+            at = node.parent();
+        }
+        let share = room.max(0) as usize / 64;
+        let quantum = if share < SMALLEST_QUANTUM { 0 } else { share.min(LARGEST_QUANTUM) };
+        if self.quantum.load(Relaxed) != quantum {
+            self.quantum.store(quantum, Relaxed);
+        }
+    }
+
+    /// Whether threads may have reserves of this account, or of one under it.
+    pub(super) fn shares(&self) -> bool {
+        self.shares.load(Relaxed)
+    }
+
+    /// How many bytes could be charged now, as far as limits go.
+    #[cold]
+    pub(crate) fn headroom(&self) -> usize {
+        let mut room = isize::MAX;
+        let mut at = Some(self);
+        while let Some(node) = at {
+            room = room.min(node.room.load(Relaxed) - node.held.load(Relaxed));
+            if node.owner.load(Relaxed) == everyones() {
+                room = room.saturating_add(record::reserve_of(node) as isize);
+            }
+            at = node.parent();
+        }
+        room.max(0) as usize
+    }
+
+    /// Takes back a charge whose block was not to be had: no counter keeps a trace.
+    #[cold]
+    pub(crate) fn uncharge(&self, size: usize) {
+        self.undo(None, size, thread::record());
+    }
+
+    pub(super) fn quantum(&self) -> usize {
+        self.quantum.load(Relaxed)
+    }
+
+    // ---- pools ---------------------------------------------------------------------------
+
+    /// Counts a pool in. It keeps the node alive until [`Node::leave`].
+    #[inline(always)]
+    pub(crate) fn enter(&self) {
+        if ptr::eq(self.owner.load(Relaxed), thread::record()) {
+            self.live.store(self.live.load(Relaxed) + 1, Relaxed);
+            self.created.store(self.created.load(Relaxed) + 1, Relaxed);
+        } else {
+            self.enter_cold();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn enter_cold(&self) {
+        if self.owner.load(Relaxed) == nobodys() {
+            let me = thread::record_or_enlist();
+            if !me.is_null() {
+                // SAFETY: the thread's own record, alive as long as the thread holds it.
+                unsafe { Arc::increment_strong_count(me) };
+                if self.owner.compare_exchange(nobodys(), me.cast_mut(), AcqRel, Relaxed).is_ok() {
+                    self.bound.store(me.cast_mut(), Relaxed);
+                    return self.enter();
+                }
+                // SAFETY: the count that was just added, since the node did not take it.
+                unsafe { Arc::decrement_strong_count(me) };
+            }
+        }
+        self.far_live.fetch_add(1, Relaxed);
+        self.far_created.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a pool out.
+    ///
+    /// # Safety
+    /// A pool was counted in and is not counted out twice; the node is not used afterwards on
+    /// that pool's behalf.
+    #[inline(always)]
+    pub(crate) unsafe fn leave(node: NonNull<Node>) {
+        // SAFETY: the pool's count keeps the node alive until the line that gives it up.
+        let this = unsafe { node.as_ref() };
+        if ptr::eq(this.owner.load(Relaxed), thread::record()) {
+            this.live.store(this.live.load(Relaxed) - 1, Relaxed);
+        } else {
+            // SAFETY: the caller's promise, passed on.
+            unsafe { life::drop_far(node, 1) };
+        }
+    }
+
+    pub(crate) fn add_handle(&self) {
+        if self.handles.fetch_add(1, Relaxed) == 0 {
+            // Reached through a pool after the last handle was gone: the handles as a whole
+            // count once more, beside the count that the last one is about to give up.
+            self.far_live.fetch_add(life::BIAS, Relaxed);
+        }
+    }
+
+    // ---- reading -------------------------------------------------------------------------
+
+    /// Bytes charged here, threads' reserves included.
+    fn charged(&self) -> isize {
+        self.held.load(Relaxed) + (self.limit.load(Relaxed) - self.room.load(Relaxed))
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        (self.charged() - record::reserved(self) as isize).max(0) as usize
+    }
+
+    pub(crate) fn peak(&self) -> usize {
+        (self.peak.load(Relaxed).max(0) as usize).max(self.held())
+    }
+
+    pub(crate) fn live(&self) -> usize {
+        let far = life::unbiased(self.far_live.load(Relaxed));
+        (self.live.load(Relaxed) + far).max(0) as usize
+    }
+
+    pub(crate) fn created(&self) -> u64 {
+        self.created.load(Relaxed) + self.far_created.load(Relaxed)
+    }
+
+    pub(crate) fn recycled(&self) -> u64 {
+        self.recycled.load(Relaxed) + self.far_recycled.load(Relaxed)
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+
+    pub(crate) fn limit(&self) -> Option<usize> {
+        let limit = self.limit.load(Relaxed);
+        (limit != NO_LIMIT).then_some(limit as usize)
+    }
+
+    pub(super) fn set_limit(&self, limit: Option<usize>) {
+        let new = limit.map_or(NO_LIMIT, |bytes| bytes.min(NO_LIMIT as usize - 1) as isize);
+        let old = self.limit.swap(new, AcqRel);
+        self.room.fetch_add(new - old, AcqRel);
+        self.set_quantum();
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn created_at(&self) -> &'static Location<'static> {
+        self.created_at
+    }
+
+    #[inline(always)]
+    pub(crate) fn parent(&self) -> Option<&Node> {
+        self.parent.as_ref().map(Account::node)
+    }
+
+    pub(super) fn parent_handle(&self) -> Option<&Account> {
+        self.parent.as_ref()
+    }
+
+    // ---- the end -------------------------------------------------------------------------
+
+    /// Takes the node out of its parent's list, leaving its history there, and frees it.
+    /// Gives the parent's handle to the caller, to drop.
+    ///
+    /// # Safety
+    /// Nobody has a handle, a pool or any other reference to the node any more.
+    pub(super) unsafe fn free(node: NonNull<Node>) -> Option<Account> {
+        // SAFETY: the caller's promise; the node is reachable only through its parent's list,
+        // whose readers hold the parent's lock and only read.
+        let this = unsafe { node.as_ref() };
+        if let Some(parent) = this.parent() {
+            let mut family = parent.family.lock();
+            let (newer, older) = (this.newer.load(Relaxed), this.older.load(Relaxed));
+            // SAFETY: neighbours are in the list and alive while its lock is held.
+            match unsafe { newer.as_ref() } {
+                Some(newer) => newer.older.store(older, Relaxed),
+                None => family.newest = older,
+            }
+            // SAFETY: likewise.
+            if let Some(older) = unsafe { older.as_ref() } {
+                older.newer.store(newer, Relaxed);
+            }
+            let history = this.history();
+            remember(&mut family.closed, history);
+        }
+        // SAFETY: made by `Box::leak` in `make`; out of the list, nothing refers to it.
+        let mut node = unsafe { alloc::boxed::Box::from_raw(node.as_ptr()) };
+        let bound = *node.bound.get_mut();
+        if !bound.is_null() {
+            // SAFETY: the count that the node took when it was bound to the thread.
+            unsafe { Arc::decrement_strong_count(bound) };
+        }
+        node.parent.take()
+    }
+
+    fn history(&self) -> History {
+        History {
+            name: self.name.clone(),
+            created_at: self.created_at,
+            accounts: 1,
+            created: self.created(),
+            refused: self.refused(),
+            recycled: self.recycled(),
+            peak: self.peak(),
+            children: core::mem::take(&mut self.family.lock().closed),
+        }
+    }
+}
+
+impl Family {
+    /// Calls `f` with every account in the list, the newest first.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&Node)) {
+        let mut at = self.newest;
+        // SAFETY: nodes in the list are alive while its lock is held, as it is by the caller,
+        // who has `&self` from the guard.
+        while let Some(node) = unsafe { at.as_ref() } {
+            f(node);
+            at = node.older.load(Relaxed);
+        }
+    }
+}
+
+/// Adds a closed account's history to its parent's. Where there is no memory to remember it
+/// in, it is forgotten.
+fn remember(closed: &mut Vec<History>, mut history: History) {
+    let full = closed.len() >= REMEMBERED_NAMES;
+    let known = closed
+        .iter()
+        .position(|h| h.name == history.name)
+        .or_else(|| full.then(|| closed.iter().position(|h| h.name == OTHER_NAMES)).flatten());
+    if let Some(index) = known {
+        closed[index].absorb(history);
+    } else if closed.try_reserve(1).is_ok() {
+        if full {
+            history.name = Cow::Borrowed(OTHER_NAMES);
+        }
+        closed.push(history);
+    }
+}
+
+impl History {
+    fn absorb(&mut self, other: History) {
+        self.accounts += other.accounts;
+        self.created += other.created;
+        self.refused += other.refused;
+        self.recycled += other.recycled;
+        self.peak = self.peak.max(other.peak);
+        for child in other.children {
+            remember(&mut self.children, child);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Memory pools for servers: one for every worker, connection and request.
+//!
+//! A server allocates in lifetimes. Giving each lifetime a [`Pool`] of its own makes
+//! allocating a few instructions, makes freeing one step, keeps memory from fragmenting over
+//! months, and - since a pool charges its blocks to an [`Account`] - tells who holds the
+//! memory, and lets you bound it.
+//!
+//! ```
+//! use cenote::{Account, Pool};
+//!
+//! // Once: who may hold how much.
+//! let process = Account::root("process").with_limit(Some(64 << 20));
+//! let requests = process.child("request").with_limit(Some(1 << 20));
+//!
+//! // For each request: a pool, and everything in it gone at its end.
+//! let pool = Pool::on(&requests);
+//! let path = pool.try_alloc_str("/index.html")?;
+//! let mut headers = allocator_api2::vec::Vec::new_in(&pool);
+//! headers.push(("host", "localhost"));
+//! assert_eq!((path.len(), headers.len()), (11, 1));
+//! assert_eq!(requests.held(), 4096);
+//! # Ok::<(), cenote::AllocError>(())
+//! ```
+//!
+//! # What there is
+//!
+//! - [`Pool`]: allocate by moving a pointer, give all back at once; large objects, cleanups,
+//!   files, children, reset.
+//! - [`Account`]: the tree of who holds what, with limits and live figures.
+//! - [`Chain`]: buffers in a pool, written with vectored I/O.
+//! - [`Kept`]: something in a pool that keeps the pool alive, such as a response's body.
+//! - [`BlockSource`], and the sources [`Blocks`] (a cache for each thread), [`System`],
+//!   `&Pool`, and [`Faulty`] for tests.
+//! - [`inspect`]: snapshots of pools and accounts, as values and as text.
+//!
+//! `&Pool` is an allocator for the collections of `allocator-api2` 0.2 (the default; hashbrown
+//! uses it too), of 0.4 (feature `allocator-api2-04`), and of nightly's standard library
+//! (feature `nightly`).
+//!
+//! # Features
+//!
+//! | feature | default | gives |
+//! |---|---|---|
+//! | `std` | yes | the block cache, files in pools, `io` traits, panics of cleanups caught |
+//! | `allocator-api2` | yes | `&Pool` as allocator of allocator-api2 0.2 |
+//! | `allocator-api2-04` | no | the same for 0.4 |
+//! | `nightly` | no | the same for the standard library's own trait |
+//! | `bytes` | no | `bytes::Buf` for [`Chain`] |
+//! | `serde` | no | `Serialize` for snapshots |
+//!
+//! Without `std` the crate needs `core` and `alloc` only.
+
+#![no_std]
+#![cfg_attr(feature = "nightly", feature(allocator_api))]
+#![warn(missing_docs)]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+mod account;
+mod chain;
+mod cleanup;
+mod collections;
+mod debug;
+mod error;
+#[cfg(all(unix, feature = "std"))]
+mod files;
+pub mod inspect;
+mod kept;
+mod large;
+pub mod misuse;
+mod pool;
+pub mod size;
+mod source;
+mod supply;
+mod sync;
+mod thread;
+pub mod window;
+
+pub use account::Account;
+pub use chain::Chain;
+pub use cleanup::{Cleanup, CleanupKey};
+pub use error::{AllocError, ConfigError};
+pub use kept::{Kept, PoolHandle};
+pub use pool::{Pool, PoolBuilder};
+pub use source::{BlockSource, Blocks, Faulty, System};

@@ -1,0 +1,145 @@
+//! Misuse that is noticed in release builds: what it was, and what is done about it.
+
+use crate::sync::Lock;
+use core::fmt;
+
+/// A free of something that was not there to be freed. Nothing has changed by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadFree {
+    kind: BadFreeKind,
+    address: usize,
+}
+
+/// The ways in which a free can be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BadFreeKind {
+    /// The address is in no memory of this pool: another pool's, the stack's, a large object
+    /// freed before.
+    Foreign,
+    /// The address is inside an object, or between objects, not at the start of one.
+    Interior,
+    /// The object is free already.
+    Double,
+    /// The page or block at this address has no object in it: all were freed.
+    Empty,
+    /// The address is in the pool's own bookkeeping.
+    Header,
+    /// The object is there, but its layout is not the one that was given.
+    Layout,
+}
+
+impl BadFree {
+    #[cold]
+    pub(crate) const fn new(kind: BadFreeKind, address: usize) -> Self {
+        Self { kind, address }
+    }
+
+    /// What was wrong.
+    #[must_use]
+    pub fn kind(&self) -> BadFreeKind {
+        self.kind
+    }
+
+    /// The address that was given.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.address
+    }
+}
+
+impl fmt::Display for BadFree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.kind {
+            BadFreeKind::Foreign => "is in no memory of this pool",
+            BadFreeKind::Interior => "is not the start of an object",
+            BadFreeKind::Double => "is an object that is free already",
+            BadFreeKind::Empty => "is in a page or block without objects",
+            BadFreeKind::Header => "is in the pool's own bookkeeping",
+            BadFreeKind::Layout => "is an object of another layout",
+        };
+        write!(f, "bad free: {:#x} {what}", self.address)
+    }
+}
+
+impl core::error::Error for BadFree {}
+
+/// What a pool does about a bad free, beyond leaving everything as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnBadFree {
+    /// Returns the error, and nothing else.
+    Return,
+    /// Reports it (see [`on_misuse`]), and returns the error.
+    Report,
+    /// Reports it, and aborts the process: a program that frees wrongly may do worse next.
+    #[default]
+    Abort,
+}
+
+impl OnBadFree {
+    /// Does what the policy says; returns unless that is to abort.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn meet(self, pool: &str, error: BadFree) -> BadFree {
+        if self != OnBadFree::Return {
+            report(&Misuse { pool, error });
+        }
+        if self == OnBadFree::Abort {
+            abort(pool, error);
+        }
+        error
+    }
+}
+
+/// A misuse of a pool, as it is reported.
+#[derive(Clone, Copy, Debug)]
+pub struct Misuse<'a> {
+    /// The pool's name.
+    pub pool: &'a str,
+    /// What was wrong.
+    pub error: BadFree,
+}
+
+impl fmt::Display for Misuse<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cenote: pool {}: {}", self.pool, self.error)
+    }
+}
+
+/// What is told about misuse.
+type Report = fn(&Misuse<'_>);
+
+static REPORT: Lock<Option<Report>> = Lock::new(None);
+
+/// Sets what is told about misuse, for the whole process. Unless set, a line goes to standard
+/// error (nowhere, without the `std` feature).
+///
+/// ```
+/// cenote::misuse::on_misuse(|misuse| eprintln!("memory: {misuse}"));
+/// ```
+pub fn on_misuse(report: fn(&Misuse<'_>)) {
+    *REPORT.lock() = Some(report);
+}
+
+fn report(misuse: &Misuse<'_>) {
+    let told = *REPORT.lock();
+    match told {
+        Some(report) => report(misuse),
+        #[cfg(feature = "std")]
+        None => {
+            use std::io::Write;
+            // Standard error may be closed; that must not become a panic here.
+            let _ = writeln!(std::io::stderr(), "{misuse}");
+        }
+        #[cfg(not(feature = "std"))]
+        None => {}
+    }
+}
+
+#[cold]
+fn abort(_pool: &str, _error: BadFree) -> ! {
+    #[cfg(feature = "std")]
+    std::process::abort();
+    #[cfg(not(feature = "std"))]
+    panic!("cenote: pool {_pool}: {_error}");
+}

@@ -1,0 +1,245 @@
+//! Raw memory by layout, and objects that are freed or change size: what collections need.
+
+use super::{Pool, at};
+use crate::error::{Mode, Must, Try, must};
+use crate::window::padded;
+use crate::{AllocError, BlockSource, debug, window};
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+impl<S: BlockSource> Pool<S> {
+    #[inline(always)]
+    fn zeroed_layout_in<M: Mode>(&self, layout: Layout) -> Result<NonNull<u8>, M::Error> {
+        let start = self.bump_any::<M>(layout)?;
+        // SAFETY: fresh memory of that size.
+        unsafe { start.write_bytes(0, layout.size()) };
+        Ok(start)
+    }
+
+    /// Memory of this size and alignment, with whatever it held before; valid until the pool
+    /// is reset or dropped. A layout without bytes gives an aligned address of none.
+    ///
+    /// ```
+    /// use std::alloc::Layout;
+    /// let pool = cenote::Pool::new();
+    /// let page = pool.alloc_layout(Layout::from_size_align(100, 4096)?);
+    /// assert_eq!(page.addr().get() % 4096, 0);
+    /// # Ok::<(), std::alloc::LayoutError>(())
+    /// ```
+    ///
+    /// # Panics
+    /// Where [`Pool::try_alloc_layout`] fails, but for want of system memory: then it aborts.
+    #[inline(always)]
+    pub fn alloc_layout(&self, layout: Layout) -> NonNull<u8> {
+        must(self.bump::<Must>(layout.size(), layout.align()))
+    }
+
+    /// Memory of this size and alignment, with whatever it held before.
+    ///
+    /// # Errors
+    /// Where the memory cannot be had.
+    #[inline(always)]
+    pub fn try_alloc_layout(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.bump::<Try>(layout.size(), layout.align())
+    }
+
+    /// [`Pool::try_alloc_layout`] for callers that do not know the alignment when compiling,
+    /// as collections do not.
+    #[inline(always)]
+    pub(crate) fn try_alloc_any(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.bump_any::<Try>(layout)
+    }
+
+    /// Zeroed memory of this size and alignment.
+    ///
+    /// # Panics
+    /// Where [`Pool::try_alloc_zeroed`] fails, but for want of system memory: then it aborts.
+    #[inline(always)]
+    pub fn alloc_zeroed(&self, layout: Layout) -> NonNull<u8> {
+        must(self.zeroed_layout_in::<Must>(layout))
+    }
+
+    /// Zeroed memory of this size and alignment.
+    ///
+    /// # Errors
+    /// Where the memory cannot be had.
+    #[inline(always)]
+    pub fn try_alloc_zeroed(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.zeroed_layout_in::<Try>(layout)
+    }
+
+    /// Frees one object early: a large one goes back to the source, the newest one to the
+    /// block. Any other stays until the reset, and nothing happens.
+    ///
+    /// # Safety
+    /// `start` came from this pool with this layout (`layout` being what it was last grown or
+    /// shrunk to), and nothing uses it any more.
+    #[inline]
+    pub unsafe fn dealloc(&self, start: NonNull<u8>, layout: Layout) {
+        let size = layout.size();
+        if size == 0 {
+            return;
+        }
+        if self.may_be_large(layout) && self.large.free(&self.supply, start) {
+            return;
+        }
+        let (last, end) = self.window();
+        if window::resize_newest(last.addr().get(), end.addr().get(), start.addr().get(), size, 0)
+            .is_some()
+        {
+            self.last.set(at(last, start.addr().get()));
+            debug::mark(start, padded(size));
+        } else if start == end {
+            // The newest of the packed bytes: nothing else can lie right at the window's end,
+            // since a block's memory ends there or belongs to what was packed before.
+            self.end.set(at(end, start.addr().get() + size));
+            debug::mark(start, size);
+        }
+    }
+
+    /// Frees a large object, by its address alone; `false` where there is none of this pool
+    /// at that address (a small object, another pool's, one freed already), and nothing
+    /// happens. The time it takes does not depend on how many are live.
+    ///
+    /// # Safety
+    /// Nothing uses the object at `start` any more.
+    ///
+    /// ```
+    /// use std::alloc::Layout;
+    /// let pool = cenote::Pool::new();
+    /// let object = pool.alloc_layout(Layout::new::<[u8; 100_000]>());
+    /// // SAFETY: nothing refers to it.
+    /// assert!(unsafe { pool.free_large(object) });
+    /// // SAFETY: likewise; it is not there any more.
+    /// assert!(!unsafe { pool.free_large(object) });
+    /// ```
+    pub unsafe fn free_large(&self, start: NonNull<u8>) -> bool {
+        self.large.free(&self.supply, start)
+    }
+
+    /// Makes an object larger: in place if it is the newest and the block has room, or large
+    /// and its allocation has; otherwise it is moved.
+    ///
+    /// # Errors
+    /// Where the memory cannot be had. The object is as it was.
+    ///
+    /// # Safety
+    /// As for [`Pool::dealloc`], and `new.size() >= old.size()`. The object is at the returned
+    /// address afterwards, its first `old.size()` bytes as they were.
+    #[inline]
+    pub unsafe fn try_grow(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<u8>, AllocError> {
+        let (last, end) = self.window();
+        let address = start.addr().get();
+        let aligned = address & (new.align() - 1) == 0;
+        if aligned && old.size() != 0 {
+            let (from, to) = (last.addr().get(), end.addr().get());
+            if let Some(next) = window::resize_newest(from, to, address, old.size(), new.size()) {
+                self.last.set(at(last, next));
+                debug::unmark(start, new.size());
+                return Ok(at(last, address));
+            }
+        }
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.grow_cold(start, old, new, aligned) }
+    }
+
+    /// # Safety
+    /// As for [`Pool::try_grow`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn grow_cold(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+        aligned: bool,
+    ) -> Result<NonNull<u8>, AllocError> {
+        if aligned
+            && self.may_be_large(old)
+            && self.large.capacity(start).is_some_and(|capacity| new.size() <= capacity)
+        {
+            return Ok(start);
+        }
+        let before = self.active.get();
+        let moved = self.try_alloc_layout(new)?;
+        // SAFETY: `old.size()` bytes at both, the caller's promise; the new ones are fresh.
+        unsafe { moved.copy_from_nonoverlapping(start, old.size()) };
+        if self.active.get() == before {
+            // SAFETY: the caller's promise; it has been moved away.
+            unsafe { self.dealloc(start, old) };
+        } else if !(self.may_be_large(old) && self.large.free(&self.supply, start))
+            && let Some(block) = self.block(before)
+        {
+            // The window has moved on to another block; what was the newest object of the one
+            // before leaves its room to later ones.
+            let (last, end) = block.window();
+            if old.size() != 0 && start.addr().get() + padded(old.size()) == last.addr().get() {
+                block.set_window(at(last, start.addr().get()), end);
+                debug::mark(start, padded(old.size()));
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Makes an object smaller: in place, except that a large one may be moved to less memory.
+    ///
+    /// # Errors
+    /// Where a large object has become small, or needs another alignment, and the memory to
+    /// move it to cannot be had. The object is as it was.
+    ///
+    /// # Safety
+    /// As for [`Pool::dealloc`], and `new.size() <= old.size()`. The object is at the returned
+    /// address afterwards, its first `new.size()` bytes as they were.
+    #[inline]
+    pub unsafe fn try_shrink(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<u8>, AllocError> {
+        let aligned = start.addr().get() & (new.align() - 1) == 0;
+        let large = self.may_be_large(old) && self.large.capacity(start).is_some();
+        if aligned && !large {
+            // SAFETY: the caller's promise, passed on.
+            unsafe { self.trim_newest(start, old, new.size()) };
+            return Ok(start);
+        }
+        if aligned && self.needs_large(new).is_none() && new.size() > old.size() / 2 {
+            return Ok(start);
+        }
+        let moved = self.try_alloc_layout(new)?;
+        // SAFETY: `new.size()` bytes at both, the caller's promise; the new ones are fresh.
+        unsafe { moved.copy_from_nonoverlapping(start, new.size()) };
+        // SAFETY: the caller's promise; it has been moved away.
+        unsafe { self.dealloc(start, old) };
+        Ok(moved)
+    }
+
+    /// Gives back the end of an object, if it is the newest.
+    ///
+    /// # Safety
+    /// As for [`Pool::try_shrink`].
+    #[inline]
+    pub(crate) unsafe fn trim_newest(&self, start: NonNull<u8>, old: Layout, size: usize) {
+        let (last, end) = self.window();
+        let (from, to) = (last.addr().get(), end.addr().get());
+        if old.size() != 0
+            && let Some(next) =
+                window::resize_newest(from, to, start.addr().get(), old.size(), size)
+        {
+            self.last.set(at(last, next));
+            debug::mark(at(last, next), from - next);
+        }
+    }
+
+    /// Whether an object of this layout may be among the large ones; if not, it is not.
+    #[inline(always)]
+    fn may_be_large(&self, layout: Layout) -> bool {
+        self.large.len() != 0 && self.needs_large(layout).is_none()
+    }
+}

@@ -1,0 +1,447 @@
+//! [`Blocks`]: each thread's cache of free blocks, between the pools and the system.
+//!
+//! A free list for each power of two from 256 bytes to 64 KiB, twice: for blocks of ordinary
+//! alignment, and for blocks aligned to their own size. The lists belong to one thread and
+//! take no lock; a block released on another thread than it was taken on joins that thread's
+//! lists. A block in the cache holds the link to the next in its first bytes.
+//!
+//! Three things bound the cache: a cap in bytes; a decay, by which each list gives back half
+//! of what it did not need over the last [`DECAY_PERIOD`] releases; and the thread's end,
+//! which gives all back. After that (in destructors of thread-locals that run later) every
+//! call goes to the system: the lists are empty and their room is none, so both operations
+//! fall into their slow paths, which know.
+
+use crate::source::System;
+use crate::{AllocError, BlockSource};
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+/// The default source: a cache of blocks for each thread, over [`System`].
+///
+/// A value of this type is only a name; the cache belongs to the thread, and every pool on
+/// the thread shares it. So a pool for a request costs no call to the system allocator once
+/// the thread is warm. Requests above 64 KiB go straight to the system.
+///
+/// Without the `std` feature there are no threads to tell apart, and this is [`System`].
+///
+/// ```
+/// use cenote::{Blocks, Pool};
+/// let pool = Pool::new();
+/// pool.alloc_str("held");
+/// drop(pool);
+/// # #[cfg(feature = "std")] {
+/// assert!(Blocks::cached_bytes() > 0);    // kept for the next pool
+/// assert!(Blocks::trim() > 0);            // given back to the system
+/// assert_eq!(Blocks::cached_bytes(), 0);
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Blocks;
+
+const SMALLEST_SHIFT: u32 = 8;
+const LARGEST_SHIFT: u32 = 16;
+const CLASSES: usize = (LARGEST_SHIFT - SMALLEST_SHIFT + 1) as usize;
+/// What every block is aligned to; more is had from the second set of lists.
+const PLAIN_ALIGN: usize = 16;
+/// How many bytes one thread keeps unless told otherwise.
+#[cfg(feature = "std")]
+const DEFAULT_CAP: usize = 4 << 20;
+/// How many releases pass between two decays.
+#[cfg(feature = "std")]
+const DECAY_PERIOD: u32 = 4096;
+
+/// Which list serves a layout, and the layout of the blocks in it; `None`: too large.
+#[inline(always)]
+fn class_of(layout: Layout) -> Option<(usize, Layout)> {
+    let aligned = layout.align() > PLAIN_ALIGN;
+    let least = if aligned { layout.align() } else { 1 };
+    let wanted = if layout.size() > least { layout.size() } else { least };
+    if wanted > 1 << LARGEST_SHIFT {
+        return None;
+    }
+    // `wanted - 1` has as many bits as the power of two at or above `wanted` has zeros.
+    let shift = (usize::BITS - (wanted - 1).leading_zeros()).max(SMALLEST_SHIFT);
+    let bin = (shift - SMALLEST_SHIFT) as usize + if aligned { CLASSES } else { 0 };
+    let size = 1usize << shift;
+    let align = if aligned { size } else { PLAIN_ALIGN };
+    // SAFETY: both are powers of two, and the size is at most 64 KiB.
+    let block = unsafe { Layout::from_size_align_unchecked(size, align) };
+    Some((bin, block))
+}
+
+// SAFETY: blocks come from `System` with the class's layout, which covers the one asked for,
+// and return to it with that same layout, since `class_of` is a function of the layout that
+// acquire and release share. A block is on at most one list, and on none while it is out.
+unsafe impl BlockSource for Blocks {
+    #[inline(always)]
+    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        let Some((_bin, block)) = class_of(layout) else {
+            return System.acquire(layout);
+        };
+        #[cfg(feature = "std")]
+        if let Some(cached) = crate::thread::with(|local| local.cache.take(_bin, block.size())) {
+            return Ok(cached);
+        }
+        acquire_cold(block)
+    }
+
+    #[inline(always)]
+    unsafe fn release(&self, ptr: NonNull<u8>, layout: Layout) {
+        let Some((_bin, block)) = class_of(layout) else {
+            // SAFETY: the caller's promise; blocks of no class came from `System` as asked.
+            return unsafe { System.release(ptr, layout) };
+        };
+        #[cfg(feature = "std")]
+        // SAFETY: the caller's promise: the block has this class and nobody uses it.
+        crate::thread::with(|local| unsafe { local.cache.put(_bin, block, ptr) });
+        #[cfg(not(feature = "std"))]
+        // SAFETY: the caller's promise; `acquire` took it with the class's layout.
+        unsafe {
+            System.release(ptr, block)
+        }
+    }
+
+    #[inline(always)]
+    fn fit(&self, layout: Layout) -> usize {
+        match class_of(layout) {
+            Some((_, block)) => block.size(),
+            None => layout.size(),
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn acquire_cold(block: Layout) -> Result<NonNull<u8>, AllocError> {
+    System.acquire(block)
+}
+
+impl Blocks {
+    /// The largest block that is cached, in bytes; larger ones come from the system.
+    pub const LARGEST: usize = 1 << LARGEST_SHIFT;
+    /// The smallest block, in bytes; smaller requests are rounded up to it.
+    pub const SMALLEST: usize = 1 << SMALLEST_SHIFT;
+}
+
+#[cfg(feature = "std")]
+impl Blocks {
+    /// Gives every block in the calling thread's cache back to the system, and tells how many
+    /// bytes that were. Blocks that pools hold are not touched.
+    ///
+    /// Worth calling when a thread has nothing to do: the decay by itself acts only while
+    /// blocks come and go.
+    pub fn trim() -> usize {
+        crate::thread::with(|local| local.cache.drain())
+    }
+
+    /// How many bytes the calling thread's cache holds.
+    pub fn cached_bytes() -> usize {
+        crate::thread::with(|local| local.cache.bytes())
+    }
+
+    /// Sets how many bytes the calling thread's cache may hold; 4 MiB unless set. What is
+    /// above a smaller cap goes back to the system now. 0 turns the cache off.
+    pub fn set_cap(bytes: usize) {
+        crate::thread::with(|local| local.cache.set_cap(bytes));
+    }
+}
+
+#[cfg(feature = "std")]
+pub(crate) use cache::Cache;
+
+#[cfg(feature = "std")]
+mod cache {
+    use super::{BlockSource, CLASSES, DECAY_PERIOD, DEFAULT_CAP, PLAIN_ALIGN, SMALLEST_SHIFT};
+    use crate::source::System;
+    use core::alloc::Layout;
+    use core::cell::Cell;
+    use core::ptr::{self, NonNull};
+
+    /// What a free block holds in its first bytes.
+    struct Free {
+        next: *mut Free,
+    }
+
+    /// One free list. `low` is the smallest count since the last decay: so many blocks were
+    /// not needed in that time.
+    struct Bin {
+        head: Cell<*mut Free>,
+        count: Cell<u32>,
+        low: Cell<u32>,
+    }
+
+    /// One thread's free lists. Const-made and without a destructor, so that reaching it costs
+    /// no check; `thread` drains it at the thread's end.
+    pub(crate) struct Cache {
+        bins: [Bin; 2 * CLASSES],
+        /// Bytes that may still join. None before the first release and after the thread's
+        /// end, so that both are the slow path's business.
+        room: Cell<usize>,
+        cap: Cell<usize>,
+        /// Releases until the next decay.
+        ticks: Cell<u32>,
+        /// Whether the thread will drain the cache at its end.
+        enlisted: Cell<bool>,
+    }
+
+    impl Cache {
+        pub(crate) const fn new() -> Self {
+            Self {
+                bins: [const {
+                    Bin { head: Cell::new(ptr::null_mut()), count: Cell::new(0), low: Cell::new(0) }
+                }; 2 * CLASSES],
+                room: Cell::new(0),
+                cap: Cell::new(DEFAULT_CAP),
+                ticks: Cell::new(DECAY_PERIOD),
+                enlisted: Cell::new(false),
+            }
+        }
+
+        /// The newest block of a list.
+        #[inline(always)]
+        pub(super) fn take(&self, bin: usize, size: usize) -> Option<NonNull<u8>> {
+            let bin = &self.bins[bin];
+            let head = NonNull::new(bin.head.get())?;
+            crate::debug::unmark(head.cast(), size_of::<Free>());
+            // SAFETY: blocks on a list hold a `Free` in their first bytes (256 at least) that
+            // `put` wrote, and belong to nobody else.
+            let next = unsafe { head.as_ref() }.next;
+            bin.head.set(next);
+            let count = bin.count.get() - 1;
+            bin.count.set(count);
+            if count < bin.low.get() {
+                bin.low.set(count);
+            }
+            self.room.set(self.room.get() + size);
+            Some(head.cast())
+        }
+
+        /// Puts a block on a list, or gives it to the system where the cache is full.
+        ///
+        /// # Safety
+        /// `ptr` is a block with the layout `block`, which is the layout of that bin's class;
+        /// it came from `System` so, and nobody else uses it.
+        #[inline(always)]
+        pub(super) unsafe fn put(&self, bin: usize, block: Layout, ptr: NonNull<u8>) {
+            let (room, ticks) = (self.room.get(), self.ticks.get());
+            if block.size() > room || ticks == 0 {
+                // SAFETY: the caller's promise, passed on.
+                return unsafe { self.put_cold(bin, block, ptr) };
+            }
+            self.ticks.set(ticks - 1);
+            // SAFETY: likewise.
+            unsafe { self.push(bin, block, ptr) };
+        }
+
+        /// # Safety
+        /// As for [`Cache::put`]; there is room for the block.
+        #[inline(always)]
+        unsafe fn push(&self, bin: usize, block: Layout, ptr: NonNull<u8>) {
+            let bin = &self.bins[bin];
+            let free = ptr.cast::<Free>();
+            // SAFETY: the block is at least 256 bytes, aligned to 16, and nobody else's.
+            unsafe { free.write(Free { next: bin.head.get() }) };
+            crate::debug::mark(ptr, block.size());
+            bin.head.set(free.as_ptr());
+            bin.count.set(bin.count.get() + 1);
+            self.room.set(self.room.get() - block.size());
+        }
+
+        /// # Safety
+        /// As for [`Cache::put`].
+        #[cold]
+        #[inline(never)]
+        unsafe fn put_cold(&self, bin: usize, block: Layout, ptr: NonNull<u8>) {
+            if !self.enlisted.get() && crate::thread::enlist() {
+                self.enlisted.set(true);
+                self.room.set(self.cap.get());
+            }
+            if self.ticks.get() == 0 {
+                self.decay();
+                self.ticks.set(DECAY_PERIOD);
+            }
+            if block.size() <= self.room.get() {
+                // SAFETY: the caller's promise, and the room was just seen.
+                unsafe { self.push(bin, block, ptr) };
+            } else {
+                crate::debug::unmark(ptr, block.size());
+                // SAFETY: the caller's promise: it came from `System` with this layout.
+                unsafe { System.release(ptr, block) };
+            }
+        }
+
+        /// Gives back, from each list, half of what was not needed since the last time.
+        fn decay(&self) {
+            for (index, bin) in self.bins.iter().enumerate() {
+                let idle = bin.low.get().div_ceil(2);
+                self.give_back(index, idle);
+                bin.low.set(bin.count.get());
+            }
+        }
+
+        /// Gives everything back; how many bytes it was.
+        pub(crate) fn drain(&self) -> usize {
+            let before = self.bytes();
+            for (index, bin) in self.bins.iter().enumerate() {
+                self.give_back(index, bin.count.get());
+            }
+            before
+        }
+
+        /// Empties the cache for good: the thread ends.
+        pub(crate) fn close(&self) {
+            self.drain();
+            self.room.set(0);
+            self.cap.set(0);
+            self.enlisted.set(true);
+        }
+
+        pub(crate) fn bytes(&self) -> usize {
+            if self.enlisted.get() { self.cap.get() - self.room.get() } else { 0 }
+        }
+
+        pub(super) fn set_cap(&self, bytes: usize) {
+            let held = self.bytes();
+            let closed = self.enlisted.get() && self.cap.get() == 0 && crate::thread::ended();
+            if closed {
+                return;
+            }
+            if held > bytes {
+                self.drain();
+            }
+            let held = self.bytes();
+            self.cap.set(bytes);
+            if self.enlisted.get() {
+                self.room.set(bytes - held);
+            }
+        }
+
+        fn give_back(&self, index: usize, blocks: u32) {
+            let shift = (index % CLASSES) as u32 + SMALLEST_SHIFT;
+            let size = 1usize << shift;
+            let align = if index < CLASSES { PLAIN_ALIGN } else { size };
+            // SAFETY: both are powers of two, and the size is at most 64 KiB.
+            let layout = unsafe { Layout::from_size_align_unchecked(size, align) };
+            for _ in 0..blocks {
+                let Some(block) = self.take(index, size) else { break };
+                crate::debug::unmark(block, size);
+                // SAFETY: it was on this list, so it came from `System` with this layout, and
+                // is nobody's now.
+                unsafe { System.release(block, layout) };
+            }
+        }
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+
+    /// Runs on a thread of its own: a cache that no other test touches.
+    fn alone(f: impl FnOnce() + Send + 'static) {
+        std::thread::spawn(f).join().unwrap();
+    }
+
+    fn layout(size: usize, align: usize) -> Layout {
+        Layout::from_size_align(size, align).unwrap()
+    }
+
+    #[test]
+    fn classes_cover_what_is_asked_and_are_fixed_points() {
+        for size in (1..=2 * Blocks::LARGEST).step_by(7).chain([1, 255, 256, 257, 65535, 65536]) {
+            for shift in 0..=17 {
+                let asked = layout(size, 1 << shift);
+                let fit = Blocks.fit(asked);
+                assert!(fit >= size);
+                assert_eq!(Blocks.fit(layout(fit, asked.align())), fit);
+                match class_of(asked) {
+                    Some((bin, block)) => {
+                        assert!(bin < 2 * CLASSES);
+                        assert!(block.size() >= size && block.align() >= asked.align());
+                        assert!(block.size().is_power_of_two());
+                        // A caller that takes all of it releases it to the same list.
+                        assert_eq!(class_of(layout(fit, asked.align())), Some((bin, block)));
+                    }
+                    None => assert!(size.max(asked.align()) > Blocks::LARGEST),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_released_block_is_the_next_one_taken() {
+        alone(|| {
+            for align in [8, 16, 64, 4096] {
+                let asked = layout(4096, align);
+                let first = Blocks.acquire(asked).unwrap();
+                assert!(first.addr().get().is_multiple_of(align));
+                // SAFETY: just acquired with this layout.
+                unsafe { Blocks.release(first, asked) };
+                let second = Blocks.acquire(asked).unwrap();
+                assert_eq!(first, second);
+                // SAFETY: just acquired with this layout.
+                unsafe { Blocks.release(second, asked) };
+            }
+        });
+    }
+
+    #[test]
+    fn the_cap_bounds_what_is_kept_and_trim_gives_all_back() {
+        alone(|| {
+            Blocks::set_cap(64 << 10);
+            let asked = layout(4096, 16);
+            let blocks: std::vec::Vec<_> =
+                (0..100).map(|_| Blocks.acquire(asked).unwrap()).collect();
+            for block in blocks {
+                // SAFETY: acquired with this layout, released once.
+                unsafe { Blocks.release(block, asked) };
+            }
+            assert_eq!(Blocks::cached_bytes(), 64 << 10);
+            Blocks::set_cap(8 << 10);
+            assert!(Blocks::cached_bytes() <= 8 << 10);
+            Blocks::trim();
+            assert_eq!(Blocks::cached_bytes(), 0);
+        });
+    }
+
+    #[test]
+    fn what_a_burst_left_decays_and_what_is_in_use_stays() {
+        alone(|| {
+            let asked = layout(1024, 16);
+            let burst: std::vec::Vec<_> =
+                (0..512).map(|_| Blocks.acquire(asked).unwrap()).collect();
+            for block in burst {
+                // SAFETY: acquired with this layout, released once.
+                unsafe { Blocks.release(block, asked) };
+            }
+            assert_eq!(Blocks::cached_bytes(), 512 << 10);
+            // A steady use of four blocks: after a few periods only about that much is kept.
+            for _ in 0..20 * DECAY_PERIOD / 4 {
+                let four = [(); 4].map(|()| Blocks.acquire(asked).unwrap());
+                for block in four {
+                    // SAFETY: acquired with this layout, released once.
+                    unsafe { Blocks.release(block, asked) };
+                }
+            }
+            let kept = Blocks::cached_bytes();
+            assert!((4 << 10..=6 << 10).contains(&kept), "{kept} bytes kept");
+        });
+    }
+
+    #[test]
+    fn a_block_may_be_released_on_another_thread() {
+        /// A block on its way to another thread.
+        struct Sent(NonNull<u8>);
+        // SAFETY: only bytes, which the sender lets go of.
+        unsafe impl Send for Sent {}
+        alone(|| {
+            let sent = Sent(Blocks.acquire(layout(2048, 16)).unwrap());
+            alone(move || {
+                let sent = sent;
+                // SAFETY: acquired with this layout, and its taker lets go of it.
+                unsafe { Blocks.release(sent.0, layout(2048, 16)) };
+                assert_eq!(Blocks::cached_bytes(), 2048);
+            });
+        });
+    }
+}

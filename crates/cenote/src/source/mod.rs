@@ -1,0 +1,102 @@
+//! Where pools get blocks from: the [`BlockSource`] trait and the sources that come with it.
+
+mod blocks;
+mod faulty;
+mod system;
+
+pub use blocks::Blocks;
+pub use faulty::Faulty;
+pub use system::System;
+
+use crate::AllocError;
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+#[cfg(feature = "std")]
+pub(crate) use blocks::Cache;
+
+/// A place that blocks of memory come from and go back to.
+///
+/// Sources nest: [`Blocks`], the default, caches what it takes from [`System`], and `&Pool`
+/// is a source too, so that a pool can stand on another pool. A pool never calls a source by
+/// itself; its supply does, after charging the pool's account.
+///
+/// # Safety
+///
+/// Pools hand out what a source gives them, so an implementation promises:
+/// - `acquire` returns memory that is valid for reads and writes of `layout.size()` bytes,
+///   aligned as the layout asks, and used by nobody else until it is released;
+/// - that stays true while the source value is moved, and for as long as the source lives;
+/// - neither method unwinds.
+///
+/// ```
+/// use cenote::{AllocError, BlockSource, Pool, System};
+/// use std::{alloc::Layout, cell::Cell, ptr::NonNull};
+///
+/// /// Counts the blocks that are out.
+/// #[derive(Default)]
+/// struct Counting(Cell<usize>);
+///
+/// // SAFETY: `System` keeps the promises, and every call goes to it unchanged.
+/// unsafe impl BlockSource for Counting {
+///     fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+///         let block = System.acquire(layout)?;
+///         self.0.set(self.0.get() + 1);
+///         Ok(block)
+///     }
+///     unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+///         self.0.set(self.0.get() - 1);
+///         // SAFETY: the caller's promise, passed on.
+///         unsafe { System.release(block, layout) }
+///     }
+/// }
+///
+/// let counting = Counting::default();
+/// let pool = Pool::builder().source(&counting).build()?;
+/// pool.alloc(1_u64);
+/// assert_eq!(counting.0.get(), 1);
+/// drop(pool);
+/// assert_eq!(counting.0.get(), 0);
+/// # Ok::<(), cenote::ConfigError>(())
+/// ```
+pub unsafe trait BlockSource {
+    /// Takes a block of `layout.size()` bytes, which is never 0.
+    ///
+    /// # Errors
+    /// Where there is no such block to be had. Nothing has changed then.
+    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError>;
+
+    /// Gives a block back.
+    ///
+    /// # Safety
+    /// `block` came from `acquire` of this source (or of a copy of it that shares its memory)
+    /// with this same layout, has not been released since, and is not used afterwards.
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout);
+
+    /// How many bytes a block of this layout really takes. A caller that can use more than it
+    /// needs asks here first, and then acquires that much; accounts are charged so too.
+    /// At least `layout.size()`, and a fixed point: `fit` of the answer is the answer.
+    #[inline]
+    fn fit(&self, layout: Layout) -> usize {
+        layout.size()
+    }
+}
+
+// SAFETY: every call goes to the source referred to, which keeps the promises.
+unsafe impl<S: BlockSource + ?Sized> BlockSource for &S {
+    #[inline(always)]
+    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        (**self).acquire(layout)
+    }
+
+    #[inline(always)]
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { (**self).release(block, layout) }
+    }
+
+    #[inline(always)]
+    fn fit(&self, layout: Layout) -> usize {
+        (**self).fit(layout)
+    }
+}

@@ -1,0 +1,36 @@
+//! [`System`]: blocks straight from the process's global allocator.
+
+use crate::{AllocError, BlockSource};
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+/// Takes every block from the global allocator, and gives it back there at once.
+///
+/// The bottom of every chain of sources. Use it alone where a cache would be in the way: in
+/// a test that counts allocations, or for a pool that lives as long as the process.
+///
+/// ```
+/// use cenote::{Pool, System};
+/// let pool = Pool::builder().source(System).build()?;
+/// assert_eq!(*pool.alloc(7), 7);
+/// # Ok::<(), cenote::ConfigError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct System;
+
+// SAFETY: the global allocator's own contract; sizes are never 0 here, which it requires.
+unsafe impl BlockSource for System {
+    #[inline]
+    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        debug_assert_ne!(layout.size(), 0, "blocks have a size");
+        // SAFETY: the trait's callers never ask for 0 bytes.
+        let block = unsafe { alloc::alloc::alloc(layout) };
+        NonNull::new(block).ok_or(AllocError::out_of_memory(layout.size()))
+    }
+
+    #[inline]
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise: `block` came from `acquire` with this layout.
+        unsafe { alloc::alloc::dealloc(block.as_ptr(), layout) }
+    }
+}

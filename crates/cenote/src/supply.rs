@@ -1,0 +1,185 @@
+//! [`Supply`]: the one door through which memory enters and leaves a pool.
+//!
+//! It charges the pool's account, takes from the pool's source, and undoes the one if the
+//! other fails; on the way back it wipes, if the pool keeps secrets, and tells checkers. No
+//! pool calls a source or an account by itself, so what holds here holds for all of them.
+
+use crate::account::{Account, Node};
+use crate::window::LOWER_HALF;
+use crate::{AllocError, BlockSource, debug};
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+/// A source, and the account that is charged for what comes from it. Counts as a live pool
+/// of the account.
+pub(crate) struct Supply<S> {
+    /// One pool's count of the node; see `Node::enter`.
+    account: Option<NonNull<Node>>,
+    /// Whether memory is zeroed before it goes back.
+    wipe: bool,
+    source: S,
+}
+
+// SAFETY: the node may be used and left from any thread; the rest is the source's affair.
+unsafe impl<S: Send> Send for Supply<S> {}
+
+impl<S: BlockSource> Supply<S> {
+    #[inline(always)]
+    pub(crate) fn new(source: S, account: Option<&Account>, wipe: bool) -> Self {
+        let account = account.map(|account| {
+            account.node().enter();
+            account.as_ptr()
+        });
+        Self { account, wipe, source }
+    }
+
+    /// Takes a block. Ask [`Supply::fit`] first what size is as good.
+    #[inline(always)]
+    pub(crate) fn take(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        if let Some(node) = self.node()
+            && let Err(full) = node.charge(layout.size())
+        {
+            return Err(full.refusal(layout.size()));
+        }
+        self.acquire(layout)
+    }
+
+    /// Takes a block of `wanted` bytes, or as large a power of two as limits and source allow,
+    /// but of `least` bytes at least.
+    #[inline(always)]
+    pub(crate) fn take_best(
+        &self,
+        wanted: Layout,
+        least: Layout,
+    ) -> Result<(NonNull<u8>, Layout), AllocError> {
+        let full = match self.node().map(|node| node.charge(wanted.size())) {
+            None | Some(Ok(())) => match self.acquire(wanted) {
+                Ok(block) => return Ok((block, wanted)),
+                Err(error) => return self.take_smaller(wanted, least, Err(error)),
+            },
+            Some(Err(full)) => full,
+        };
+        self.take_smaller(wanted, least, Ok(full))
+    }
+
+    /// After `wanted` was refused, by an account or by the source.
+    #[cold]
+    #[inline(never)]
+    fn take_smaller(
+        &self,
+        wanted: Layout,
+        least: Layout,
+        refused: Result<&Node, AllocError>,
+    ) -> Result<(NonNull<u8>, Layout), AllocError> {
+        if wanted.size() <= least.size() {
+            return Err(refused.map_or_else(|error| error, |full| full.refusal(wanted.size())));
+        }
+        let room = match refused {
+            Ok(_) => self.node().map_or(0, Node::headroom).min(wanted.size() / 2),
+            Err(_) => least.size(),
+        };
+        let size = room.checked_ilog2().map_or(0, |log| 1 << log).max(least.size());
+        let smaller = Layout::from_size_align(size, least.align())
+            .map_err(|_| AllocError::out_of_memory(size))?;
+        self.take(smaller).map(|block| (block, smaller))
+    }
+
+    /// Takes a block that is charged already.
+    #[inline(always)]
+    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        match self.source.acquire(layout) {
+            Ok(block) if LOWER_HALF && is_upper_half(block, layout) => {
+                // SAFETY: just acquired with this layout; nobody has seen it.
+                unsafe { self.source.release(block, layout) };
+                Err(self.not_taken(layout, AllocError::out_of_memory(layout.size())))
+            }
+            Ok(block) => {
+                debug::unmark(block, layout.size());
+                Ok(block)
+            }
+            Err(error) => Err(self.not_taken(layout, error)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn not_taken(&self, layout: Layout, error: AllocError) -> AllocError {
+        if let Some(node) = self.node() {
+            node.uncharge(layout.size());
+        }
+        error
+    }
+
+    /// Gives a block back.
+    ///
+    /// # Safety
+    /// `block` came from `take` with this layout, was not given since, and is not used after.
+    #[inline(always)]
+    pub(crate) unsafe fn give(&self, block: NonNull<u8>, layout: Layout) {
+        debug::unmark(block, layout.size());
+        if self.wipe {
+            // SAFETY: the caller's promise: so many bytes are the caller's to write.
+            unsafe { wipe(block, layout.size()) };
+        }
+        // SAFETY: `take` acquired it from this source with this layout.
+        unsafe { self.source.release(block, layout) };
+        if let Some(node) = self.node() {
+            node.credit(layout.size());
+        }
+    }
+
+    /// What a block of this layout really takes: see [`BlockSource::fit`].
+    #[inline(always)]
+    pub(crate) fn fit(&self, layout: Layout) -> usize {
+        self.source.fit(layout)
+    }
+
+    pub(crate) fn source(&self) -> &S {
+        &self.source
+    }
+
+    pub(crate) fn wipes(&self) -> bool {
+        self.wipe
+    }
+
+    #[inline(always)]
+    fn node(&self) -> Option<&Node> {
+        // SAFETY: the count that `new` took keeps the node alive as long as the supply.
+        self.account.map(|node| unsafe { node.as_ref() })
+    }
+
+    pub(crate) fn account(&self) -> Option<&Account> {
+        // SAFETY: `Account` is nothing but such a pointer; behind a reference it is neither
+        // dropped nor does it need a count of its own while the supply's keeps the node.
+        self.account.as_ref().map(|node| unsafe { &*core::ptr::from_ref(node).cast::<Account>() })
+    }
+}
+
+impl<S> Drop for Supply<S> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Some(node) = self.account {
+            // SAFETY: the count that `new` took, given up once.
+            unsafe { Node::leave(node) };
+        }
+    }
+}
+
+/// Whether a block ends above `isize::MAX`, where windows rely on that none does.
+#[inline(always)]
+fn is_upper_half(block: NonNull<u8>, layout: Layout) -> bool {
+    block.addr().get() > crate::size::MAX - layout.size()
+}
+
+/// Zeroes memory in a way that is not optimised away, although nobody reads it any more.
+///
+/// # Safety
+/// So many bytes are valid for writes, and nobody else uses them.
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn wipe(start: NonNull<u8>, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { start.write_bytes(0, size) };
+    // The compiler must assume that this reads what the pointer leads to.
+    core::hint::black_box(start);
+}

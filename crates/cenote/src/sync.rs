@@ -1,0 +1,74 @@
+//! The one lock of the crate: for lists of accounts and thread records, never for allocation.
+
+#[cfg(feature = "std")]
+mod imp {
+    /// A mutex that a panic in its owner does not poison: what it guards is linked in single
+    /// steps, and is whole at every point where a panic could be.
+    pub(crate) struct Lock<T>(std::sync::Mutex<T>);
+
+    impl<T> Lock<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(std::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> impl core::ops::DerefMut<Target = T> + '_ {
+            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+    }
+}
+
+#[cfg(not(feature = "std"))]
+mod imp {
+    use core::cell::UnsafeCell;
+    use core::ops::{Deref, DerefMut};
+    use core::sync::atomic::{AtomicBool, Ordering};
+
+    /// A spinning lock, for want of an operating system to wait with.
+    pub(crate) struct Lock<T> {
+        taken: AtomicBool,
+        value: UnsafeCell<T>,
+    }
+
+    // SAFETY: only the holder of the flag reaches the value, so sharing the lock among threads
+    // hands the value from one to the next; that needs `T: Send`.
+    unsafe impl<T: Send> Sync for Lock<T> {}
+
+    pub(crate) struct Guard<'a, T>(&'a Lock<T>);
+
+    impl<T> Lock<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self { taken: AtomicBool::new(false), value: UnsafeCell::new(value) }
+        }
+
+        pub(crate) fn lock(&self) -> impl DerefMut<Target = T> + '_ {
+            while self.taken.swap(true, Ordering::Acquire) {
+                core::hint::spin_loop();
+            }
+            Guard(self)
+        }
+    }
+
+    impl<T> Deref for Guard<'_, T> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            // SAFETY: the guard exists only while its thread holds the flag.
+            unsafe { &*self.0.value.get() }
+        }
+    }
+
+    impl<T> DerefMut for Guard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            // SAFETY: the guard exists only while its thread holds the flag, and is borrowed
+            // exclusively here.
+            unsafe { &mut *self.0.value.get() }
+        }
+    }
+
+    impl<T> Drop for Guard<'_, T> {
+        fn drop(&mut self) {
+            self.0.taken.store(false, Ordering::Release);
+        }
+    }
+}
+
+pub(crate) use imp::Lock;

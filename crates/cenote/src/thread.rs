@@ -1,0 +1,99 @@
+//! What the crate keeps for each thread: its block cache, and the record by which accounts
+//! know it. The only state that is not in a value of the user's.
+//!
+//! The cache sits in a thread-local without a destructor, so that reaching it is one
+//! instruction; a second thread-local, whose only job is its destructor, drains it at the
+//! thread's end. After that the cache works on, empty and without room.
+
+#[cfg(feature = "std")]
+mod imp {
+    use crate::account::Record;
+    use crate::source::Cache;
+    use core::cell::Cell;
+    use core::ptr;
+    use std::sync::Arc;
+
+    pub(crate) struct Local {
+        pub(crate) cache: Cache,
+        /// Null before it is first needed, and again after the thread's end. Owned: one count
+        /// of the `Arc`.
+        record: Cell<*const Record>,
+        ended: Cell<bool>,
+    }
+
+    std::thread_local! {
+        static LOCAL: Local = const {
+            Local { cache: Cache::new(), record: Cell::new(ptr::null()), ended: Cell::new(false) }
+        };
+        static FAREWELL: Farewell = const { Farewell };
+    }
+
+    struct Farewell;
+
+    impl Drop for Farewell {
+        fn drop(&mut self) {
+            with(|local| {
+                local.ended.set(true);
+                let record = local.record.replace(ptr::null());
+                if !record.is_null() {
+                    // SAFETY: the pointer came from `Arc::into_raw` in `record_or_enlist`, and
+                    // its count is taken back once: the cell is null from now on.
+                    let record = unsafe { Arc::from_raw(record) };
+                    crate::account::thread_ends(&record);
+                }
+                local.cache.close();
+            });
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> R {
+        LOCAL.with(f)
+    }
+
+    /// Sees to it that the thread's end will be noticed; `false` when it is past.
+    #[cold]
+    pub(crate) fn enlist() -> bool {
+        !ended() && FAREWELL.try_with(|_| ()).is_ok()
+    }
+
+    pub(crate) fn ended() -> bool {
+        with(|local| local.ended.get())
+    }
+
+    /// The calling thread's record, or null. Only its address is looked at on hot paths.
+    #[inline(always)]
+    pub(crate) fn record() -> *const Record {
+        with(|local| local.record.get())
+    }
+
+    /// The calling thread's record, made now if need be; null when the thread is at its end.
+    #[cold]
+    pub(crate) fn record_or_enlist() -> *const Record {
+        let known = record();
+        if !known.is_null() || !enlist() {
+            return known;
+        }
+        let made = Arc::into_raw(Record::register());
+        with(|local| local.record.set(made));
+        made
+    }
+}
+
+#[cfg(not(feature = "std"))]
+mod imp {
+    use crate::account::Record;
+    use core::ptr;
+
+    /// Without threads to tell apart every account takes the way that is right for all.
+    #[inline(always)]
+    pub(crate) fn record() -> *const Record {
+        ptr::null()
+    }
+
+    pub(crate) fn record_or_enlist() -> *const Record {
+        ptr::null()
+    }
+}
+
+pub(crate) use imp::*;

@@ -44,6 +44,15 @@ impl<S: BlockSource> Supply<S> {
         self.acquire(layout)
     }
 
+    /// Takes a block, if nothing is in the way; a refusal is neither counted nor explained.
+    #[inline(always)]
+    pub(crate) fn try_take(&self, layout: Layout) -> Option<NonNull<u8>> {
+        match self.node() {
+            Some(node) if node.charge(layout.size()).is_err() => None,
+            _ => self.acquire(layout).ok(),
+        }
+    }
+
     /// Takes a block of `wanted` bytes, or as large a power of two as limits and source allow,
     /// but of `least` bytes at least.
     #[inline(always)]

@@ -35,8 +35,9 @@ use core::ptr::NonNull;
 /// # Threads
 ///
 /// An account may be used and read from any thread. A child account belongs to the thread on
-/// which its first pool was made: there, charging is a handful of plain loads and stores.
-/// Other threads may charge it too, at the price of an atomic operation; if both do so at the
+/// which the first pool was made on it or under it: there, charging is a handful of plain
+/// loads and stores. So give each thread an account of its own, and put the rest under that;
+/// for one that threads share there is [`Account::shared_child`]. Other threads may charge it too, at the price of an atomic operation; if both do so at the
 /// very same moment, the limit may be passed by the blocks of those charges under way. A root
 /// is everyone's: its limit is exact among threads, and threads charge it in quanta of up to
 /// 64 KiB, the smaller the nearer its limit is, and exactly when it is near. A thread that

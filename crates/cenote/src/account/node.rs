@@ -481,18 +481,34 @@ impl Node {
         if self.owner.load(Relaxed) == nobodys() {
             let me = thread::record_or_enlist();
             if !me.is_null() {
-                // SAFETY: the thread's own record, alive as long as the thread holds it.
-                unsafe { Arc::increment_strong_count(me) };
-                if self.owner.compare_exchange(nobodys(), me.cast_mut(), AcqRel, Relaxed).is_ok() {
-                    self.bound.store(me.cast_mut(), Relaxed);
-                    return self.enter();
+                // Those above as well: they are charged along with this one.
+                let mut at = Some(self);
+                while let Some(node) = at {
+                    node.bind(me);
+                    at = node.parent();
                 }
-                // SAFETY: the count that was just added, since the node did not take it.
-                unsafe { Arc::decrement_strong_count(me) };
+            }
+            if self.owner.load(Relaxed) != nobodys() {
+                return self.enter();
             }
         }
         self.far_live.fetch_add(1, Relaxed);
         self.far_created.fetch_add(1, Relaxed);
+    }
+
+    /// Makes the account the calling thread's, if it is nobody's yet.
+    fn bind(&self, me: *const Record) {
+        if self.owner.load(Relaxed) != nobodys() {
+            return;
+        }
+        // SAFETY: the thread's own record, alive as long as the thread holds it.
+        unsafe { Arc::increment_strong_count(me) };
+        if self.owner.compare_exchange(nobodys(), me.cast_mut(), AcqRel, Relaxed).is_ok() {
+            self.bound.store(me.cast_mut(), Relaxed);
+        } else {
+            // SAFETY: the count that was just added, since the node did not take it.
+            unsafe { Arc::decrement_strong_count(me) };
+        }
     }
 
     /// Counts a pool out.

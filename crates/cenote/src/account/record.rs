@@ -64,6 +64,7 @@ impl Record {
         }
     }
 
+    #[inline(always)]
     fn is_for(&self, node: &Node) -> bool {
         ptr::eq(self.reserve_node.load(Relaxed), node)
     }
@@ -130,6 +131,7 @@ pub(super) fn charge_shared(node: &Node, size: usize, me: *const Record) -> Resu
 }
 
 /// Credits a shared account, into the reserve as far as that may be.
+#[inline]
 pub(super) fn credit_shared(node: &Node, size: usize, me: *const Record) {
     let Some(record) = deref(me).filter(|record| record.is_for(node)) else {
         return node.credit_up(size, me);

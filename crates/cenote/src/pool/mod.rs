@@ -309,6 +309,13 @@ impl<S: BlockSource> Pool<S> {
     #[cold]
     #[inline(never)]
     fn bump_cold<M: Mode>(&self, size: usize, align: usize) -> Result<NonNull<u8>, M::Error> {
+        if align <= HEADER_ALIGN && self.first_block(size) {
+            let (last, end) = self.window();
+            if let Some(fit) = window::fit_up_any(last.addr().get(), end.addr().get(), size, align)
+            {
+                return Ok(self.accept(last, fit, size));
+            }
+        }
         let Ok(layout) = Layout::from_size_align(size, align) else {
             return M::fail(AllocError::too_large(size));
         };
@@ -318,10 +325,34 @@ impl<S: BlockSource> Pool<S> {
     #[cold]
     #[inline(never)]
     fn bump_bytes_cold<M: Mode>(&self, size: usize) -> Result<NonNull<u8>, M::Error> {
+        if self.first_block(size) {
+            return self.bump_bytes::<M>(size);
+        }
         let Ok(layout) = Layout::from_size_align(size, 1) else {
             return M::fail(AllocError::too_large(size));
         };
         self.slow(layout, Want::Packed(size)).or_else(M::fail)
+    }
+
+    /// Takes the block that most pools begin and end with, where this is the moment for it and
+    /// nothing is in the way; anything unusual is left to [`Pool::slow`].
+    #[inline(always)]
+    fn first_block(&self, size: usize) -> bool {
+        let bytes = self.next.get() as usize;
+        if !self.newest.get().is_null() || size == 0 || size > bytes / 2 - HEADER {
+            return false;
+        }
+        // SAFETY: the shape's sizes are powers of two and at most 16 MiB.
+        let layout = unsafe { Layout::from_size_align_unchecked(bytes, HEADER_ALIGN) };
+        let Some(memory) = self.supply.try_take(layout) else { return false };
+        self.next.set(self.shape.largest.min(2 * bytes as u32));
+        // SAFETY: fresh memory of that size, aligned for a header.
+        let block = unsafe { Block::init(memory, bytes, ptr::null_mut()) };
+        self.newest.set(block);
+        self.current.set(block);
+        self.active.set(block);
+        self.load_window();
+        true
     }
 
     /// The window had no room: nothing, a large object, an older block, or a new one.

@@ -1,62 +1,141 @@
-//! `&Pool` as an allocator for collections, by each of the allocator traits there are.
+//! Pools as allocators for collections, by each of the allocator traits there are.
 //!
-//! Only the reference is an allocator, never an owned pool: an allocator must stay valid while
-//! the collection is moved about, and no second owner may reset it.
+//! Only a reference to a pool is an allocator, never an owned pool: an allocator must stay
+//! valid while the collection is moved about, and no second owner may reset it.
+//!
+//! A pool implements [`Objects`] once; the traits are derived from it here. They report only
+//! that there is no memory, not why, so failures are plain `None`: that fits a register.
+
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+/// What a collection needs of a pool.
+pub(crate) trait Objects {
+    /// Memory of this layout.
+    fn object(&self, layout: Layout) -> Option<NonNull<u8>>;
+
+    /// Zeroed memory of this layout.
+    #[inline(always)]
+    fn zeroed_object(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let start = self.object(layout)?;
+        // SAFETY: fresh memory of that size.
+        unsafe { start.write_bytes(0, layout.size()) };
+        Some(start)
+    }
+
+    /// Frees an object.
+    ///
+    /// # Safety
+    /// `start` came from this pool with this layout, and is not used any more.
+    unsafe fn free_object(&self, start: NonNull<u8>, layout: Layout);
+
+    /// Makes an object larger, keeping its contents; `None` leaves it as it is.
+    ///
+    /// # Safety
+    /// As for [`Objects::free_object`], with `old`; `new.size() >= old.size()`.
+    unsafe fn grow_object(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Option<NonNull<u8>>;
+
+    /// Makes an object smaller, keeping its contents; `None` leaves it as it is.
+    ///
+    /// # Safety
+    /// As for [`Objects::free_object`], with `old`; `new.size() <= old.size()`.
+    unsafe fn shrink_object(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Option<NonNull<u8>>;
+}
+
+impl<S: crate::BlockSource> Objects for crate::Pool<S> {
+    #[inline(always)]
+    fn object(&self, layout: Layout) -> Option<NonNull<u8>> {
+        self.quiet_alloc(layout)
+    }
+
+    #[inline(always)]
+    unsafe fn free_object(&self, start: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.dealloc(start, layout) }
+    }
+
+    #[inline(always)]
+    unsafe fn grow_object(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.quiet_grow(start, old, new) }
+    }
+
+    #[inline(always)]
+    unsafe fn shrink_object(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.try_shrink(start, old, new) }.ok()
+    }
+}
 
 /// The three traits have the same methods under different paths.
 #[cfg(any(feature = "allocator-api2", feature = "allocator-api2-04", feature = "nightly"))]
 macro_rules! implement_allocator {
-    ($($path:ident)::+) => {
+    ($($path:ident)::+ for $pool:ident) => {
         // SAFETY: memory stays where it is, and is nobody else's, until it is deallocated or
         // the pool is reset or dropped, which the borrow excludes; copies of the reference
         // are the same pool. Grown and shrunk objects keep their contents.
-        unsafe impl<S: crate::BlockSource> $($path)::+::Allocator for &crate::Pool<S> {
+        unsafe impl<S: crate::BlockSource> $($path)::+::Allocator for &crate::$pool<S> {
             #[inline]
-            fn allocate(
-                &self,
-                layout: core::alloc::Layout,
-            ) -> Result<core::ptr::NonNull<[u8]>, $($path)::+::AllocError> {
-                sized(self.try_alloc_any(layout), layout.size())
-                    .map_err(|_| $($path)::+::AllocError)
+            fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, $($path)::+::AllocError> {
+                sized(self.object(layout), layout.size()).ok_or($($path)::+::AllocError)
             }
 
             #[inline]
             fn allocate_zeroed(
                 &self,
-                layout: core::alloc::Layout,
-            ) -> Result<core::ptr::NonNull<[u8]>, $($path)::+::AllocError> {
-                sized(self.try_alloc_zeroed(layout), layout.size())
-                    .map_err(|_| $($path)::+::AllocError)
+                layout: Layout,
+            ) -> Result<NonNull<[u8]>, $($path)::+::AllocError> {
+                sized(self.zeroed_object(layout), layout.size()).ok_or($($path)::+::AllocError)
             }
 
             #[inline]
-            unsafe fn deallocate(&self, start: core::ptr::NonNull<u8>, layout: core::alloc::Layout) {
+            unsafe fn deallocate(&self, start: NonNull<u8>, layout: Layout) {
                 // SAFETY: the caller's promise is the same.
-                unsafe { self.dealloc(start, layout) }
+                unsafe { self.free_object(start, layout) }
             }
 
             #[inline]
             unsafe fn grow(
                 &self,
-                start: core::ptr::NonNull<u8>,
-                old: core::alloc::Layout,
-                new: core::alloc::Layout,
-            ) -> Result<core::ptr::NonNull<[u8]>, $($path)::+::AllocError> {
+                start: NonNull<u8>,
+                old: Layout,
+                new: Layout,
+            ) -> Result<NonNull<[u8]>, $($path)::+::AllocError> {
                 // SAFETY: the caller's promise is the same.
-                sized(unsafe { self.try_grow(start, old, new) }, new.size())
-                    .map_err(|_| $($path)::+::AllocError)
+                let grown = unsafe { self.grow_object(start, old, new) };
+                sized(grown, new.size()).ok_or($($path)::+::AllocError)
             }
 
             #[inline]
             unsafe fn shrink(
                 &self,
-                start: core::ptr::NonNull<u8>,
-                old: core::alloc::Layout,
-                new: core::alloc::Layout,
-            ) -> Result<core::ptr::NonNull<[u8]>, $($path)::+::AllocError> {
+                start: NonNull<u8>,
+                old: Layout,
+                new: Layout,
+            ) -> Result<NonNull<[u8]>, $($path)::+::AllocError> {
                 // SAFETY: the caller's promise is the same.
-                sized(unsafe { self.try_shrink(start, old, new) }, new.size())
-                    .map_err(|_| $($path)::+::AllocError)
+                let shrunk = unsafe { self.shrink_object(start, old, new) };
+                sized(shrunk, new.size()).ok_or($($path)::+::AllocError)
             }
         }
     };
@@ -64,36 +143,30 @@ macro_rules! implement_allocator {
 
 #[cfg(any(feature = "allocator-api2", feature = "allocator-api2-04", feature = "nightly"))]
 #[inline(always)]
-fn sized(
-    start: Result<core::ptr::NonNull<u8>, crate::AllocError>,
-    size: usize,
-) -> Result<core::ptr::NonNull<[u8]>, crate::AllocError> {
-    start.map(|start| core::ptr::NonNull::slice_from_raw_parts(start, size))
+fn sized(start: Option<NonNull<u8>>, size: usize) -> Option<NonNull<[u8]>> {
+    start.map(|start| NonNull::slice_from_raw_parts(start, size))
 }
 
 #[cfg(feature = "allocator-api2")]
-implement_allocator!(allocator_api2::alloc);
+implement_allocator!(allocator_api2::alloc for Pool);
 
 #[cfg(feature = "allocator-api2-04")]
-implement_allocator!(allocator_api2_04::alloc);
+implement_allocator!(allocator_api2_04::alloc for Pool);
 
 #[cfg(feature = "nightly")]
-implement_allocator!(alloc::alloc);
+implement_allocator!(alloc::alloc for Pool);
 
 /// A pool's memory as another pool's source: its blocks are objects here. A block given back
 /// joins what is free here at once if it is large or the newest, otherwise at the reset.
 // SAFETY: objects stay in place while the pool is borrowed, as it is by the source.
 unsafe impl<S: crate::BlockSource> crate::BlockSource for crate::Pool<S> {
     #[inline]
-    fn acquire(
-        &self,
-        layout: core::alloc::Layout,
-    ) -> Result<core::ptr::NonNull<u8>, crate::AllocError> {
-        self.try_alloc_any(layout)
+    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, crate::AllocError> {
+        self.try_alloc_layout(layout)
     }
 
     #[inline]
-    unsafe fn release(&self, block: core::ptr::NonNull<u8>, layout: core::alloc::Layout) {
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise: it came from `acquire` with this layout.
         unsafe { self.dealloc(block, layout) }
     }

@@ -178,7 +178,7 @@ impl fmt::Display for ConfigError {
 impl core::error::Error for ConfigError {}
 
 /// What a failing allocation does, so that each operation is written once: [`Try`] returns
-/// the error, [`Must`] never returns one.
+/// the error, [`Quiet`] that there is one, and [`Must`] does not return.
 pub(crate) trait Mode {
     /// What the caller gets instead of memory.
     type Error;
@@ -191,6 +191,21 @@ pub(crate) enum Try {}
 
 /// The mode of the others.
 pub(crate) enum Must {}
+
+/// The mode of allocator traits, which only want to know that it failed: the result is a
+/// pointer or null, in one register.
+pub(crate) enum Quiet {}
+
+/// What [`Quiet`] knows of an error.
+pub(crate) struct Denied;
+
+impl Mode for Quiet {
+    type Error = Denied;
+    #[inline(always)]
+    fn fail<T>(_: AllocError) -> Result<T, Denied> {
+        Err(Denied)
+    }
+}
 
 impl Mode for Try {
     type Error = AllocError;

@@ -1,7 +1,7 @@
 //! Raw memory by layout, and objects that are freed or change size: what collections need.
 
 use super::{Pool, at};
-use crate::error::{Mode, Must, Try, must};
+use crate::error::{Mode, Must, Quiet, Try, must};
 use crate::window::padded;
 use crate::{AllocError, BlockSource, debug, window};
 use core::alloc::Layout;
@@ -43,11 +43,11 @@ impl<S: BlockSource> Pool<S> {
         self.bump::<Try>(layout.size(), layout.align())
     }
 
-    /// [`Pool::try_alloc_layout`] for callers that do not know the alignment when compiling,
-    /// as collections do not.
+    /// [`Pool::try_alloc_layout`] for callers that neither know the alignment when compiling
+    /// nor want to know why it failed, as collections do not.
     #[inline(always)]
-    pub(crate) fn try_alloc_any(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-        self.bump_any::<Try>(layout)
+    pub(crate) fn quiet_alloc(&self, layout: Layout) -> Option<NonNull<u8>> {
+        self.bump_any::<Quiet>(layout).ok()
     }
 
     /// Zeroed memory of this size and alignment.
@@ -133,10 +133,37 @@ impl<S: BlockSource> Pool<S> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<u8>, AllocError> {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.grow_in::<Try>(start, old, new) }
+    }
+
+    /// [`Pool::try_grow`] without the reason for a failure.
+    ///
+    /// # Safety
+    /// As for [`Pool::try_grow`].
+    #[inline(always)]
+    pub(crate) unsafe fn quiet_grow(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.grow_in::<Quiet>(start, old, new) }.ok()
+    }
+
+    /// # Safety
+    /// As for [`Pool::try_grow`].
+    #[inline(always)]
+    unsafe fn grow_in<M: Mode>(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<u8>, M::Error> {
         let (last, end) = self.window();
         let address = start.addr().get();
-        let aligned = address & (new.align() - 1) == 0;
-        if aligned && old.size() != 0 {
+        if address & (new.align() - 1) == 0 && old.size() != 0 {
             let (from, to) = (last.addr().get(), end.addr().get());
             if let Some(next) = window::resize_newest(from, to, address, old.size(), new.size()) {
                 self.last.set(at(last, next));
@@ -145,28 +172,27 @@ impl<S: BlockSource> Pool<S> {
             }
         }
         // SAFETY: the caller's promise, passed on.
-        unsafe { self.grow_cold(start, old, new, aligned) }
+        unsafe { self.grow_cold::<M>(start, old, new) }
     }
 
     /// # Safety
     /// As for [`Pool::try_grow`].
     #[cold]
     #[inline(never)]
-    unsafe fn grow_cold(
+    unsafe fn grow_cold<M: Mode>(
         &self,
         start: NonNull<u8>,
         old: Layout,
         new: Layout,
-        aligned: bool,
-    ) -> Result<NonNull<u8>, AllocError> {
-        if aligned
+    ) -> Result<NonNull<u8>, M::Error> {
+        if start.addr().get() & (new.align() - 1) == 0
             && self.may_be_large(old)
             && self.large.capacity(start).is_some_and(|capacity| new.size() <= capacity)
         {
             return Ok(start);
         }
         let before = self.active.get();
-        let moved = self.try_alloc_layout(new)?;
+        let moved = self.bump_any::<M>(new)?;
         // SAFETY: `old.size()` bytes at both, the caller's promise; the new ones are fresh.
         unsafe { moved.copy_from_nonoverlapping(start, old.size()) };
         if self.active.get() == before {

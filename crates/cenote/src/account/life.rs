@@ -99,6 +99,8 @@ unsafe fn close(node: NonNull<Node>) -> Option<Account> {
 /// of the record of an owner that ended.
 fn release(node: &Node) {
     if owning_thread(node.owner.load(Acquire)).is_some() {
+        // From now on peaks are noticed by what others do.
+        node.notice_peak();
         node.far_live.fetch_add(node.live.swap(0, Relaxed), AcqRel);
         node.owner.store(released(), Release);
     }

@@ -116,6 +116,7 @@ pub(crate) struct History {
     pub(crate) refused: u64,
     pub(crate) recycled: u64,
     pub(crate) peak: usize,
+    pub(crate) limit: Option<usize>,
     pub(crate) children: Vec<History>,
 }
 
@@ -323,15 +324,36 @@ impl Node {
         }
     }
 
-    /// Undoes [`Node::charge_one`].
+    /// Credits this account alone, whoever's it is.
     fn credit_one(&self, size: usize, me: *const Record) {
         let owner = self.owner.load(Relaxed);
         if ptr::eq(owner, me) {
-            self.credit_own(size);
+            return self.credit_own(size);
+        }
+        if owner != everyones() {
+            // A shared account's peak was noticed when it was charged.
+            self.notice_peak();
+        }
+        self.uncharge_one(size, me);
+    }
+
+    /// Undoes [`Node::charge_one`]: unlike a credit, it is no moment to notice a peak.
+    fn uncharge_one(&self, size: usize, me: *const Record) {
+        let owner = self.owner.load(Relaxed);
+        if ptr::eq(owner, me) {
+            self.held.store(self.held.load(Relaxed) - size as isize, Relaxed);
         } else if owner == everyones() {
             self.held.fetch_sub(size as isize, AcqRel);
         } else {
             self.room.fetch_add(size as isize, AcqRel);
+        }
+    }
+
+    /// Makes the peak what is charged now, if that is more.
+    pub(super) fn notice_peak(&self) {
+        let charged = self.charged();
+        if charged > self.peak.load(Relaxed) {
+            self.peak.fetch_max(charged, Relaxed);
         }
     }
 
@@ -351,7 +373,7 @@ impl Node {
         // Only now, since a refusal further up must leave no trace.
         let mut at = Some(self);
         while let Some(node) = at {
-            node.peak.fetch_max(node.charged(), Relaxed);
+            node.notice_peak();
             at = node.parent();
         }
         self.set_quantum();
@@ -372,13 +394,7 @@ impl Node {
     fn undo(&self, until: Option<&Node>, size: usize, me: *const Record) {
         let mut node = self;
         while until.is_none_or(|until| !ptr::eq(node, until)) {
-            let owner = node.owner.load(Relaxed);
-            if ptr::eq(owner, me) {
-                // Not `credit_own`: a charge that was refused is no peak.
-                node.held.store(node.held.load(Relaxed) - size as isize, Relaxed);
-            } else {
-                node.credit_one(size, me);
-            }
+            node.uncharge_one(size, me);
             match node.parent() {
                 Some(parent) => node = parent,
                 None => return,
@@ -642,6 +658,7 @@ impl Node {
             refused: self.refused(),
             recycled: self.recycled(),
             peak: self.peak(),
+            limit: self.limit(),
             children: core::mem::take(&mut self.family.lock().closed),
         }
     }
@@ -685,6 +702,7 @@ impl History {
         self.refused += other.refused;
         self.recycled += other.recycled;
         self.peak = self.peak.max(other.peak);
+        self.limit = self.limit.max(other.limit);
         for child in other.children {
             remember(&mut self.children, child);
         }

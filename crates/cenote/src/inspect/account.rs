@@ -109,7 +109,7 @@ impl AccountSnapshot {
             created: history.created,
             held_bytes: 0,
             peak_bytes: history.peak,
-            limit_bytes: None,
+            limit_bytes: history.limit,
             refused: history.refused,
             recycled_bytes: history.recycled,
             created_at: place(history.created_at),

@@ -1,0 +1,217 @@
+//! The command line: what can be asked for, how it fails (one line, exit code 2), and where the log
+//! goes.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::serve::{Config, Timeouts};
+use crate::units::{parse_duration, parse_size};
+use crate::{serve, tour};
+
+/// What the command line says.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cenote",
+    version,
+    about = "Memory pools for servers: a file server that runs on them, and a tour."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve a folder over HTTP/1.1, with a pool for each worker, connection and request
+    Serve(ServeArgs),
+    /// Watch a pool work, step by step
+    Tour,
+}
+
+/// The options of `cenote serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The folder to serve
+    #[arg(default_value = ".", value_name = "DIR")]
+    pub root: PathBuf,
+
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
+    pub listen: String,
+
+    /// Threads that serve, each with a runtime of its own [default: one for each core]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub workers: Option<u16>,
+
+    /// Most memory that the pool of one request may hold, as 64KiB
+    #[arg(long, value_name = "SIZE", default_value = "8MiB", value_parser = parse_size)]
+    pub request_limit: usize,
+
+    /// Most memory that a connection may hold, its requests included
+    #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size)]
+    pub connection_limit: usize,
+
+    /// Most memory that all pools together may hold [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub process_limit: Option<usize>,
+
+    /// Answer /pools and /pools.json even when listening on an address that others can reach
+    #[arg(long)]
+    pub expose_pools: bool,
+
+    /// How long a client may take over a request's head, and stay silent between two requests
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub header_timeout: Duration,
+
+    /// How long a client may pause while it sends a request's body
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub body_timeout: Duration,
+
+    /// How long a client may pause while it takes a response
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
+    pub write_timeout: Duration,
+
+    /// How long requests in flight may take to finish when the server is told to stop
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    pub stop_timeout: Duration,
+
+    /// What to log on stderr
+    #[arg(long, value_enum, default_value_t = LogLevel::Info, value_name = "LEVEL")]
+    pub log: LogLevel,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LogLevel {
+    /// Nothing
+    Off,
+    /// What stops the server
+    Error,
+    /// What went wrong on the server's side, limits included
+    Warn,
+    /// The above, and each request refused
+    Info,
+    /// The above, and each request served
+    Debug,
+}
+
+impl From<LogLevel> for LevelFilter {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Off => Self::OFF,
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+        }
+    }
+}
+
+impl ServeArgs {
+    fn into_config(self) -> Config {
+        let workers = self
+            .workers
+            .map(usize::from)
+            .or_else(|| std::thread::available_parallelism().ok().map(usize::from))
+            .unwrap_or(1);
+        Config {
+            root: self.root,
+            listen: self.listen,
+            workers,
+            request_limit: Some(self.request_limit),
+            connection_limit: Some(self.connection_limit),
+            process_limit: self.process_limit,
+            expose_pools: self.expose_pools,
+            timeouts: Timeouts {
+                header: self.header_timeout,
+                body: self.body_timeout,
+                write: self.write_timeout,
+                stop: self.stop_timeout,
+            },
+        }
+    }
+}
+
+/// The whole command: reads the arguments of the process and does what they ask.
+///
+/// Exit codes: 0 when all went well, 1 when something broke while running, 2 when it could not
+/// start as asked, with one line on stderr that says why.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse_arguments(&error),
+    };
+    match cli.command {
+        Command::Serve(args) => {
+            start_log(args.log);
+            match serve::run(args.into_config()) {
+                Ok(code) => code,
+                Err(error) => {
+                    complain(&error.to_string());
+                    ExitCode::from(2)
+                }
+            }
+        }
+        Command::Tour => {
+            let stdout = io::stdout();
+            let colour = stdout.is_terminal();
+            match tour::run(&mut stdout.lock(), colour) {
+                Ok(()) => ExitCode::SUCCESS,
+                // Piped into `head`: nobody is left to be told.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+                Err(error) => {
+                    complain(&error.to_string());
+                    ExitCode::FAILURE
+                }
+            }
+        }
+    }
+}
+
+/// Help and version are printed whole. A mistake becomes one line: clap explains at length, but a
+/// line is what ends up in a service's journal.
+fn refuse_arguments(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Nothing can be done about a closed stdout.
+            let _ = error.print();
+            ExitCode::SUCCESS
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = Cli::command().print_help();
+            ExitCode::from(2)
+        }
+        _ => {
+            let text = error.to_string();
+            let line = text.lines().next().unwrap_or("error: the arguments make no sense");
+            complain(line.strip_prefix("error: ").unwrap_or(line));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// One line on stderr. The line stays one: file names may hold a line break.
+fn complain(what: &str) {
+    let line = what.replace(['\n', '\r'], " ");
+    let _ = writeln!(io::stderr(), "cenote: {line}");
+}
+
+fn start_log(level: LogLevel) {
+    let stderr = io::stderr();
+    // A second call in one process (tests) keeps the first log.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::from(level))
+        .with_ansi(stderr.is_terminal())
+        .with_target(false)
+        .with_writer(io::stderr)
+        .try_init();
+}

@@ -1,0 +1,119 @@
+//! One connection: its account and pool, HTTP over its socket, and how it ends.
+
+use std::error::Error as _;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use cenote::{Account, Kept, Pool};
+use hyper::service::service_fn;
+use tokio::net::TcpStream;
+use tracing::{debug, info, warn};
+
+use super::figures::Level;
+use super::request;
+use super::socket::{Progress, Socket};
+use super::worker::{Worker, stopped};
+
+/// The first block of a connection's pool, which holds little.
+const FIRST_BLOCK: usize = 256;
+
+/// What the requests of a connection share.
+pub(crate) struct Connection {
+    pub(crate) worker: Rc<Worker>,
+    pub(crate) account: Account,
+    pub(crate) peer: Peer,
+    pub(crate) progress: Rc<Progress>,
+}
+
+/// A client's address. Its text is in the connection's pool: made once, for all lines of the log.
+pub(crate) struct Peer {
+    address: SocketAddr,
+    text: Option<Kept<Rc<Pool>, str>>,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.text {
+            Some(text) => f.write_str(text),
+            None => self.address.fmt(f),
+        }
+    }
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
+    let config = &worker.shared.config;
+    let account = worker.account.child("connection").with_limit(config.connection_limit);
+    let pool =
+        match Pool::builder().name("connection").first_block(FIRST_BLOCK).account(&account).build()
+        {
+            Ok(pool) => Rc::new(pool),
+            Err(error) => return warn!("{address}: a connection's pool cannot be made: {error}"),
+        };
+    worker.registry.add(Level::Connection, &pool);
+    // A connection that cannot even hold this is served all the same: its requests will be told who
+    // is at which limit.
+    let text =
+        Kept::<_, str>::try_new(pool, |pool| pool.try_alloc_fmt(format_args!("{address}"))).ok();
+    let peer = Peer { address, text };
+    // Small responses should not wait for company; that it fails on a socket already closed is of
+    // no interest.
+    let _ = stream.set_nodelay(true);
+    let progress = Rc::new(Progress::default());
+    let socket = Socket::new(stream, progress.clone(), config.timeouts.write);
+    let connection = Rc::new(Connection { worker: worker.clone(), account, peer, progress });
+
+    let service = service_fn(|request| request::serve(connection.clone(), request));
+    let mut http = pin!(worker.http.serve_connection(socket, service));
+    let mut stop = worker.stop.clone();
+    let result = tokio::select! {
+        result = http.as_mut() => result,
+        () = stopped(&mut stop) => {
+            http.as_mut().graceful_shutdown();
+            // Of a client that has not said a word there is nothing to wait for. But it may just
+            // have spoken: look once more.
+            let first = poll_fn(|cx| Poll::Ready(http.as_mut().poll(cx))).await;
+            match first {
+                Poll::Ready(result) => result,
+                Poll::Pending if !connection.progress.heard() => Ok(()),
+                Poll::Pending => http.await,
+            }
+        }
+    };
+    if let Err(error) = result {
+        ended(&connection, &error);
+    }
+}
+
+/// Says why a connection ended before its time: one line, unless there is one already.
+fn ended(connection: &Connection, error: &hyper::Error) {
+    let peer = &connection.peer;
+    let system = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    if error.is_user() {
+        // A body that could not be finished, and said so.
+    } else if error.is_timeout() {
+        if connection.progress.mid_request() {
+            info!("{peer}: closed: the head of a request did not come in time");
+        } else {
+            debug!("{peer}: closed: no further request");
+        }
+    } else if error.is_parse_too_large() {
+        info!("{peer}: 431: the head of a request is too large");
+    } else if error.is_parse() {
+        info!("{peer}: 400: {error}");
+    } else if system.is_some_and(|system| system.kind() == io::ErrorKind::TimedOut) {
+        info!("{peer}: closed: the client stopped taking the response");
+    } else if error.is_incomplete_message() {
+        info!("{peer}: the client left in the middle of a request");
+    } else {
+        info!(
+            "{peer}: the client left: {}",
+            system.map_or_else(|| error.to_string(), ToString::to_string)
+        );
+    }
+}

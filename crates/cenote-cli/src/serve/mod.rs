@@ -1,0 +1,255 @@
+//! `cenote serve`: a folder over HTTP/1.1, where every worker, connection and request has a pool of
+//! its own.
+//!
+//! ```text
+//! process            an account, with a limit if asked for
+//!   worker-0         a thread, an account, a pool: the served folder
+//!     connection     a task, an account with a limit, a pool: the client's address
+//!       request      an account with a limit, a pool: path, headers, pages, files and buffers
+//! ```
+//!
+//! A request that needs more than its account allows is answered with 503 and the account's name.
+//! Nothing in here uses an allocation from a pool that could panic or abort.
+
+mod body;
+mod conditional;
+mod connection;
+mod errors;
+mod figures;
+mod file;
+mod listen;
+mod listing;
+mod mime;
+mod page;
+mod path;
+mod pools;
+mod range;
+mod request;
+mod root;
+mod socket;
+mod text;
+mod worker;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use cenote::Account;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
+
+pub use errors::StartError;
+use figures::Ask;
+
+/// How a server is to be run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The folder to serve.
+    pub root: PathBuf,
+    /// `ADDRESS:PORT`; port 0 takes a free one.
+    pub listen: String,
+    /// Threads, at least one.
+    pub workers: usize,
+    /// Most bytes that the pool of one request may hold.
+    pub request_limit: Option<usize>,
+    /// Most bytes that a connection may hold, its requests included.
+    pub connection_limit: Option<usize>,
+    /// Most bytes that all pools together may hold.
+    pub process_limit: Option<usize>,
+    /// Show `/pools` even to other machines.
+    pub expose_pools: bool,
+    /// How long clients may take.
+    pub timeouts: Timeouts,
+}
+
+impl Config {
+    /// A server of `root` on a free port of this machine, with one worker and no limits.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            listen: "127.0.0.1:0".to_owned(),
+            workers: 1,
+            request_limit: None,
+            connection_limit: None,
+            process_limit: None,
+            expose_pools: false,
+            timeouts: Timeouts::default(),
+        }
+    }
+}
+
+/// How long clients may take over what.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Sending the head of a request, the wait for it included.
+    pub header: Duration,
+    /// Sending the next piece of a request's body.
+    pub body: Duration,
+    /// Taking the next piece of a response.
+    pub write: Duration,
+    /// Finishing the requests in flight when the server stops.
+    pub stop: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { header: seconds(30), body: seconds(10), write: seconds(30), stop: seconds(10) }
+    }
+}
+
+/// What all threads of a server share.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) process: Account,
+    /// Where to ask each worker for its figures.
+    pub(crate) asks: Vec<UnboundedSender<Ask>>,
+    pub(crate) pools_shown: bool,
+}
+
+/// A running server. Dropping it stops it, without waiting.
+pub struct Server {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    workers: Vec<JoinHandle<usize>>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Starts a server; when this returns, it serves.
+    ///
+    /// # Errors
+    /// When the folder cannot be opened or the address cannot be listened on.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let folder = config.root.display();
+        let is_folder = config
+            .root
+            .metadata()
+            .map_err(|error| StartError(format!("{folder}: {error}")))?
+            .is_dir();
+        if !is_folder {
+            return Err(StartError(format!("{folder}: not a folder")));
+        }
+        let (address, listeners) = listen::bind(&config.listen, config.workers.max(1))?;
+        let process = Account::root("process").with_limit(config.process_limit);
+        let pools_shown = config.expose_pools || address.ip().is_loopback();
+        let (asks, answerers): (Vec<_>, Vec<_>) =
+            listeners.iter().map(|_| tokio::sync::mpsc::unbounded_channel()).unzip();
+        let shared = Arc::new(Shared { config, process, asks, pools_shown });
+        let (stop, stopped) = watch::channel(false);
+        let (ready, wait) = mpsc::channel();
+        let mut server = Self { shared, address, stop, workers: Vec::new() };
+        for (index, (listener, asks)) in listeners.into_iter().zip(answerers).enumerate() {
+            let (shared, stop, ready) = (server.shared.clone(), stopped.clone(), ready.clone());
+            let start = worker::Start { shared, index, listener, asks, stop, ready };
+            let thread = thread::Builder::new()
+                .name(format!("worker-{index}"))
+                .spawn(move || worker::run(start));
+            server.workers.push(
+                thread
+                    .map_err(|error| StartError(format!("a thread cannot be started: {error}")))?,
+            );
+        }
+        for _ in &server.workers {
+            wait.recv()
+                .unwrap_or_else(|_| Err(StartError("a worker stopped as it started".to_owned())))?;
+        }
+        Ok(server)
+    }
+
+    /// Where it listens, with the real port.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The account of everything that the server's pools hold.
+    #[must_use]
+    pub fn account(&self) -> &Account {
+        &self.shared.process
+    }
+
+    /// Stops accepting, and waits for the requests in flight, but no longer than
+    /// [`Timeouts::stop`]. Returns how many connections were cut off after that.
+    pub fn stop(self) -> usize {
+        self.stop.send_replace(true);
+        // A worker that has panicked has nothing left to cut off.
+        self.workers.into_iter().map(|worker| worker.join().unwrap_or(0)).sum()
+    }
+}
+
+/// Runs a server until it is told to stop by SIGINT or SIGTERM; a second signal stops it at once.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn run(config: Config) -> Result<ExitCode, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+    let runtime =
+        runtime.map_err(|error| StartError(format!("a runtime cannot be made: {error}")))?;
+    runtime.block_on(async {
+        let listen = |kind| {
+            signal(kind).map_err(|error| StartError(format!("signals cannot be heard: {error}")))
+        };
+        let (mut interrupt, mut terminate) =
+            (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        let grace = config.timeouts.stop;
+        let server = Server::start(config)?;
+        greet(&server);
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        say(format_args!("stopping; requests in flight may finish"));
+        let stopping = tokio::task::spawn_blocking(move || server.stop());
+        tokio::select! {
+            cut = stopping => match cut.unwrap_or(0) {
+                0 => say(format_args!("stopped; every request in flight was finished")),
+                cut => say(format_args!("stopped; {cut} connections were cut off after {grace:?}")),
+            },
+            _ = interrupt.recv() => leave_at_once(),
+            _ = terminate.recv() => leave_at_once(),
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Says where to look.
+fn greet(server: &Server) {
+    let Shared { config, pools_shown, .. } = &*server.shared;
+    let address = server.address;
+    let folder = config.root.canonicalize().unwrap_or_else(|_| config.root.clone());
+    let workers = server.workers.len();
+    let s = if workers == 1 { "" } else { "s" };
+    say(format_args!("serving {} with {workers} worker{s}", folder.display()));
+    say(format_args!("  files  http://{address}/"));
+    if *pools_shown {
+        say(format_args!("  pools  http://{address}/pools"));
+    } else {
+        say(format_args!(
+            "  pools  not shown on an address that others can reach, unless --expose-pools is given"
+        ));
+    }
+}
+
+/// One line on stdout, which may be closed.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// The runtime would wait for the thread that waits for the workers.
+fn leave_at_once() -> ! {
+    say(format_args!("stopped at once"));
+    std::process::exit(1)
+}

@@ -1,0 +1,254 @@
+//! One request: its account and pool, the way to its answer, and its line in the log.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use cenote::{Account, AllocError, Pool};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Response, StatusCode, Uri, Version};
+use tracing::{debug, info, warn};
+
+use super::body::Body;
+use super::connection::{Connection, Peer};
+use super::errors::Fault;
+use super::figures::Level;
+use super::path::{self, FilePath};
+use super::root::{Opened, Root};
+use super::text::{Link, Text};
+use super::worker::Worker;
+use super::{file, listing, pools};
+
+/// The first block of a request's pool: enough for the path and the headers of an ordinary request.
+const FIRST_BLOCK: usize = 1024;
+
+/// A request's body is of no use here. This much of it is read and dropped, so that the connection
+/// can be kept; after that it is cheaper to close.
+const BODY_DRAINED: usize = 64 << 10;
+
+/// The head of a request.
+pub(crate) struct Head {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) version: Version,
+    pub(crate) headers: HeaderMap,
+}
+
+/// What an answer is made from.
+pub(crate) struct Request<'a> {
+    pub(crate) head: &'a Head,
+    pub(crate) pool: &'a Rc<Pool>,
+    pub(crate) root: &'a Root,
+    pub(crate) worker: &'a Worker,
+    pub(crate) label: Label<'a>,
+    account: &'a Account,
+}
+
+impl Request<'_> {
+    /// How much more this request may hold, as far as can be told: others may take some of it.
+    pub(crate) fn headroom(&self) -> usize {
+        std::iter::successors(Some(self.account), |account| account.parent())
+            .map(|account| {
+                account.limit().map_or(usize::MAX, |limit| limit.saturating_sub(account.held()))
+            })
+            .min()
+            .unwrap_or(usize::MAX)
+    }
+}
+
+/// Who asks for what, as the log has it.
+#[derive(Clone, Copy)]
+pub(crate) struct Label<'a> {
+    peer: &'a Peer,
+    head: &'a Head,
+}
+
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 200;
+        let path = self.head.uri.path();
+        write!(f, "{} {} ", self.peer, self.head.method)?;
+        // Escaped, so that a path can neither break the line nor colour the terminal.
+        path.chars()
+            .take(SHOWN)
+            .try_for_each(|c| c.escape_default().try_for_each(|c| fmt::Write::write_char(f, c)))?;
+        if path.len() > SHOWN { f.write_str("...") } else { Ok(()) }
+    }
+}
+
+/// Formats a header's value in the request's pool.
+///
+/// hyper keeps values in a type of its own that must be `Send`, so these few bytes are copied once
+/// more.
+pub(crate) fn header_value(pool: &Pool, value: fmt::Arguments<'_>) -> Result<HeaderValue, Fault> {
+    let text = pool.try_alloc_fmt(value)?;
+    HeaderValue::from_str(text).map_err(|_| {
+        Fault::new(StatusCode::INTERNAL_SERVER_ERROR, "a header's value has control characters")
+    })
+}
+
+/// Answers a request, whatever happens.
+pub(crate) async fn serve(
+    connection: Rc<Connection>,
+    request: hyper::Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let worker = &connection.worker;
+    let shared = &worker.shared;
+    connection.progress.request_began();
+    worker.served.set(worker.served.get() + 1);
+    let (head, body) = request.into_parts();
+    let head =
+        Head { method: head.method, uri: head.uri, version: head.version, headers: head.headers };
+    let label = Label { peer: &connection.peer, head: &head };
+    let account = connection.account.child("request").with_limit(shared.config.request_limit);
+    let close = Cell::new(false);
+
+    let answer = async {
+        match drain(&head, body, shared.config.timeouts.body).await {
+            Drained::All => {}
+            Drained::Part => close.set(true),
+            Drained::Stalled => {
+                close.set(true);
+                return Err(Fault::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "the request's body did not come",
+                ));
+            }
+            Drained::Broken => {
+                close.set(true);
+                return Err(Fault::new(
+                    StatusCode::BAD_REQUEST,
+                    "the request's body is malformed or cut short",
+                ));
+            }
+        }
+        let pool = Rc::new(
+            Pool::builder().name("request").first_block(FIRST_BLOCK).account(&account).build()?,
+        );
+        worker.registry.add(Level::Request, &pool);
+        let root = &*worker.root;
+        let request = Request { head: &head, pool: &pool, root, worker, label, account: &account };
+        route(&request).await
+    };
+    let mut response = match answer.await {
+        Ok(response) => {
+            debug!("{label}: {}", response.status());
+            response
+        }
+        Err(fault) => {
+            if fault.status().is_server_error() {
+                warn!("{label}: {}: {fault}", fault.status().as_str());
+            } else {
+                info!("{label}: {}: {fault}", fault.status().as_str());
+            }
+            fault.response()
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if close.get() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+async fn route(request: &Request<'_>) -> Result<Response<Body>, Fault> {
+    let head = request.head;
+    if head.method != Method::GET && head.method != Method::HEAD {
+        return Err(Fault::new(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered"));
+    }
+    if head.version == Version::HTTP_11 && head.headers.get_all(header::HOST).iter().count() != 1 {
+        return Err(Fault::new(StatusCode::BAD_REQUEST, "a request must name its host, once"));
+    }
+    // Where the pools are not shown, a file may have that name.
+    if request.worker.shared.pools_shown {
+        match head.uri.path() {
+            "/pools" => return pools::page(request).await,
+            "/pools.json" => return pools::json(request).await,
+            _ => {}
+        }
+    }
+    let path = path::decode(request.pool, head.uri.path())?;
+    match request.root.get(path.bytes)? {
+        Opened::File(..) if path.folder => {
+            Err(Fault::new(StatusCode::NOT_FOUND, "a file, not a folder"))
+        }
+        Opened::File(file, meta) => file::respond(request, path.bytes, file, &meta),
+        Opened::Folder(..) if !path.folder => to_folder(request, path),
+        Opened::Folder(folder, _) => {
+            let index = index_of(request.pool, path.bytes)?;
+            match request.root.get(index) {
+                Ok(Opened::File(file, meta)) => file::respond(request, index, file, &meta),
+                Ok(Opened::Folder(..)) => listing::respond(request, path.bytes, &folder),
+                Err(fault) if fault.status() == StatusCode::NOT_FOUND => {
+                    listing::respond(request, path.bytes, &folder)
+                }
+                Err(fault) => Err(fault),
+            }
+        }
+    }
+}
+
+/// Sends the client to the folder's own address, without which the links in its page would lead
+/// astray.
+fn to_folder(request: &Request<'_>, path: FilePath<'_>) -> Result<Response<Body>, Fault> {
+    let (mark, query) = request.head.uri.query().map_or(("", ""), |query| ("?", query));
+    // From the cleaned path: of what was asked for, two slashes at the beginning would be another
+    // host.
+    let place = header_value(request.pool, format_args!("/{}/{mark}{query}", Link(path.bytes)))?;
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    let headers = response.headers_mut();
+    headers.insert(header::LOCATION, place);
+    // Said here because hyper would leave it out of the answer to a HEAD.
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    Ok(response)
+}
+
+/// The path of a folder's index, in the request's pool.
+fn index_of<'p>(pool: &'p Pool, folder: &[u8]) -> Result<&'p [u8], AllocError> {
+    const NAME: &[u8] = b"/index.html";
+    let mut path = Text::try_with_capacity(pool, folder.len() + NAME.len())?;
+    path.try_push(folder)?;
+    path.try_push(if folder.is_empty() { &NAME[1..] } else { NAME })?;
+    Ok(path.leak())
+}
+
+enum Drained {
+    /// There was none, or it has been read.
+    All,
+    /// It is longer than is worth reading.
+    Part,
+    Stalled,
+    Broken,
+}
+
+/// Reads and drops the body of a request.
+async fn drain(head: &Head, mut body: Incoming, patience: Duration) -> Drained {
+    // A client that waits for leave to send its body gets the answer instead, and need not send it
+    // at all.
+    if body.is_end_stream() || head.headers.contains_key(header::EXPECT) {
+        return Drained::All;
+    }
+    let mut left = BODY_DRAINED;
+    loop {
+        let next = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
+        match tokio::time::timeout(patience, next).await {
+            Err(_) => return Drained::Stalled,
+            Ok(None) => return Drained::All,
+            Ok(Some(Err(_))) => return Drained::Broken,
+            Ok(Some(Ok(frame))) => {
+                match left.checked_sub(frame.data_ref().map_or(0, |data| data.len())) {
+                    Some(rest) => left = rest,
+                    None => return Drained::Part,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! A worker: a thread with a runtime, a listener, an account and a pool of its own. Nothing it
+//! allocates from is ever shared with another.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::{Arc, mpsc};
+use std::task::Poll;
+use std::time::Duration;
+
+use cenote::{Account, AllocError, Blocks, Kept, Pool};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioTimer;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet, LocalSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
+use tracing::{debug, error, warn};
+
+use super::errors::StartError;
+use super::figures::{Ask, Level, Registry};
+use super::root::Root;
+use super::{Shared, connection};
+
+/// A request's line and headers may be this long together.
+const HEAD_LIMIT: usize = 32 << 10;
+/// What hyper may buffer of a connection: incoming, and outgoing beyond the socket's own buffer.
+const BUFFER_LIMIT: usize = 64 << 10;
+/// After a whole one of these without a request, cached blocks go back to the system, and what this
+/// thread keeps in reserve of the process's account to that.
+const IDLE: Duration = Duration::from_secs(1);
+/// Wait this long when a connection cannot be accepted: the reason, too many open files, takes a
+/// while to pass.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the connections of a worker share.
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) index: usize,
+    pub(crate) account: Account,
+    /// The served folder, opened by this worker and closed by its pool.
+    pub(crate) root: Kept<Rc<Pool>, Root>,
+    pub(crate) registry: Registry,
+    pub(crate) http: http1::Builder,
+    pub(crate) stop: watch::Receiver<bool>,
+    /// Requests so far.
+    pub(crate) served: Cell<u64>,
+}
+
+/// What a worker's thread starts with.
+pub(crate) struct Start {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) index: usize,
+    pub(crate) listener: TcpListener,
+    pub(crate) asks: UnboundedReceiver<Ask>,
+    pub(crate) stop: watch::Receiver<bool>,
+    /// Where to say that it serves, or why it cannot.
+    pub(crate) ready: mpsc::Sender<Result<(), StartError>>,
+}
+
+/// Waits until the server is told to stop.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone, which is the same.
+    let _ = stop.wait_for(|&stop| stop).await;
+}
+
+impl Worker {
+    fn new(start: &Start) -> Result<Self, StartError> {
+        let Start { shared, index, stop, .. } = start;
+        // Made here and not by the main thread: an account is cheapest on the thread that made it.
+        let account = shared.process.child(format!("worker-{index}"));
+        let pool = Pool::builder().name("worker").account(&account).build();
+        let pool = Rc::new(pool.map_err(|error| StartError(error.to_string()))?);
+        let folder = &shared.config.root;
+        let root = Root::open(folder)
+            .map_err(|error| StartError(format!("{}: {error}", folder.display())))?;
+        let root = Kept::try_new(pool.clone(), |pool| pool.try_own(root))
+            .map_err(|error: AllocError| StartError(error.to_string()))?;
+        let registry = Registry::default();
+        registry.add(Level::Worker, &pool);
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(shared.config.timeouts.header)
+            .max_header_size(HEAD_LIMIT)
+            .max_buf_size(BUFFER_LIMIT)
+            // A client may shut its side once it has asked; it still wants the answer.
+            .half_close(true);
+        let (shared, stop) = (shared.clone(), stop.clone());
+        Ok(Self {
+            shared,
+            index: *index,
+            account,
+            root,
+            registry,
+            http,
+            stop,
+            served: Cell::new(0),
+        })
+    }
+}
+
+/// The life of a worker's thread. Returns how many connections had to be cut off at the end.
+pub(crate) fn run(start: Start) -> usize {
+    let runtime =
+        match tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                // The other end is gone only if another worker has failed before.
+                let _ =
+                    start.ready.send(Err(StartError(format!("a runtime cannot be made: {error}"))));
+                return 0;
+            }
+        };
+    LocalSet::new().block_on(&runtime, serve(start))
+}
+
+async fn serve(mut start: Start) -> usize {
+    let ready = Worker::new(&start).and_then(|worker| {
+        let listener = start.listener.try_clone().and_then(tokio::net::TcpListener::from_std);
+        Ok((
+            Rc::new(worker),
+            listener.map_err(|error| StartError(format!("cannot listen: {error}")))?,
+        ))
+    });
+    let (worker, listener) = match ready {
+        Ok(ready) => ready,
+        Err(error) => {
+            let _ = start.ready.send(Err(error));
+            return 0;
+        }
+    };
+    let _ = start.ready.send(Ok(()));
+    let mut connections = JoinSet::new();
+    let mut tick = interval(IDLE);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut served_before = 0;
+    let mut trimmed = true;
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => {
+                    connections.spawn_local(connection::serve(worker.clone(), stream, address));
+                }
+                Err(error) if gone(&error) => debug!("a client left before it was served: {error}"),
+                Err(error) => {
+                    warn!("a connection cannot be accepted: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(ended) = connections.join_next() => note(ended),
+            Some(ask) = start.asks.recv() => {
+                // Whoever asked may have stopped waiting.
+                let _ = ask.send(worker.registry.figures());
+            }
+            _ = tick.tick() => {
+                let idle = worker.served.get() == served_before;
+                served_before = worker.served.get();
+                if idle && !trimmed {
+                    Account::settle();
+                    let trimmed = Blocks::trim();
+                    debug!("worker-{}: idle, {trimmed} bytes of blocks given back", worker.index);
+                }
+                trimmed = idle;
+            }
+            () = stopped(&mut start.stop) => break,
+        }
+    }
+    // Connections that the kernel has accepted would be reset with the listener: their clients
+    // think they are served.
+    while let Poll::Ready(Ok((stream, address))) =
+        poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await
+    {
+        connections.spawn_local(connection::serve(worker.clone(), stream, address));
+    }
+    drop((listener, start.listener));
+    let deadline = Instant::now() + worker.shared.config.timeouts.stop;
+    while let Ok(Some(ended)) = timeout_at(deadline, connections.join_next()).await {
+        note(ended);
+    }
+    let cut = connections.len();
+    connections.shutdown().await;
+    cut
+}
+
+/// Whether accepting failed because of that one client.
+fn gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
+
+/// A panic ends the connection it happened on, not the server.
+fn note(ended: Result<(), JoinError>) {
+    if let Err(failed) = ended {
+        error!("a connection was dropped: {failed}");
+    }
+}

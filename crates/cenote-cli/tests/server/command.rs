@@ -1,0 +1,297 @@
+//! The command itself: how it starts, refuses to start, and stops.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::client::Client;
+use crate::support::{eventually, noise};
+
+const CENOTE: &str = env!("CARGO_BIN_EXE_cenote");
+
+/// `cenote serve`, running.
+struct Running {
+    child: Child,
+    stdout: BufReader<std::process::ChildStdout>,
+    address: SocketAddr,
+}
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command");
+        let mut stdout = BufReader::new(child.stdout.take().expect("its output"));
+        let address = loop {
+            let mut line = String::new();
+            assert_ne!(
+                stdout.read_line(&mut line).expect("a line"),
+                0,
+                "the command ended: {:?}",
+                child.wait()
+            );
+            if let Some((_, rest)) = line.split_once("http://") {
+                break rest.trim().trim_end_matches('/').parse().expect("an address");
+            }
+        };
+        Self { child, stdout, address }
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(id, signal).expect("it runs");
+    }
+
+    /// Its exit code, and what it said last on stdout and stderr.
+    fn end(mut self) -> (Option<i32>, String, String) {
+        let (mut said, mut log) = (String::new(), String::new());
+        self.stdout.read_to_string(&mut said).expect("text");
+        self.child.stderr.take().expect("its log").read_to_string(&mut log).expect("text");
+        (self.child.wait().expect("an end").code(), said, log)
+    }
+}
+
+fn serve(folder: &std::path::Path) -> Command {
+    let mut command = Command::new(CENOTE);
+    command.arg("serve").arg(folder).args(["--listen", "127.0.0.1:0", "--workers", "2"]);
+    command
+}
+
+fn refused(arguments: &[&str]) -> String {
+    let Output { status, stdout, stderr } =
+        Command::new(CENOTE).args(arguments).output().expect("the command");
+    let stderr = String::from_utf8(stderr).expect("text");
+    assert_eq!(status.code(), Some(2), "{arguments:?}: {stderr}");
+    assert!(stdout.is_empty());
+    assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
+    assert!(stderr.starts_with("cenote: "), "{stderr}");
+    stderr
+}
+
+#[test]
+fn what_cannot_be_started_is_one_line_and_exit_code_2() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").expect("a file");
+    let (folder, file) = (folder.path().to_str().expect("text"), file.to_str().expect("text"));
+    assert!(
+        refused(&["serve", "/no/such/folder"])
+            .contains("/no/such/folder: No such file or directory")
+    );
+    assert!(refused(&["serve", file]).contains("not a folder"));
+    assert!(refused(&["serve", "/no/such\nfolder"]).contains("/no/such folder"));
+    for size in ["16QiB", "abc", "-1", "1.5MiB", "0", "99999999999TiB", ""] {
+        let line = refused(&["serve", folder, &format!("--request-limit={size}")]);
+        assert!(line.contains("--request-limit"), "{line}");
+    }
+    assert!(
+        refused(&["serve", folder, "--listen", "nonsense"])
+            .contains("`nonsense` is not an address")
+    );
+    assert!(refused(&["serve", folder, "--listen", "127.0.0.1"]).contains("not an address"));
+    assert!(
+        refused(&["serve", folder, "--listen", "192.0.2.1:0"])
+            .contains("cannot listen on 192.0.2.1:0")
+    );
+    assert!(refused(&["serve", folder, "--workers", "0"]).contains("--workers"));
+    assert!(
+        refused(&["serve", folder, "--write-timeout", "soon"]).contains("`soon` is not a time")
+    );
+    assert!(refused(&["serve", folder, "--nonsense"]).contains("--nonsense"));
+    assert!(
+        refused(&["serve", folder, "--listen", "127.0.0.1:0", "--process-limit", "100"])
+            .contains("process is at its limit")
+    );
+    assert!(refused(&["nonsense"]).contains("nonsense"));
+}
+
+#[test]
+fn a_port_in_use_is_refused_whoever_uses_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("text");
+    let other = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = other.local_addr().expect("an address").to_string();
+    assert!(
+        refused(&["serve", path, "--listen", &address]).contains(&format!("{address} is in use"))
+    );
+    // A server of the same kind would share the port, if it were let.
+    let running = Running::start(&mut serve(folder.path()));
+    let address = running.address.to_string();
+    assert!(
+        refused(&["serve", path, "--listen", &address]).contains(&format!("{address} is in use"))
+    );
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn a_signal_stops_the_server_and_requests_in_flight_are_finished() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let content = noise(20 << 20);
+    std::fs::write(folder.path().join("large.bin"), &content).expect("a file");
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+        let running = Running::start(&mut serve(folder.path()));
+        let mut busy = Client::connect(running.address);
+        busy.send("GET /large.bin HTTP/1.1\r\nHost: test\r\n\r\n");
+        let head = busy.head().expect("a response begins");
+        assert_eq!(head.status, 200);
+        let mut idle = Client::connect(running.address);
+        assert_eq!(idle.get("/missing").status, 404);
+        let mut silent = Client::connect(running.address);
+        running.signal(signal);
+        // It listens no more, and those who wait for nothing are let go.
+        eventually("it stops listening", || std::net::TcpStream::connect(running.address).is_err());
+        assert!(idle.is_closed());
+        assert!(silent.is_closed());
+        let mut body = vec![0; content.len()];
+        busy.read_exact(&mut body);
+        assert!(body == content);
+        let (code, said, _) = running.end();
+        assert_eq!(code, Some(0));
+        assert!(said.contains("stopped; every request in flight was finished"), "{said}");
+    }
+}
+
+#[test]
+fn a_request_that_never_ends_is_cut_off_when_the_server_stops() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("large.bin"), noise(20 << 20)).expect("a file");
+    let running = Running::start(serve(folder.path()).args(["--stop-timeout", "200ms"]));
+    let mut stuck = Client::connect(running.address);
+    stuck.send("GET /large.bin HTTP/1.1\r\nHost: test\r\n\r\n");
+    assert_eq!(stuck.head().expect("a response begins").status, 200);
+    running.signal(rustix::process::Signal::TERM);
+    let (code, said, _) = running.end();
+    assert_eq!(code, Some(0));
+    assert!(said.contains("stopped; 1 connections were cut off"), "{said}");
+}
+
+#[test]
+fn each_bad_request_is_one_line_in_the_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("large.bin");
+    std::fs::write(&path, noise(20 << 20)).expect("a file");
+    let timeouts =
+        ["--header-timeout", "300ms", "--body-timeout", "300ms", "--write-timeout", "300ms"];
+    let running = Running::start(serve(folder.path()).args(timeouts));
+    let connect = || Client::connect(running.address);
+    assert_eq!(connect().get("/../../etc/passwd").status, 400);
+    assert_eq!(connect().get("/missing").status, 404);
+    assert_eq!(connect().get("/new%0aline%1b[31m").status, 404);
+    assert_eq!(connect().ask("DELETE", "/", "").status, 405);
+    assert_eq!(connect().ask("GET", "/", &format!("X: {}\r\n", "x".repeat(40_000))).status, 431);
+    assert!(connect().send("GET / HTT").is_closed());
+    connect().send("nonsense\r\n\r\n").rest();
+    connect().send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\nx").rest();
+    connect().send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\ny");
+    let mut stalled = connect();
+    stalled.send("GET /large.bin HTTP/1.1\r\nHost: test\r\n\r\n");
+    let mut shrunk = connect();
+    shrunk.send("GET /large.bin HTTP/1.1\r\nHost: test\r\n\r\n");
+    shrunk.head().expect("a response begins");
+    std::fs::File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_len(6 << 20))
+        .expect("a shorter file");
+    shrunk.rest();
+    eventually("all connections are gone", || {
+        let text = connect().get("/pools.json").text();
+        let rows: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let live = |row: &serde_json::Value| {
+            let connection = row["path"]
+                .as_array()
+                .and_then(|path| path.last())
+                .is_some_and(|name| name == "connection");
+            if connection { row["live"].as_u64().unwrap_or(0) } else { 0 }
+        };
+        rows["accounts"].as_array().expect("rows").iter().map(live).sum::<u64>() == 1
+    });
+    drop(stalled);
+    running.signal(rustix::process::Signal::TERM);
+    let (code, _, log) = running.end();
+    assert_eq!(code, Some(0));
+    for (what, count) in [
+        (": 400: the path has a `..`", 1),
+        ("GET /missing: 404: no such file", 1),
+        ("GET /new%0aline%1b[31m: 404", 1),
+        ("DELETE /: 405", 1),
+        (": 431: ", 1),
+        ("the head of a request did not come in time", 1),
+        (": 400: invalid HTTP method", 1),
+        ("POST /: 408: ", 1),
+        ("POST /: 400: the request's body is malformed or cut short", 1),
+        ("closed: the client stopped taking the response", 1),
+        ("GET /large.bin: cut short: the file has shrunk", 1),
+    ] {
+        assert_eq!(log.matches(what).count(), count, "{what} in\n{log}");
+    }
+    assert_eq!(log.lines().count(), 11, "{log}");
+    assert!(!log.contains('\x1b'));
+}
+
+#[test]
+fn what_may_not_be_read_is_forbidden() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let command = folder.path().join("cenote");
+    std::fs::copy(CENOTE, &command).expect("a copy that anyone can run");
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).expect("permissions");
+    let site = folder.path().join("site");
+    std::fs::create_dir_all(site.join("closed")).expect("a folder");
+    std::fs::create_dir_all(site.join("passage")).expect("a folder");
+    for name in ["secret", "closed/file", "passage/file", "open"] {
+        std::fs::write(site.join(name), "x").expect("a file");
+    }
+    let permit =
+        |name, mode| std::fs::set_permissions(site.join(name), PermissionsExt::from_mode(mode));
+    permit("secret", 0o000).expect("permissions");
+    permit("closed", 0o000).expect("permissions");
+    permit("passage", 0o311).expect("permissions");
+    let mut serve = Command::new(&command);
+    serve.arg("serve").arg(&site).args(["--listen", "127.0.0.1:0", "--workers", "1"]);
+    if rustix::process::geteuid().is_root() {
+        // Root may read everything, so the server runs as nobody; and as the owner of nothing here.
+        serve.uid(65_534).gid(65_534);
+    }
+    let running = Running::start(&mut serve);
+    let mut client = Client::connect(running.address);
+    for (path, status) in [
+        ("/secret", 403),
+        ("/closed/", 403),
+        ("/closed/file", 403),
+        ("/passage/", 403),
+        ("/passage/file", 200),
+        ("/open", 200),
+    ] {
+        assert_eq!(client.get(path).status, status, "{path}");
+    }
+    // So that the folder can be deleted.
+    permit("closed", 0o755).expect("permissions");
+    permit("passage", 0o755).expect("permissions");
+    drop(client);
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.end().0, Some(0));
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    for (arguments, text) in [
+        (&["--help"][..], "serve"),
+        (&["serve", "--help"], "--request-limit"),
+        (&["--version"], env!("CARGO_PKG_VERSION")),
+    ] {
+        let output = Command::new(CENOTE).args(arguments).output().expect("the command");
+        assert_eq!(output.status.code(), Some(0));
+        assert!(String::from_utf8_lossy(&output.stdout).contains(text), "{arguments:?}");
+        assert!(output.stderr.is_empty());
+    }
+}
+
+#[test]
+fn the_tour_is_plain_text_when_piped() {
+    let output = Command::new(CENOTE).arg("tour").output().expect("the command");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!output.stdout.is_empty());
+    assert!(!output.stdout.contains(&0x1b));
+}

@@ -99,7 +99,8 @@ fn table(out: &mut dyn Write, rows: &[Row]) -> fmt::Result {
         writeln!(out, "<td class=at>{}", Html(row.created_at.as_bytes()))?;
     }
     out.write_str("</tbody></table></div>\n<footer>Sizes in bytes; ")?;
-    out.write_str("held, used and peak include what is below. ")?;
+    out.write_str("held, used and peak include what is below, ")?;
+    out.write_str("the peak of the process also what its threads had in reserve. ")?;
     out.write_str("<a href=\"/pools.json\">The same as JSON</a></footer>\n")?;
     page::end(out)
 }

@@ -474,6 +474,7 @@ impl Node {
         self.undo(None, size, thread::record());
     }
 
+    #[inline(always)]
     pub(super) fn quantum(&self) -> usize {
         self.quantum.load(Relaxed)
     }

@@ -316,6 +316,13 @@ impl<S: BlockSource> Pool<S> {
                 return Ok(self.accept(last, fit, size));
             }
         }
+        self.slow_aligned::<M>(size, align)
+    }
+
+    /// Apart from [`Pool::bump_cold`], so that the first block's way has a small frame.
+    #[cold]
+    #[inline(never)]
+    fn slow_aligned<M: Mode>(&self, size: usize, align: usize) -> Result<NonNull<u8>, M::Error> {
         let Ok(layout) = Layout::from_size_align(size, align) else {
             return M::fail(AllocError::too_large(size));
         };
@@ -351,11 +358,14 @@ impl<S: BlockSource> Pool<S> {
         self.newest.set(block);
         self.current.set(block);
         self.active.set(block);
-        self.load_window();
+        // Not by way of the header, whose bytes were just written.
+        self.last.set(at(memory, memory.addr().get() + HEADER));
+        self.end.set(at(memory, memory.addr().get() + bytes));
         true
     }
 
     /// The window had no room: nothing, a large object, an older block, or a new one.
+    #[inline(never)]
     fn slow(&self, layout: Layout, want: Want) -> Result<NonNull<u8>, AllocError> {
         if layout.size() == 0 {
             return Ok(dangling(layout));

@@ -183,6 +183,9 @@ impl<'p, S: BlockSource> Chain<'p, S> {
 
     fn push_in<M: Mode>(&mut self, buffer: &'p [u8]) -> Result<(), M::Error> {
         if !buffer.is_empty() {
+            if self.bytes > size::MAX - buffer.len() {
+                return M::fail(AllocError::too_large(buffer.len()));
+            }
             let link = self.new_link::<M>(buffer)?;
             self.open = 0;
             self.append_link(link, buffer.len());
@@ -212,6 +215,9 @@ impl<'p, S: BlockSource> Chain<'p, S> {
     /// Where the memory for a link cannot be had.
     pub fn try_push_front(&mut self, buffer: &'p [u8]) -> Result<(), AllocError> {
         if !buffer.is_empty() {
+            if self.bytes > size::MAX - buffer.len() {
+                return Err(AllocError::too_large(buffer.len()));
+            }
             let mut link = self.new_link::<Try>(buffer)?;
             // SAFETY: a link of this chain's alone.
             unsafe { link.as_mut() }.next = self.first;
@@ -379,7 +385,8 @@ impl<S: BlockSource> Chain<'_, S> {
             match out.write_vectored(&slices[..count]) {
                 Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
-                    self.advance(written.min(self.len()));
+                    let written = written.min(self.len());
+                    self.advance(written);
                     total += written;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}

@@ -67,10 +67,20 @@ enum Fate {
 pub(crate) struct Record {
     newer: Cell<*mut Record>,
     older: Cell<*mut Record>,
-    armed: Cell<bool>,
+    /// Which cleanup this is, as long as it is on the list; 0 when it is not. Where a record's
+    /// memory is used again, handles of the one before tell by it that it is not theirs.
+    ticket: Cell<u64>,
     key: CleanupKey,
     /// Moves the action out of the record, and runs it with the pool, or drops it.
     act: unsafe fn(NonNull<Record>, Fate, PoolPtr),
+}
+
+impl Record {
+    /// Whether its memory may be used for another cleanup: it is not on the list, and its
+    /// action was moved out of it.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.ticket.get() == 0
+    }
 }
 
 /// A cleanup in pool memory.
@@ -85,7 +95,7 @@ impl<F: FnOnce(PoolPtr)> Entry<F> {
         let record = Record {
             newer: Cell::new(ptr::null_mut()),
             older: Cell::new(ptr::null_mut()),
-            armed: Cell::new(false),
+            ticket: Cell::new(0),
             key,
             act: Self::act,
         };
@@ -141,18 +151,33 @@ impl Cleanups {
     /// `entry` was written, is in no list, and stays where it is until the pool has run or
     /// forgotten its cleanups. `pool` is the pool of the list and of the entry.
     pub(crate) unsafe fn push<F>(&self, entry: NonNull<Entry<F>>, pool: PoolPtr) -> Cleanup<'_> {
+        // SAFETY: the caller's promise, passed on; the memory is used for this cleanup alone.
+        unsafe { self.push_as(1, entry, pool) }
+    }
+
+    /// [`Cleanups::push`] for memory in which there may have been another cleanup: `ticket`,
+    /// which is not 0, is one that no cleanup in that memory ever had.
+    ///
+    /// # Safety
+    /// As for [`Cleanups::push`].
+    pub(crate) unsafe fn push_as<F>(
+        &self,
+        ticket: u64,
+        entry: NonNull<Entry<F>>,
+        pool: PoolPtr,
+    ) -> Cleanup<'_> {
         let record = entry.cast::<Record>();
         let older = self.newest.get();
         // SAFETY: the caller's promise.
         let this = unsafe { record.as_ref() };
         this.older.set(older);
         this.newer.set(ptr::null_mut());
-        this.armed.set(true);
+        this.ticket.set(ticket);
         if let Some(older) = self.in_list(older) {
             older.newer.set(record.as_ptr());
         }
         self.newest.set(record.as_ptr());
-        Cleanup { record, list: self, pool }
+        Cleanup { record, ticket, list: self, pool }
     }
 
     /// The newest cleanup with this key.
@@ -163,8 +188,8 @@ impl Cleanups {
         let mut at = self.newest.get();
         while let Some(record) = self.in_list(at) {
             if record.key == key && !key.kind.is_empty() {
-                let record = NonNull::new(at)?;
-                return Some(Cleanup { record, list: self, pool });
+                let (record, ticket) = (NonNull::new(at)?, record.ticket.get());
+                return Some(Cleanup { record, ticket, list: self, pool });
             }
             at = record.older.get();
         }
@@ -181,7 +206,9 @@ impl Cleanups {
     pub(crate) unsafe fn run_all(&self, pool: PoolPtr) -> Panicked {
         let mut panicked = Panicked::none();
         while let Some(record) = NonNull::new(self.newest.get()) {
-            self.take_off(record);
+            // SAFETY: records on the list are in place.
+            let ticket = unsafe { record.as_ref() }.ticket.get();
+            self.take_off(record, ticket);
             panicked.catch(|| {
                 // SAFETY: it was armed in the list until now, so its action is there; being
                 // off the list it is not run again. The pool is the caller's promise.
@@ -191,13 +218,15 @@ impl Cleanups {
         panicked
     }
 
-    /// Takes a record off the list; `false` where it is not on it.
-    fn take_off(&self, record: NonNull<Record>) -> bool {
-        // SAFETY: records stay in pool memory until the pool is reset, which handles exclude.
+    /// Takes a record off the list; `false` where the cleanup of this ticket is not on it.
+    fn take_off(&self, record: NonNull<Record>, ticket: u64) -> bool {
+        // SAFETY: records stay in pool memory, as records if they are used again, until the
+        // pool is reset, which handles exclude.
         let this = unsafe { record.as_ref() };
-        if !this.armed.replace(false) {
+        if this.ticket.get() != ticket {
             return false;
         }
+        this.ticket.set(0);
         let (newer, older) = (this.newer.get(), this.older.get());
         match self.in_list(newer) {
             Some(newer) => newer.older.set(older),
@@ -243,6 +272,7 @@ unsafe fn act(record: NonNull<Record>, fate: Fate, pool: PoolPtr) {
 /// ```
 pub struct Cleanup<'p> {
     record: NonNull<Record>,
+    ticket: u64,
     list: &'p Cleanups,
     pool: PoolPtr,
 }
@@ -263,11 +293,11 @@ impl Cleanup<'_> {
     /// Whether it is still to run.
     pub fn is_pending(&self) -> bool {
         // SAFETY: the handle borrows the pool, so the record is in place.
-        unsafe { self.record.as_ref() }.armed.get()
+        unsafe { self.record.as_ref() }.ticket.get() == self.ticket
     }
 
     fn settle(self, fate: Fate) -> bool {
-        let pending = self.list.take_off(self.record);
+        let pending = self.list.take_off(self.record, self.ticket);
         if pending {
             // SAFETY: it was armed until now, so its action is there. The handle borrows the
             // pool, so it is where it was when the handle was made.
@@ -280,6 +310,20 @@ impl Cleanup<'_> {
 impl fmt::Debug for Cleanup<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cleanup").field("pending", &self.is_pending()).finish_non_exhaustive()
+    }
+}
+
+/// A value in pool memory, to be dropped by a cleanup.
+pub(crate) struct Owned<T>(pub(crate) NonNull<T>);
+
+// SAFETY: it stands for the value, which is dropped on the thread that drops the pool.
+unsafe impl<T: Send> Send for Owned<T> {}
+
+impl<T> Owned<T> {
+    pub(crate) fn drop_value(self) {
+        // SAFETY: written before the cleanup could run, and dropped by it alone, once, when no
+        // reference is left.
+        unsafe { self.0.drop_in_place() };
     }
 }
 

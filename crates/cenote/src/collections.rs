@@ -87,6 +87,91 @@ impl<S: crate::BlockSource> Objects for crate::Pool<S> {
     }
 }
 
+/// Objects without bytes take no chunk here: there are collections that free what they never
+/// allocated, if it has none.
+impl<S: crate::BlockSource> Objects for crate::ChunkPool<S> {
+    #[inline(always)]
+    fn object(&self, layout: Layout) -> Option<NonNull<u8>> {
+        if layout.size() == 0 {
+            return NonNull::new(core::ptr::without_provenance_mut(layout.align()));
+        }
+        self.quiet_alloc(layout)
+    }
+
+    #[inline(always)]
+    unsafe fn free_object(&self, start: NonNull<u8>, layout: Layout) {
+        if layout.size() != 0 {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.dealloc(start, layout) }
+        }
+    }
+
+    #[inline]
+    unsafe fn grow_object(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Option<NonNull<u8>> {
+        if old.size() == 0 {
+            return self.object(new);
+        }
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.try_grow(start, old, new) }.ok()
+    }
+
+    #[inline]
+    unsafe fn shrink_object(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Option<NonNull<u8>> {
+        if new.size() == 0 {
+            // SAFETY: the caller's promise is the same.
+            unsafe { self.free_object(start, old) };
+            return self.object(new);
+        }
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.try_shrink(start, old, new) }.ok()
+    }
+}
+
+impl<S: crate::BlockSource> Objects for crate::CountedPool<S> {
+    #[inline(always)]
+    fn object(&self, layout: Layout) -> Option<NonNull<u8>> {
+        self.quiet_alloc(layout)
+    }
+
+    #[inline(always)]
+    unsafe fn free_object(&self, start: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.dealloc(start, layout) }
+    }
+
+    #[inline(always)]
+    unsafe fn grow_object(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.quiet_grow(start, old, new) }
+    }
+
+    #[inline(always)]
+    unsafe fn shrink_object(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.try_shrink(start, old, new) }.ok()
+    }
+}
+
 /// The three traits have the same methods under different paths.
 #[cfg(any(feature = "allocator-api2", feature = "allocator-api2-04", feature = "nightly"))]
 macro_rules! implement_allocator {
@@ -149,17 +234,46 @@ fn sized(start: Option<NonNull<u8>>, size: usize) -> Option<NonNull<[u8]>> {
 
 #[cfg(feature = "allocator-api2")]
 implement_allocator!(allocator_api2::alloc for Pool);
+#[cfg(feature = "allocator-api2")]
+implement_allocator!(allocator_api2::alloc for CountedPool);
+#[cfg(feature = "allocator-api2")]
+implement_allocator!(allocator_api2::alloc for ChunkPool);
 
 #[cfg(feature = "allocator-api2-04")]
 implement_allocator!(allocator_api2_04::alloc for Pool);
+#[cfg(feature = "allocator-api2-04")]
+implement_allocator!(allocator_api2_04::alloc for CountedPool);
+#[cfg(feature = "allocator-api2-04")]
+implement_allocator!(allocator_api2_04::alloc for ChunkPool);
 
 #[cfg(feature = "nightly")]
 implement_allocator!(alloc::alloc for Pool);
+#[cfg(feature = "nightly")]
+implement_allocator!(alloc::alloc for CountedPool);
+#[cfg(feature = "nightly")]
+implement_allocator!(alloc::alloc for ChunkPool);
 
 /// A pool's memory as another pool's source: its blocks are objects here. A block given back
 /// joins what is free here at once if it is large or the newest, otherwise at the reset.
 // SAFETY: objects stay in place while the pool is borrowed, as it is by the source.
 unsafe impl<S: crate::BlockSource> crate::BlockSource for crate::Pool<S> {
+    #[inline]
+    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, crate::AllocError> {
+        self.try_alloc_layout(layout)
+    }
+
+    #[inline]
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise: it came from `acquire` with this layout.
+        unsafe { self.dealloc(block, layout) }
+    }
+}
+
+/// A counted pool's memory as another pool's source: its blocks are objects here. Those that
+/// do not fit into a page here are large, and go back at once; the others when the page that
+/// they are in is empty.
+// SAFETY: objects stay in place while the pool is borrowed, as it is by the source.
+unsafe impl<S: crate::BlockSource> crate::BlockSource for crate::CountedPool<S> {
     #[inline]
     fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, crate::AllocError> {
         self.try_alloc_layout(layout)

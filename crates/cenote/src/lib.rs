@@ -26,11 +26,14 @@
 //!
 //! - [`Pool`]: allocate by moving a pointer, give all back at once; large objects, cleanups,
 //!   files, children, reset.
+//! - [`CountedPool`]: each block given back when the last object in it is freed, for what
+//!   lives for days; [`CountedBox`] frees one.
 //! - [`Account`]: the tree of who holds what, with limits and live figures.
 //! - [`Chain`]: buffers in a pool, written with vectored I/O.
 //! - [`Kept`]: something in a pool that keeps the pool alive, such as a response's body.
+//! - [`Buddy`]: pages of one region, split and merged by powers of two.
 //! - [`BlockSource`], and the sources [`Blocks`] (a cache for each thread), [`System`],
-//!   `&Pool`, and [`Faulty`] for tests.
+//!   `&Pool`, `&Buddy`, [`Locked`] for several threads, and [`Faulty`] for tests.
 //! - [`inspect`]: snapshots of pools and accounts, as values and as text.
 //!
 //! `&Pool` is an allocator for the collections of `allocator-api2` 0.2 (the default; hashbrown
@@ -60,8 +63,10 @@ extern crate std;
 
 mod account;
 mod chain;
+mod chunk;
 mod cleanup;
 mod collections;
+mod counted;
 mod debug;
 mod error;
 #[cfg(all(unix, feature = "std"))]
@@ -75,13 +80,16 @@ pub mod size;
 mod source;
 mod supply;
 mod sync;
+mod table;
 mod thread;
 pub mod window;
 
 pub use account::Account;
 pub use chain::Chain;
+pub use chunk::{ChunkPool, ChunkPoolConfig, ChunkPoolStat};
 pub use cleanup::{Cleanup, CleanupKey};
+pub use counted::{CountedBox, CountedPool, CountedPoolBuilder};
 pub use error::{AllocError, ConfigError};
 pub use kept::{Kept, PoolHandle};
 pub use pool::{Pool, PoolBuilder};
-pub use source::{BlockSource, Blocks, Faulty, System};
+pub use source::{BlockSource, Blocks, Buddy, BuddyBuilder, Faulty, Locked, RegionError, System};

@@ -71,7 +71,8 @@ pub enum OnBadFree {
     Return,
     /// Reports it (see [`on_misuse`]), and returns the error.
     Report,
-    /// Reports it, and aborts the process: a program that frees wrongly may do worse next.
+    /// Reports it, and aborts the process (without the `std` feature, panics): a program that
+    /// frees wrongly may do worse next.
     #[default]
     Abort,
 }

@@ -44,13 +44,20 @@ impl<S: BlockSource> Supply<S> {
         self.acquire(layout)
     }
 
-    /// Takes a block, if nothing is in the way; a refusal is neither counted nor explained.
+    /// Takes a block, if no limit is in the way; a limit's refusal is neither counted nor
+    /// explained.
+    #[inline(always)]
+    pub(crate) fn take_unlimited(&self, layout: Layout) -> Result<Option<NonNull<u8>>, AllocError> {
+        match self.node() {
+            Some(node) if node.charge(layout.size()).is_err() => Ok(None),
+            _ => self.acquire(layout).map(Some),
+        }
+    }
+
+    /// Takes a block, if nothing is in the way.
     #[inline(always)]
     pub(crate) fn try_take(&self, layout: Layout) -> Option<NonNull<u8>> {
-        match self.node() {
-            Some(node) if node.charge(layout.size()).is_err() => None,
-            _ => self.acquire(layout).ok(),
-        }
+        self.take_unlimited(layout).ok().flatten()
     }
 
     /// Takes a block of `wanted` bytes, or as large a power of two as limits and source allow,
@@ -134,6 +141,19 @@ impl<S: BlockSource> Supply<S> {
         unsafe { self.source.release(block, layout) };
         if let Some(node) = self.node() {
             node.credit(layout.size());
+        }
+    }
+
+    /// Undoes a `take` that was for nothing: no figure keeps a trace of it.
+    ///
+    /// # Safety
+    /// As for [`Supply::give`].
+    #[cold]
+    pub(crate) unsafe fn put_back(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: `take` acquired it from this source with this layout.
+        unsafe { self.source.release(block, layout) };
+        if let Some(node) = self.node() {
+            node.uncharge(layout.size());
         }
     }
 

@@ -20,6 +20,7 @@ mod imp {
 #[cfg(not(feature = "std"))]
 mod imp {
     use core::cell::UnsafeCell;
+    use core::marker::PhantomData;
     use core::ops::{Deref, DerefMut};
     use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -33,7 +34,8 @@ mod imp {
     // hands the value from one to the next; that needs `T: Send`.
     unsafe impl<T: Send> Sync for Lock<T> {}
 
-    pub(crate) struct Guard<'a, T>(&'a Lock<T>);
+    /// Not `Sync` or `Send` by itself, whatever the lock is.
+    pub(crate) struct Guard<'a, T>(&'a Lock<T>, PhantomData<*mut ()>);
 
     impl<T> Lock<T> {
         pub(crate) const fn new(value: T) -> Self {
@@ -44,7 +46,7 @@ mod imp {
             while self.taken.swap(true, Ordering::Acquire) {
                 core::hint::spin_loop();
             }
-            Guard(self)
+            Guard(self, PhantomData)
         }
     }
 

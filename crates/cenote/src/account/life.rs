@@ -23,26 +23,32 @@ use super::{Account, Node, Record, record};
 use crate::thread;
 use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering::*, fence};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*, fence};
 
-/// What "there are handles" counts in `far_live`: more than there can be pools.
-pub(super) const BIAS: isize = 1 << (isize::BITS / 2 + isize::BITS / 8);
+/// What "there are handles" counts in `far_live`.
+///
+/// It has to be more than `far_live` can otherwise be, and that is not the number of pools: a
+/// pool made on the owner's thread and dropped on another lowers `far_live` for good, so it
+/// counts all transfers since the account began. At a million a second this lasts 142 years,
+/// with two thousand biases at once to spare.
+pub(super) const BIAS: i64 = 1 << 52;
 
 /// The part of `far_live` that is pools.
-pub(super) fn unbiased(far_live: isize) -> isize {
-    (far_live + BIAS / 2).rem_euclid(BIAS) - BIAS / 2
+pub(super) fn unbiased(far_live: i64) -> i64 {
+    far_live.wrapping_add(BIAS / 2).rem_euclid(BIAS) - BIAS / 2
 }
 
 /// A node's place in its owner's mail; guarded by the owner record's lock.
 pub(super) struct Mail {
     pub(super) next: AtomicPtr<Node>,
-    /// How many biases the owner is to take away.
-    duties: AtomicUsize,
+    /// Whether it is there, with one bias for the owner to take away. More than one never
+    /// waits: the others can go at once, since that one keeps the node.
+    posted: AtomicBool,
 }
 
 impl Mail {
     pub(super) const fn new() -> Self {
-        Self { next: AtomicPtr::new(ptr::null_mut()), duties: AtomicUsize::new(0) }
+        Self { next: AtomicPtr::new(ptr::null_mut()), posted: AtomicBool::new(false) }
     }
 }
 
@@ -112,7 +118,7 @@ fn release(node: &Node) {
 /// So much of `far_live` is the caller's.
 #[cold]
 #[inline(never)]
-pub(super) unsafe fn drop_far(node: NonNull<Node>, count: isize) {
+pub(super) unsafe fn drop_far(node: NonNull<Node>, count: i64) {
     // SAFETY: the caller's promise, passed on.
     if let Some(parent) = unsafe { drop_far_one(node, count) } {
         drop(parent);
@@ -124,7 +130,7 @@ pub(super) unsafe fn drop_far(node: NonNull<Node>, count: isize) {
 ///
 /// # Safety
 /// As for [`drop_far`].
-unsafe fn drop_far_one(node: NonNull<Node>, count: isize) -> Option<Account> {
+unsafe fn drop_far_one(node: NonNull<Node>, count: i64) -> Option<Account> {
     // SAFETY: the caller's part of the count keeps the node alive until this subtraction.
     let before = unsafe { node.as_ref() }.far_live.fetch_sub(count, Release);
     if before != count {
@@ -136,8 +142,9 @@ unsafe fn drop_far_one(node: NonNull<Node>, count: isize) -> Option<Account> {
 }
 
 impl Record {
-    /// Whether the caller may act for the owner, since its thread ended; otherwise the node is
-    /// in its mail now.
+    /// Whether the caller is to take its bias away itself: because the owner's thread has ended,
+    /// and the caller acted for it, or because another bias waits in the owner's mail already.
+    /// Otherwise the caller's bias waits there now.
     fn take_over_or_post(&self, node: NonNull<Node>) -> bool {
         // SAFETY: the caller's bias keeps the node alive.
         let this = unsafe { node.as_ref() };
@@ -146,10 +153,11 @@ impl Record {
             release(this);
             return true;
         }
-        if this.mail.duties.fetch_add(1, Relaxed) == 0 {
-            this.mail.next.store(inbox.first, Relaxed);
-            inbox.first = node.as_ptr();
+        if this.mail.posted.swap(true, Relaxed) {
+            return true;
         }
+        this.mail.next.store(inbox.first, Relaxed);
+        inbox.first = node.as_ptr();
         self.mail.store(true, Relaxed);
         false
     }
@@ -167,13 +175,13 @@ impl Record {
             let this = unsafe { node.as_ref() };
             at = this.mail.next.load(Relaxed);
             release(this);
-            let duties = {
-                // Under the lock: a thread that posts sees either all duties or none.
+            {
+                // Under the lock, as it is set: from here on a bias is posted anew.
                 let _inbox = self.inbox.lock();
-                this.mail.duties.swap(0, Relaxed)
-            };
-            // SAFETY: each duty is one bias that was left to this thread.
-            unsafe { drop_far(node, BIAS * duties as isize) };
+                this.mail.posted.store(false, Relaxed);
+            }
+            // SAFETY: the one bias that was left to this thread.
+            unsafe { drop_far(node, BIAS) };
         }
     }
 }

@@ -30,7 +30,8 @@ use core::ptr::NonNull;
 /// Nothing is counted for single allocations inside a block.
 ///
 /// `Account` is a handle: cloning it gives another handle on the same account. An account
-/// lives as long as any handle, any account under it, or any pool on it.
+/// lives as long as any handle, any account under it, or any pool on it; a shared one also as
+/// long as a thread has a reserve of it.
 ///
 /// # Threads
 ///
@@ -43,6 +44,11 @@ use core::ptr::NonNull;
 /// 64 KiB, the smaller the nearer its limit is, and exactly when it is near. A thread that
 /// then does nothing may keep up to two quanta of it in reserve; [`Account::settle`] returns
 /// them.
+///
+/// # After `fork`
+///
+/// In the child of a process with several threads, pools work on, and so does charging. Making,
+/// dropping and reading accounts takes locks, which another thread may have held at the fork.
 ///
 /// # Cost
 ///

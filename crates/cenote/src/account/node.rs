@@ -22,7 +22,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::panic::Location;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
+use core::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*,
+};
 
 /// "No limit", far from both ends, so that sums with it cannot wrap.
 const NO_LIMIT: isize = isize::MAX / 2;
@@ -60,20 +62,22 @@ pub(crate) struct Node {
     pub(super) owner: AtomicPtr<Record>,
     /// Owner's bytes; for a root, all bytes, reserves included.
     held: AtomicIsize,
-    /// The limit less the bytes that threads other than the owner have charged.
+    /// The limit less `far`, so that the owner compares once.
     room: AtomicIsize,
     parent: Option<Account>,
-    /// The most that `held` was, as far as it has been noticed: releases notice.
+    /// The most that `held` and `far` together were, as far as noticed: releases notice.
     peak: AtomicIsize,
     /// Pools made less pools dropped on the owner's thread.
-    pub(super) live: AtomicIsize,
+    pub(super) live: AtomicI64,
     created: AtomicU64,
-    recycled: AtomicU64,
+    /// Bytes that threads other than the owner have charged, less what they have credited.
+    far: AtomicIsize,
 
-    // Everyone's.
+    // Everyone's, but for the first.
+    recycled: AtomicU64,
     pub(super) handles: AtomicUsize,
     /// Pools made less pools dropped on other threads, and `life`'s bias. See there.
-    pub(super) far_live: AtomicIsize,
+    pub(super) far_live: AtomicI64,
     far_created: AtomicU64,
     far_recycled: AtomicU64,
     refused: AtomicU64,
@@ -89,6 +93,8 @@ pub(crate) struct Node {
     pub(super) mail: life::Mail,
 
     // What it is.
+    /// This node, as it was allocated: for handles, one of which will free it.
+    itself: AtomicPtr<Node>,
     name: Cow<'static, str>,
     created_at: &'static Location<'static>,
     pub(crate) family: Lock<Family>,
@@ -117,11 +123,16 @@ pub(crate) struct History {
     pub(crate) recycled: u64,
     pub(crate) peak: usize,
     pub(crate) limit: Option<usize>,
+    /// How many generations `children` goes down.
+    height: u32,
     pub(crate) children: Vec<History>,
 }
 
 /// How many names a parent remembers; those beyond are counted together.
 const REMEMBERED_NAMES: usize = 64;
+/// How deep a history goes: trees of accounts are shallow, and a chain without end must not
+/// become a recursion without end.
+const REMEMBERED_GENERATIONS: u32 = 64;
 const OTHER_NAMES: &str = "(others)";
 
 impl Node {
@@ -140,11 +151,12 @@ impl Node {
             room: AtomicIsize::new(NO_LIMIT),
             parent,
             peak: AtomicIsize::new(0),
-            live: AtomicIsize::new(0),
+            live: AtomicI64::new(0),
             created: AtomicU64::new(0),
             recycled: AtomicU64::new(0),
             handles: AtomicUsize::new(1),
-            far_live: AtomicIsize::new(life::BIAS),
+            far: AtomicIsize::new(0),
+            far_live: AtomicI64::new(life::BIAS),
             far_created: AtomicU64::new(0),
             far_recycled: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -153,6 +165,7 @@ impl Node {
             bound: AtomicPtr::new(ptr::null_mut()),
             shares: AtomicBool::new(shared),
             mail: life::Mail::new(),
+            itself: AtomicPtr::new(ptr::null_mut()),
             name,
             created_at,
             family: Lock::new(Family { newest: ptr::null_mut(), closed: Vec::new() }),
@@ -160,6 +173,8 @@ impl Node {
             older: AtomicPtr::new(ptr::null_mut()),
         });
         let node = NonNull::from(alloc::boxed::Box::leak(node));
+        // SAFETY: just made.
+        unsafe { node.as_ref() }.itself.store(node.as_ptr(), Relaxed);
         // SAFETY: just made; the handle below is its one count.
         let account = unsafe { Account::from_counted(node) };
         if let Some(parent) = account.node().parent() {
@@ -234,17 +249,15 @@ impl Node {
 
     #[inline(always)]
     fn credit_own(&self, size: usize) {
-        let held = self.held.load(Relaxed);
-        if held > self.peak.load(Relaxed) {
-            self.peak.store(held, Relaxed);
-        }
-        self.held.store(held - size as isize, Relaxed);
+        // Others may be noticing one as well; and this is rare.
+        self.notice_peak();
+        self.held.store(self.held.load(Relaxed) - size as isize, Relaxed);
     }
 
     /// The rest of a charge, from the first account up that is not the caller's own.
     #[inline]
     fn charge_rest<'a>(
-        &self,
+        &'a self,
         from: &'a Node,
         size: usize,
         me: *const Record,
@@ -258,7 +271,7 @@ impl Node {
     #[cold]
     #[inline(never)]
     fn charge_rest_cold<'a>(
-        &self,
+        &'a self,
         from: &'a Node,
         size: usize,
         me: *const Record,
@@ -315,12 +328,17 @@ impl Node {
                 })
                 .is_ok()
         } else {
-            self.room
+            let fits = self
+                .room
                 .fetch_update(AcqRel, Relaxed, |room| {
                     (size as isize <= room - self.held.load(Relaxed))
                         .then(|| room.wrapping_sub(size as isize))
                 })
-                .is_ok()
+                .is_ok();
+            if fits {
+                self.far.fetch_add(size as isize, Relaxed);
+            }
+            fits
         }
     }
 
@@ -345,11 +363,13 @@ impl Node {
         } else if owner == everyones() {
             self.held.fetch_sub(size as isize, AcqRel);
         } else {
+            self.far.fetch_sub(size as isize, Relaxed);
             self.room.fetch_add(size as isize, AcqRel);
         }
     }
 
     /// Makes the peak what is charged now, if that is more.
+    #[inline(always)]
     pub(super) fn notice_peak(&self) {
         let charged = self.charged();
         if charged > self.peak.load(Relaxed) {
@@ -406,13 +426,17 @@ impl Node {
     #[cold]
     #[inline(never)]
     fn refuse<'a>(
-        &self,
+        &'a self,
         until: &Node,
         full: &'a Node,
         size: usize,
         me: *const Record,
     ) -> Result<(), &'a Node> {
         self.undo(Some(until), size, me);
+        if record::settle_reserve(me) {
+            // What this thread had in reserve may be what was missing: once more, without.
+            return self.charge(size);
+        }
         Err(full)
     }
 
@@ -426,10 +450,10 @@ impl Node {
             return AllocError::out_of_memory(size);
         };
         self.refused.fetch_add(1, Relaxed);
-        self.add_handle();
-        // SAFETY: the count was just added; the account is alive, since its charger's is.
-        let account = unsafe { Account::from_counted(NonNull::from(self)) };
-        AllocError::over_limit(account, self.held(), limit, size)
+        let account = self.handle();
+        // Reserves included, if there are any: this near to the limit they are small, and telling
+        // them apart would need a lock.
+        AllocError::over_limit(account, self.charged().max(0) as usize, limit, size)
     }
 
     /// Sets how much threads may take beyond their need: a part of the room that is left,
@@ -553,15 +577,34 @@ impl Node {
         }
     }
 
+    /// A handle on this account. It is alive, since the caller has a reference to it.
+    pub(super) fn handle(&self) -> Account {
+        self.add_handle();
+        let itself = NonNull::new(self.itself.load(Relaxed)).unwrap_or(NonNull::from(self));
+        // SAFETY: the count was just added.
+        unsafe { Account::from_counted(itself) }
+    }
+
     // ---- reading -------------------------------------------------------------------------
 
     /// Bytes charged here, threads' reserves included.
+    #[inline(always)]
     fn charged(&self) -> isize {
-        self.held.load(Relaxed) + (self.limit.load(Relaxed) - self.room.load(Relaxed))
+        self.held.load(Relaxed) + self.far.load(Relaxed)
     }
 
     pub(crate) fn held(&self) -> usize {
-        (self.charged() - record::reserved(self) as isize).max(0) as usize
+        let mut reserved = record::reserved(self);
+        // Until no reserve has come or gone meanwhile, or it has been tried often enough.
+        for _ in 0..8 {
+            let charged = self.charged();
+            let again = record::reserved(self);
+            if again == reserved {
+                return (charged - reserved as isize).max(0) as usize;
+            }
+            reserved = again;
+        }
+        (self.charged() - reserved as isize).max(0) as usize
     }
 
     pub(crate) fn peak(&self) -> usize {
@@ -651,6 +694,11 @@ impl Node {
     }
 
     fn history(&self) -> History {
+        let mut children = core::mem::take(&mut self.family.lock().closed);
+        let mut height = children.iter().map(|child| child.height + 1).max().unwrap_or(0);
+        if height > REMEMBERED_GENERATIONS {
+            (children, height) = (Vec::new(), 0);
+        }
         History {
             name: self.name.clone(),
             created_at: self.created_at,
@@ -660,7 +708,8 @@ impl Node {
             recycled: self.recycled(),
             peak: self.peak(),
             limit: self.limit(),
-            children: core::mem::take(&mut self.family.lock().closed),
+            height,
+            children,
         }
     }
 }
@@ -704,6 +753,7 @@ impl History {
         self.recycled += other.recycled;
         self.peak = self.peak.max(other.peak);
         self.limit = self.limit.max(other.limit);
+        self.height = self.height.max(other.height);
         for child in other.children {
             remember(&mut self.children, child);
         }

@@ -11,7 +11,7 @@ use super::{Account, Node};
 use crate::sync::Lock;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::ptr::{self, NonNull};
+use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
 
 /// One thread, as accounts see it. Nodes bound to the thread hold counts of it, so that its
@@ -41,9 +41,12 @@ unsafe impl Send for Inbox {}
 static RECORDS: Lock<Vec<Arc<Record>>> = Lock::new(Vec::new());
 
 impl Record {
-    /// A record for the calling thread, known to readers.
+    /// A record for the calling thread, known to readers; `None` where there is no memory to
+    /// know it in. The thread then takes the way of threads without a record.
     #[cfg(feature = "std")]
-    pub(crate) fn register() -> Arc<Record> {
+    pub(crate) fn register() -> Option<Arc<Record>> {
+        let mut records = RECORDS.lock();
+        records.try_reserve(1).ok()?;
         let record = Arc::new(Record {
             reserve_node: AtomicPtr::new(ptr::null_mut()),
             reserve: AtomicUsize::new(0),
@@ -51,17 +54,22 @@ impl Record {
             mail: AtomicBool::new(false),
             inbox: Lock::new(Inbox { first: ptr::null_mut(), ended: false }),
         });
-        RECORDS.lock().push(record.clone());
-        record
+        records.push(record.clone());
+        Some(record)
     }
 
     /// Gives the whole reserve back and lets go of its account.
     fn settle(&self, me: *const Record) {
-        let account = self.slot.lock().take();
-        self.reserve_node.store(ptr::null_mut(), Relaxed);
-        if let Some(account) = account {
-            account.node().credit_up(self.reserve.swap(0, Relaxed), me);
-        }
+        let account = {
+            // Held until the reserve is back, so that readers find it in one place or the other.
+            let mut slot = self.slot.lock();
+            self.reserve_node.store(ptr::null_mut(), Relaxed);
+            if let Some(account) = &*slot {
+                account.node().credit_up(self.reserve.swap(0, Relaxed), me);
+            }
+            slot.take()
+        };
+        drop(account);
     }
 
     #[inline(always)]
@@ -72,9 +80,7 @@ impl Record {
     /// Makes `node` the account that the reserve is of.
     fn adopt(&self, node: &Node, me: *const Record) {
         self.settle(me);
-        node.add_handle();
-        // SAFETY: the count was just added; the caller's account keeps `node` alive till then.
-        let account = unsafe { Account::from_counted(NonNull::from(node)) };
+        let account = node.handle();
         self.reserve_node.store(account.as_ptr().as_ptr(), Relaxed);
         *self.slot.lock() = Some(account);
     }
@@ -123,11 +129,12 @@ pub(super) fn charge_shared(node: &Node, size: usize, me: *const Record) -> Resu
         record.reserve.store(reserve + quantum + missing - size, Relaxed);
         return Ok(());
     }
-    node.charge_up(missing, me)?;
     if record.is_for(node) {
+        node.charge_up(missing, me)?;
         record.reserve.store(reserve + missing - size, Relaxed);
+        return Ok(());
     }
-    Ok(())
+    node.charge_up(missing, me)
 }
 
 /// Credits a shared account, into the reserve as far as that may be.
@@ -183,6 +190,18 @@ pub(super) fn settle() {
     if let Some(record) = deref(me) {
         record.settle(me);
         record.open_mail(false);
+    }
+}
+
+/// Returns what the calling thread has in reserve, of whatever account; `false` where that is
+/// nothing.
+pub(super) fn settle_reserve(me: *const Record) -> bool {
+    match deref(me) {
+        Some(record) if record.reserve.load(Relaxed) > 0 => {
+            record.settle(me);
+            true
+        }
+        _ => false,
     }
 }
 

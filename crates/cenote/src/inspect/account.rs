@@ -14,6 +14,9 @@ pub(super) fn place(location: &Location<'_>) -> String {
     format!("{}:{}", location.file(), location.line())
 }
 
+/// How deep below a root accounts are shown.
+const DEEPEST: usize = 64;
+
 /// An account at one moment, and those under it. Printed, it is a table, indented as the tree.
 ///
 /// ```
@@ -78,7 +81,9 @@ impl AccountSnapshot {
         let (mut children, mut closed) = (Vec::new(), Vec::new());
         {
             let family = node.family.lock();
-            family.for_each(|child| children.push(Self::read(child, &path)));
+            if path.len() <= DEEPEST {
+                family.for_each(|child| children.push(Self::read(child, &path)));
+            }
             closed.extend(family.closed.iter().map(|history| Self::recall(history, &path)));
         }
         children.reverse();

@@ -4,12 +4,36 @@
 //! `Display` is meant for people, its fields (and serde, by feature) for programs.
 
 mod account;
+mod buddy;
+mod chunk;
+mod counted;
 mod pool;
 
 pub use account::AccountSnapshot;
+pub use buddy::{BuddyBlock, BuddySnapshot, OrderSnapshot};
+pub use chunk::{ChunkClusterSnapshot, ChunkPageSnapshot, ChunkPoolSnapshot, ChunkSlotSnapshot};
+pub use counted::{CountedBlockSnapshot, CountedSnapshot};
 pub use pool::{BlockSnapshot, PoolSnapshot};
 
+use alloc::string::String;
 use core::fmt;
+
+/// Characters of a block's bar.
+const BAR: usize = 48;
+
+/// A block drawn in `width` characters: `H` header, `#` used, `.` free, `=` packed.
+fn bar(width: usize, size: usize, header: usize, used: usize, packed: usize) -> String {
+    let scale = |bytes: usize| (bytes * width).div_ceil(size.max(1));
+    let used = scale(header + used).min(width);
+    let header = scale(header).min(used);
+    let packed = scale(packed).min(width - used);
+    let mut bar = String::with_capacity(width);
+    bar.extend(core::iter::repeat_n('H', header));
+    bar.extend(core::iter::repeat_n('#', used - header));
+    bar.extend(core::iter::repeat_n('.', width - used - packed));
+    bar.extend(core::iter::repeat_n('=', packed));
+    bar
+}
 
 /// A size as people read it: `4096 B`, `64 KiB`, `1.5 MiB`.
 ///

@@ -1,6 +1,6 @@
 //! [`PoolSnapshot`]: one pool, block by block.
 
-use super::Bytes;
+use super::{BAR, Bytes};
 use crate::BlockSource;
 use crate::pool::{HEADER, Pool};
 use alloc::string::{String, ToString};
@@ -109,24 +109,12 @@ impl fmt::Display for PoolSnapshot {
     }
 }
 
-/// Characters of a block's bar.
-const BAR: usize = 48;
-
 impl BlockSnapshot {
     /// The block drawn in `width` characters: `H` header, `#` used, `.` free, `=` packed.
     #[must_use]
     pub fn bar(&self, width: usize) -> String {
         debug_assert_eq!(self.header, HEADER);
-        let scale = |bytes: usize| (bytes * width).div_ceil(self.size.max(1));
-        let header = scale(self.header).min(width);
-        let used = (scale(self.header + self.used)).clamp(header, width);
-        let packed = scale(self.packed).min(width - used);
-        let mut bar = String::with_capacity(width);
-        bar.extend(core::iter::repeat_n('H', header));
-        bar.extend(core::iter::repeat_n('#', used - header));
-        bar.extend(core::iter::repeat_n('.', width - used - packed));
-        bar.extend(core::iter::repeat_n('=', packed));
-        bar
+        super::bar(width, self.size, self.header, self.used, self.packed)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a pool does at its end: deferred calls, owned values, files.
 
 use super::Pool;
-use crate::cleanup::{Cleanup, CleanupKey, Entry, PoolPtr};
+use crate::cleanup::{Cleanup, CleanupKey, Entry, Owned, PoolPtr};
 use crate::error::{Mode, Must, Try, must};
 use crate::{AllocError, BlockSource};
 use core::ptr::NonNull;
@@ -202,19 +202,5 @@ impl<S: BlockSource> Pool<S> {
     pub fn cleanup(&self, key: CleanupKey) -> Option<Cleanup<'_>> {
         // SAFETY: the pool of this list.
         unsafe { self.cleanups.find(key, self.erased()) }
-    }
-}
-
-/// A value in pool memory, to be dropped by a cleanup.
-struct Owned<T>(NonNull<T>);
-
-// SAFETY: it stands for the value, which is dropped on the thread that drops the pool.
-unsafe impl<T: Send> Send for Owned<T> {}
-
-impl<T> Owned<T> {
-    fn drop_value(self) {
-        // SAFETY: written before the cleanup could run, and dropped by it alone, once, when no
-        // reference is left.
-        unsafe { self.0.drop_in_place() };
     }
 }

@@ -1,16 +1,26 @@
 //! Raw memory by layout, and objects that are freed or change size: what collections need.
 
-use super::{Pool, at};
+use super::{Pool, at, dangling};
 use crate::error::{Mode, Must, Quiet, Try, must};
-use crate::window::padded;
+use crate::window::{MIN_ALIGN, padded};
 use crate::{AllocError, BlockSource, debug, window};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
 impl<S: BlockSource> Pool<S> {
     #[inline(always)]
+    fn layout_in<M: Mode>(&self, layout: Layout) -> Result<NonNull<u8>, M::Error> {
+        // Or the way to an address that is aligned so would be lost. The alignment comes first,
+        // since that is usually known when compiling.
+        if layout.align() > MIN_ALIGN && layout.size() == 0 {
+            return Ok(dangling(layout));
+        }
+        self.bump::<M>(layout.size(), layout.align())
+    }
+
+    #[inline(always)]
     fn zeroed_layout_in<M: Mode>(&self, layout: Layout) -> Result<NonNull<u8>, M::Error> {
-        let start = self.bump_any::<M>(layout)?;
+        let start = self.layout_in::<M>(layout)?;
         // SAFETY: fresh memory of that size.
         unsafe { start.write_bytes(0, layout.size()) };
         Ok(start)
@@ -31,7 +41,7 @@ impl<S: BlockSource> Pool<S> {
     /// Where [`Pool::try_alloc_layout`] fails, but for want of system memory: then it aborts.
     #[inline(always)]
     pub fn alloc_layout(&self, layout: Layout) -> NonNull<u8> {
-        must(self.bump::<Must>(layout.size(), layout.align()))
+        must(self.layout_in::<Must>(layout))
     }
 
     /// Memory of this size and alignment, with whatever it held before.
@@ -40,7 +50,7 @@ impl<S: BlockSource> Pool<S> {
     /// Where the memory cannot be had.
     #[inline(always)]
     pub fn try_alloc_layout(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-        self.bump::<Try>(layout.size(), layout.align())
+        self.layout_in::<Try>(layout)
     }
 
     /// [`Pool::try_alloc_layout`] for callers that neither know the alignment when compiling
@@ -90,8 +100,9 @@ impl<S: BlockSource> Pool<S> {
             self.last.set(at(last, start.addr().get()));
             debug::mark(start, padded(size));
         } else if start == end {
-            // The newest of the packed bytes: nothing else can lie right at the window's end,
-            // since a block's memory ends there or belongs to what was packed before.
+            // The newest of the packed bytes. Of what else can lie right at the window's end,
+            // where the block's memory ends, a large object was seen to above, and another
+            // block begins with its header.
             self.end.set(at(end, start.addr().get() + size));
             debug::mark(start, size);
         }
@@ -187,9 +198,13 @@ impl<S: BlockSource> Pool<S> {
     ) -> Result<NonNull<u8>, M::Error> {
         if start.addr().get() & (new.align() - 1) == 0
             && self.may_be_large(old)
-            && self.large.capacity(start).is_some_and(|capacity| new.size() <= capacity)
+            // Or it would be taken for a small one later, with its layout of then.
+            && self.needs_large(new).is_none()
+            && let Some((whole, capacity)) = self.large.object(start)
+            && new.size() <= capacity
         {
-            return Ok(start);
+            // The pool's own pointer: the caller's may be good for the old size only.
+            return Ok(whole);
         }
         let before = self.active.get();
         let moved = self.bump_any::<M>(new)?;
@@ -229,14 +244,18 @@ impl<S: BlockSource> Pool<S> {
         new: Layout,
     ) -> Result<NonNull<u8>, AllocError> {
         let aligned = start.addr().get() & (new.align() - 1) == 0;
-        let large = self.may_be_large(old) && self.large.capacity(start).is_some();
-        if aligned && !large {
+        let large = if self.may_be_large(old) { self.large.object(start) } else { None };
+        if aligned && large.is_none() {
             // SAFETY: the caller's promise, passed on.
             unsafe { self.trim_newest(start, old, new.size()) };
             return Ok(start);
         }
-        if aligned && self.needs_large(new).is_none() && new.size() > old.size() / 2 {
-            return Ok(start);
+        if aligned
+            && self.needs_large(new).is_none()
+            && new.size() > old.size() / 2
+            && let Some((whole, _)) = large
+        {
+            return Ok(whole);
         }
         let moved = self.try_alloc_layout(new)?;
         // SAFETY: `new.size()` bytes at both, the caller's promise; the new ones are fresh.
@@ -263,9 +282,10 @@ impl<S: BlockSource> Pool<S> {
         }
     }
 
-    /// Whether an object of this layout may be among the large ones; if not, it is not.
+    /// Whether an object of this layout may be among the large ones; if not, it is not. One
+    /// without bytes is not, whatever its address is also the address of.
     #[inline(always)]
     fn may_be_large(&self, layout: Layout) -> bool {
-        self.large.len() != 0 && self.needs_large(layout).is_none()
+        layout.size() != 0 && self.large.len() != 0 && self.needs_large(layout).is_none()
     }
 }

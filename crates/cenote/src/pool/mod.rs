@@ -309,12 +309,16 @@ impl<S: BlockSource> Pool<S> {
     #[cold]
     #[inline(never)]
     fn bump_cold<M: Mode>(&self, size: usize, align: usize) -> Result<NonNull<u8>, M::Error> {
-        if align <= HEADER_ALIGN && self.first_block(size) {
-            let (last, end) = self.window();
-            if let Some(fit) = window::fit_up_any(last.addr().get(), end.addr().get(), size, align)
-            {
-                return Ok(self.accept(last, fit, size));
+        match self.first_block(size) {
+            Ok(true) if align <= HEADER_ALIGN => {
+                let (last, end) = self.window();
+                let (from, to) = (last.addr().get(), end.addr().get());
+                if let Some(fit) = window::fit_up_any(from, to, size, align) {
+                    return Ok(self.accept(last, fit, size));
+                }
             }
+            Err(error) => return M::fail(error),
+            Ok(_) => {}
         }
         self.slow_aligned::<M>(size, align)
     }
@@ -332,8 +336,10 @@ impl<S: BlockSource> Pool<S> {
     #[cold]
     #[inline(never)]
     fn bump_bytes_cold<M: Mode>(&self, size: usize) -> Result<NonNull<u8>, M::Error> {
-        if self.first_block(size) {
-            return self.bump_bytes::<M>(size);
+        match self.first_block(size) {
+            Ok(true) => return self.bump_bytes::<M>(size),
+            Err(error) => return M::fail(error),
+            Ok(false) => {}
         }
         let Ok(layout) = Layout::from_size_align(size, 1) else {
             return M::fail(AllocError::too_large(size));
@@ -342,16 +348,16 @@ impl<S: BlockSource> Pool<S> {
     }
 
     /// Takes the block that most pools begin and end with, where this is the moment for it and
-    /// nothing is in the way; anything unusual is left to [`Pool::slow`].
+    /// no limit is in the way; `false` leaves anything unusual to [`Pool::slow`].
     #[inline(always)]
-    fn first_block(&self, size: usize) -> bool {
+    fn first_block(&self, size: usize) -> Result<bool, AllocError> {
         let bytes = self.next.get() as usize;
         if !self.newest.get().is_null() || size == 0 || size > bytes / 2 - HEADER {
-            return false;
+            return Ok(false);
         }
         // SAFETY: the shape's sizes are powers of two and at most 16 MiB.
         let layout = unsafe { Layout::from_size_align_unchecked(bytes, HEADER_ALIGN) };
-        let Some(memory) = self.supply.try_take(layout) else { return false };
+        let Some(memory) = self.supply.take_unlimited(layout)? else { return Ok(false) };
         self.next.set(self.shape.largest.min(2 * bytes as u32));
         // SAFETY: fresh memory of that size, aligned for a header.
         let block = unsafe { Block::init(memory, bytes, ptr::null_mut()) };
@@ -361,7 +367,7 @@ impl<S: BlockSource> Pool<S> {
         // Not by way of the header, whose bytes were just written.
         self.last.set(at(memory, memory.addr().get() + HEADER));
         self.end.set(at(memory, memory.addr().get() + bytes));
-        true
+        Ok(true)
     }
 
     /// The window had no room: nothing, a large object, an older block, or a new one.

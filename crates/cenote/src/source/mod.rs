@@ -1,11 +1,15 @@
 //! Where pools get blocks from: the [`BlockSource`] trait and the sources that come with it.
 
 mod blocks;
+mod buddy;
 mod faulty;
+mod locked;
 mod system;
 
 pub use blocks::Blocks;
+pub use buddy::{Buddy, BuddyBuilder, RegionError};
 pub use faulty::Faulty;
+pub use locked::Locked;
 pub use system::System;
 
 use crate::AllocError;
@@ -27,7 +31,9 @@ pub(crate) use blocks::Cache;
 /// - `acquire` returns memory that is valid for reads and writes of `layout.size()` bytes,
 ///   aligned as the layout asks, and used by nobody else until it is released;
 /// - that stays true while the source value is moved, and for as long as the source lives;
-/// - neither method unwinds.
+/// - `fit` is a function of the layout alone: the same answer each time, at least the size
+///   asked for, and a fixed point (`fit` of a layout with the answer as its size is the answer);
+/// - no method unwinds, and none uses the pool that it is called by.
 ///
 /// ```
 /// use cenote::{AllocError, BlockSource, Pool, System};
@@ -75,7 +81,6 @@ pub unsafe trait BlockSource {
 
     /// How many bytes a block of this layout really takes. A caller that can use more than it
     /// needs asks here first, and then acquires that much; accounts are charged so too.
-    /// At least `layout.size()`, and a fixed point: `fit` of the answer is the answer.
     #[inline]
     fn fit(&self, layout: Layout) -> usize {
         layout.size()

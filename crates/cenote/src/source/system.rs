@@ -18,12 +18,14 @@ use core::ptr::NonNull;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct System;
 
-// SAFETY: the global allocator's own contract; sizes are never 0 here, which it requires.
+// SAFETY: the global allocator's own contract; sizes of 0, which it forbids, are refused.
 unsafe impl BlockSource for System {
     #[inline]
     fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-        debug_assert_ne!(layout.size(), 0, "blocks have a size");
-        // SAFETY: the trait's callers never ask for 0 bytes.
+        if layout.size() == 0 {
+            return Err(AllocError::out_of_memory(0));
+        }
+        // SAFETY: not for 0 bytes.
         let block = unsafe { alloc::alloc::alloc(layout) };
         NonNull::new(block).ok_or(AllocError::out_of_memory(layout.size()))
     }

@@ -1,0 +1,110 @@
+//! [`Slot`]: the pages of one class of chunks, and which the next chunk is taken from.
+//!
+//! A page stays the current one until it is found full, though chunks of it are freed
+//! meanwhile. Then it is on no list until one is freed, and another page of the list follows.
+
+use super::cluster::Clusters;
+use super::geometry::{Class, Geometry};
+use super::list::List;
+use super::page::Page;
+use core::cell::Cell;
+use core::ptr::{self, NonNull};
+
+pub(super) struct Slot {
+    class: Class,
+    /// Chunks taken from pages and not put back there: those in use, and those on the stack.
+    taken: Cell<usize>,
+    /// Where chunks come from; null with none. Not on the list.
+    current: Cell<*mut Page>,
+    /// Where that page begins, good for all of its cluster.
+    base: Cell<NonNull<u8>>,
+    /// Other pages with free chunks.
+    listed: List<Page>,
+}
+
+impl Slot {
+    pub(super) const fn new(class: Class) -> Self {
+        Self {
+            class,
+            taken: Cell::new(0),
+            current: Cell::new(ptr::null_mut()),
+            base: Cell::new(NonNull::dangling()),
+            listed: List::new(),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn class(&self) -> &Class {
+        &self.class
+    }
+
+    /// Chunks taken from pages and not put back there.
+    #[inline(always)]
+    pub(super) fn taken(&self) -> usize {
+        self.taken.get()
+    }
+
+    /// A free chunk of a page that has one.
+    #[inline]
+    pub(super) fn take(&self, geometry: &Geometry) -> Option<NonNull<u8>> {
+        let mut current = NonNull::new(self.current.get());
+        loop {
+            if let Some(page) = current {
+                // SAFETY: the current page's descriptor, in a cluster of this pool.
+                let page = unsafe { page.as_ref() };
+                let free = page.free();
+                if free != 0 {
+                    page.set_free(free & (free - 1));
+                    self.taken.set(self.taken.get() + 1);
+                    let offset = free.trailing_zeros() as usize * self.class.size as usize;
+                    // SAFETY: the chunk is in the page that `base` begins.
+                    return Some(unsafe { self.base.get().add(offset) });
+                }
+            }
+            // Found full: it is on no list from now on, until a chunk of it is freed.
+            let next = self.listed.pop()?;
+            self.set_current(next, geometry);
+            current = Some(next);
+        }
+    }
+
+    /// Chunks come from this page now. It is on no list.
+    pub(super) fn set_current(&self, page: NonNull<Page>, geometry: &Geometry) {
+        self.current.set(page.as_ptr());
+        self.base.set(Clusters::place_of(page, geometry).1);
+    }
+
+    /// Makes a chunk free, which is in use, in its page. Whether all of the page is now free:
+    /// then it is not this slot's any more.
+    #[inline]
+    pub(super) fn put(&self, at: NonNull<Page>, chunk: u32) -> bool {
+        // SAFETY: the descriptor of a page of this slot, in a cluster of this pool.
+        let page = unsafe { at.as_ref() };
+        let before = page.free();
+        let free = before | 1 << chunk;
+        page.set_free(free);
+        self.taken.set(self.taken.get() - 1);
+        let current = self.current.get() == at.as_ptr();
+        if free == self.class.all() {
+            if current {
+                self.current.set(ptr::null_mut());
+            } else if before != 0 {
+                // SAFETY: with free chunks and not current, it was on the list.
+                unsafe { self.listed.remove(at) };
+            }
+            return true;
+        }
+        if before == 0 && !current {
+            // SAFETY: full, and not current: on no list.
+            unsafe { self.listed.push(at) };
+        }
+        false
+    }
+
+    /// Forgets all: the pages are gone.
+    pub(super) fn clear(&self) {
+        self.taken.set(0);
+        self.current.set(ptr::null_mut());
+        self.listed.clear();
+    }
+}

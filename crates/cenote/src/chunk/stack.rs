@@ -1,0 +1,109 @@
+//! [`Stack`]: the newest frees of one class of chunks.
+//!
+//! Pointers, in the pool's value: so neither a free nor the allocation after it touches a
+//! page's descriptor, or the chunk. They are good for all of their cluster, unlike the pointer
+//! that an object is freed by, which may be good for that object only.
+
+use core::cell::Cell;
+use core::ptr::{self, NonNull};
+
+/// How many frees a stack has room for: with its two counts it fills two cache lines.
+pub(super) const DEPTH: usize = 15;
+
+#[repr(C, align(64))]
+pub(super) struct Stack {
+    /// How many there are; never above [`DEPTH`].
+    count: Cell<u32>,
+    /// How many there may be before something else is to be done than to push; likewise.
+    limit: Cell<u32>,
+    frees: [Cell<*mut u8>; DEPTH],
+}
+
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<Stack>() == 128);
+
+impl Stack {
+    pub(super) const fn new() -> Self {
+        Self {
+            count: Cell::new(0),
+            limit: Cell::new(0),
+            frees: [const { Cell::new(ptr::null_mut()) }; DEPTH],
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn count(&self) -> usize {
+        self.count.get() as usize
+    }
+
+    /// The newest free, which is none any more.
+    #[inline(always)]
+    pub(super) fn pop(&self) -> Option<NonNull<u8>> {
+        let count = self.count();
+        if count == 0 {
+            return None;
+        }
+        self.count.set(count as u32 - 1);
+        // SAFETY: `count` is at most the number of places.
+        let chunk = unsafe { self.frees.get_unchecked(count - 1) }.get();
+        // SAFETY: the places below `count` were filled by a push, with what is not null.
+        Some(unsafe { NonNull::new_unchecked(chunk) })
+    }
+
+    /// Remembers a free; `false` where there is more to be done.
+    #[inline(always)]
+    pub(super) fn try_push(&self, chunk: NonNull<u8>) -> bool {
+        let count = self.count();
+        if count >= self.limit.get() as usize {
+            return false;
+        }
+        // SAFETY: `count` is below the limit, which is at most the number of places.
+        unsafe { self.frees.get_unchecked(count) }.set(chunk.as_ptr());
+        self.count.set(count as u32 + 1);
+        true
+    }
+
+    /// Remembers a free, whatever the limit; `false` where there is no room.
+    pub(super) fn push(&self, chunk: NonNull<u8>) -> bool {
+        let Some(place) = self.frees.get(self.count()) else { return false };
+        place.set(chunk.as_ptr());
+        self.count.set(self.count.get() + 1);
+        true
+    }
+
+    /// The free at this place, the oldest being at 0.
+    #[inline(always)]
+    pub(super) fn at(&self, place: usize) -> *mut u8 {
+        self.frees.get(place).map_or(ptr::null_mut(), Cell::get)
+    }
+
+    /// Takes the oldest off.
+    pub(super) fn drop_oldest(&self, number: usize) {
+        let left = self.count().saturating_sub(number);
+        for place in 0..left {
+            self.frees[place].set(self.at(place + number));
+        }
+        self.count.set(left as u32);
+    }
+
+    /// Whether this address is among them. Looks at every place, also those that are not in use
+    /// (which tells nothing by itself), since a loop of random length is foreseen by nobody.
+    #[inline(always)]
+    pub(super) fn has(&self, address: usize) -> bool {
+        let mut at = 0_u32;
+        for (place, free) in self.frees.iter().enumerate() {
+            at |= u32::from(free.get().addr() == address) << place;
+        }
+        at & !(u32::MAX << self.count.get()) != 0
+    }
+
+    #[inline(always)]
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.limit.set(limit.min(DEPTH) as u32);
+    }
+
+    pub(super) fn clear(&self) {
+        self.count.set(0);
+        self.limit.set(0);
+    }
+}

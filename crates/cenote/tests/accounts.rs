@@ -1,0 +1,704 @@
+//! Proves that accounts tell the truth: in random trees under random charges every figure is
+//! that of a simple model, a refusal changes nothing, and with many threads that make, charge,
+//! move and drop pools and accounts nothing is lost, no limit is passed, and no account stays.
+
+mod common;
+
+use cenote::{Account, AllocError, BlockSource, Pool, System};
+use common::{Counting, Dice, message, seed};
+use std::alloc::Layout;
+use std::cell::RefCell;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::thread;
+
+// ---- one thread against a model -----------------------------------------------------------
+
+/// What an account should say.
+struct Model {
+    account: Account,
+    parent: Option<usize>,
+    limit: Option<usize>,
+    held: usize,
+    peak: usize,
+    live: usize,
+    created: u64,
+    refused: u64,
+    exact: bool,
+}
+
+struct Tree(Vec<Model>);
+
+/// More than a pool's table of large objects takes here, in bytes.
+const TABLE: usize = 16 << 10;
+
+impl Tree {
+    fn grow(dice: &mut Dice, count: usize) -> Self {
+        let mut tree = Tree(Vec::new());
+        let new = |account, parent, exact| Model {
+            account,
+            parent,
+            limit: None,
+            held: 0,
+            peak: 0,
+            live: 0,
+            created: 0,
+            refused: 0,
+            exact,
+        };
+        tree.0.push(new(Account::root("root"), None, false));
+        for number in 1..count {
+            let parent = dice.below(number);
+            let above = &tree.0[parent].account;
+            let shared = dice.once_in(8);
+            let account = if shared {
+                above.shared_child(format!("s{number}"))
+            } else {
+                above.child(format!("a{number}"))
+            };
+            tree.0.push(new(account, Some(parent), !shared));
+            if shared {
+                // What threads have in reserve of it counts as held in the peaks above, too.
+                let above: Vec<_> = tree.above(parent).collect();
+                for at in above {
+                    tree.0[at].exact = false;
+                }
+            }
+        }
+        tree
+    }
+
+    fn above(&self, index: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(index), |&at| self.0[at].parent)
+    }
+
+    /// The account that would refuse a charge, the lowest first.
+    fn full(&self, index: usize, size: usize) -> Option<usize> {
+        self.above(index).find(|&at| {
+            let node = &self.0[at];
+            node.limit.is_some_and(|limit| size > limit.saturating_sub(node.held))
+        })
+    }
+
+    fn charge(&mut self, index: usize, size: isize) {
+        let path: Vec<_> = self.above(index).collect();
+        for at in path {
+            let node = &mut self.0[at];
+            node.held = node.held.checked_add_signed(size).expect("no less than nothing");
+            node.peak = node.peak.max(node.held);
+        }
+    }
+
+    fn check(&self) {
+        for model in &self.0 {
+            let (account, name) = (&model.account, model.account.path());
+            assert_eq!(account.held(), model.held, "held by {name}");
+            assert_eq!(account.live(), model.live, "live on {name}");
+            assert_eq!(account.created(), model.created, "created on {name}");
+            assert_eq!(account.refused(), model.refused, "refused by {name}");
+            assert_eq!(account.limit(), model.limit, "limit of {name}");
+            let (peak, least) = (account.peak(), model.peak);
+            assert!(peak >= least, "peak of {name}: {peak}, not {least}");
+            // While a pool's table of large objects grows there are two for a moment.
+            let most = if model.exact { model.peak + TABLE } else { usize::MAX };
+            assert!(account.peak() <= most, "peak of {name}: {} of {most}", account.peak());
+        }
+    }
+}
+
+/// A pool, its account's index, and its large objects.
+type Used<'c> = (Pool<&'c Counting>, usize, Vec<(NonNull<u8>, usize)>);
+
+/// Pools whose every block is a large object of the size asked for, so that what is charged is
+/// known: all but the table.
+fn model_run(dice: &mut Dice, steps: usize) {
+    let mut tree = Tree::grow(dice, 12);
+    let counting = Counting::new();
+    let mut pools: Vec<Used<'_>> = Vec::new();
+    for step in 0..steps {
+        match dice.below(12) {
+            0 | 1 if pools.len() < 20 => {
+                let index = dice.below(tree.0.len());
+                let account = &tree.0[index].account;
+                let pool = Pool::builder().account(account).source(&counting).build().unwrap();
+                tree.0[index].live += 1;
+                tree.0[index].created += 1;
+                pools.push((pool, index, Vec::new()));
+            }
+            2 if !pools.is_empty() => {
+                let (pool, index, _) = pools.swap_remove(dice.below(pools.len()));
+                tree.charge(index, -(pool.held_bytes() as isize));
+                tree.0[index].live -= 1;
+                drop(pool);
+            }
+            3 => {
+                let index = dice.below(tree.0.len());
+                let limit = (!dice.once_in(3)).then(|| dice.below(4 << 20));
+                tree.0[index].account.set_limit(limit);
+                tree.0[index].limit = limit;
+            }
+            4 if !pools.is_empty() => {
+                let chosen = dice.below(pools.len());
+                let (pool, index, objects) = &mut pools[chosen];
+                let before = pool.held_bytes();
+                pool.reset();
+                objects.clear();
+                tree.charge(*index, pool.held_bytes() as isize - before as isize);
+            }
+            5 | 6 if !pools.is_empty() => {
+                let chosen = dice.below(pools.len());
+                let (pool, index, objects) = &mut pools[chosen];
+                if !objects.is_empty() {
+                    let (start, size) = objects.swap_remove(dice.below(objects.len()));
+                    let before = pool.held_bytes();
+                    // SAFETY: nothing refers to the object.
+                    assert!(unsafe { pool.free_large(start) });
+                    // The table may have become smaller along with it.
+                    let lost = before - pool.held_bytes();
+                    assert!((size..size + TABLE).contains(&lost));
+                    tree.charge(*index, -(lost as isize));
+                }
+            }
+            7 => Account::settle(),
+            _ if !pools.is_empty() => {
+                let chosen = dice.below(pools.len());
+                let (pool, index, objects) = &mut pools[chosen];
+                let before = pool.held_bytes();
+                let size = 70_000 + dice.below(500_000);
+                match pool.try_alloc_layout(Layout::from_size_align(size, 16).unwrap()) {
+                    Ok(start) => {
+                        let gained = pool.held_bytes() - before;
+                        assert!(gained >= size);
+                        // The object first: a table that comes along may be refused then.
+                        assert_eq!(
+                            tree.full(*index, size).map(|at| tree.0[at].account.path()),
+                            None
+                        );
+                        objects.push((start, size));
+                        tree.charge(*index, gained as isize);
+                    }
+                    Err(error) => {
+                        assert_eq!(pool.held_bytes(), before, "a refusal took memory");
+                        let by = tree.0.iter().position(|m| Some(&m.account) == error.account());
+                        let by = by.unwrap_or_else(|| panic!("step {step}: {error}"));
+                        // Of several that are full, any may be named; it must be one of them,
+                        // be it for the table.
+                        let model = &tree.0[by];
+                        let room = model.limit.unwrap().saturating_sub(model.held);
+                        assert!(tree.above(*index).any(|at| at == by), "not above: {error}");
+                        assert!(room < size + TABLE, "step {step}: room for {room}: {error}");
+                        if room >= size {
+                            assert!(error.size() < size, "step {step}: room for {room}: {error}");
+                        }
+                        tree.0[by].refused += 1;
+                    }
+                }
+            }
+            _ => {}
+        }
+        tree.check();
+        assert_eq!(counting.bytes(), tree.0[0].held);
+    }
+    drop(pools);
+    assert_eq!(counting.bytes(), 0);
+    for model in &mut tree.0 {
+        (model.held, model.live) = (0, 0);
+    }
+    tree.check();
+}
+
+#[test]
+fn every_figure_in_a_random_tree_is_that_of_a_simple_model() {
+    let first = seed("model");
+    for case in 0..30 {
+        model_run(&mut Dice::new(first.wrapping_add(case)), 700);
+    }
+}
+
+#[test]
+fn a_limit_anywhere_up_the_tree_refuses_and_changes_nothing() {
+    for level in 0..4 {
+        let root = Account::root("0");
+        let mut accounts = vec![root];
+        for depth in 1..4 {
+            accounts.push(accounts[depth - 1].child(depth.to_string()));
+        }
+        let pool = Pool::on(&accounts[3]);
+        pool.alloc_bytes(1000);
+        accounts[level].set_limit(Some(20_000));
+        let figures = |account: &Account| {
+            let snapshot = account.snapshot();
+            (snapshot.held_bytes, snapshot.peak_bytes, snapshot.created, snapshot.recycled_bytes)
+        };
+        let before: Vec<_> = accounts.iter().map(figures).collect();
+        for tries in 1..=5 {
+            let error = pool.try_alloc_bytes(100_000).unwrap_err();
+            assert_eq!(error.account(), Some(&accounts[level]));
+            assert!(error.to_string().contains("limit of 20000 bytes"), "{error}");
+            assert!(error.to_string().contains(&accounts[level].path()), "{error}");
+            for (depth, account) in accounts.iter().enumerate() {
+                assert_eq!(account.refused(), if depth == level { tries } else { 0 });
+            }
+        }
+        let after: Vec<_> = accounts.iter().map(figures).collect();
+        // A root's peak may have what its thread had in reserve; the rest is exact.
+        assert_eq!(after[1..], before[1..], "limit at level {level}");
+        assert_eq!((after[0].0, after[0].3), (before[0].0, before[0].3));
+        accounts[level].set_limit(None);
+        assert_eq!(pool.try_alloc_bytes(100_000).unwrap().len(), 100_000);
+    }
+}
+
+#[test]
+fn on_one_thread_a_limit_is_exact_to_the_byte() {
+    for depth in 0..3 {
+        let root = Account::root("root");
+        let mut account = root.clone();
+        for _ in 0..depth {
+            account = account.child("below");
+        }
+        for limited in [&root, &account] {
+            limited.set_limit(Some(1 << 20));
+            let pool = Pool::builder().account(&account).source(System).build().unwrap();
+            pool.alloc_layout(Layout::from_size_align(100_000, 16).unwrap());
+            let left = (1 << 20) - pool.held_bytes();
+            let exactly = Layout::from_size_align(left, 16).unwrap();
+            let more = Layout::from_size_align(left + 1, 16).unwrap();
+            for _ in 0..3 {
+                pool.try_alloc_layout(more).unwrap_err();
+                let start = pool.try_alloc_layout(exactly).unwrap();
+                assert_eq!((limited.held(), root.held()), (1 << 20, 1 << 20));
+                pool.try_alloc_layout(Layout::new::<[u8; 100_000]>()).unwrap_err();
+                // SAFETY: nothing refers to it.
+                assert!(unsafe { pool.free_large(start) });
+            }
+            limited.set_limit(None);
+        }
+    }
+}
+
+#[test]
+fn what_a_thread_has_in_reserve_of_one_account_does_not_refuse_it_another() {
+    let root = Account::root("root").with_limit(Some(1 << 20));
+    let shared = root.shared_child("shared");
+    let direct = Pool::builder().account(&root).source(System).build().unwrap();
+    let below = Pool::builder().account(&shared).source(System).build().unwrap();
+    let bytes = |size| Layout::from_size_align(size, 16).unwrap();
+    // The shared account takes its quantum when there is room for one...
+    below.alloc_layout(bytes(70_000));
+    direct.alloc_layout(bytes(830_000));
+    below.alloc_layout(bytes(20_000));
+    // ... and the root is near its limit when it is charged by itself.
+    let left = (1 << 20) - root.held();
+    assert_eq!(root.held(), direct.held_bytes() + below.held_bytes());
+    let outcome = direct.try_alloc_layout(bytes(left));
+    assert!(outcome.is_ok(), "{left} bytes left, all asked for: {}", outcome.unwrap_err());
+    assert_eq!(root.held(), 1 << 20);
+}
+
+#[test]
+fn nor_does_what_it_has_in_reserve_of_an_account_under_the_one_that_is_charged() {
+    let worker = Account::root("process").child("worker").with_limit(Some(8 << 20));
+    let tasks = worker.shared_child("tasks");
+    let task = Pool::builder().account(&tasks).source(System).build().unwrap();
+    let own = Pool::builder().account(&worker).source(System).build().unwrap();
+    let bytes = |size| Layout::from_size_align(size, 16).unwrap();
+    own.alloc_layout(bytes(70_000));
+    task.alloc_layout(bytes(70_000));
+    let left = (8 << 20) - worker.held();
+    assert_eq!(worker.held(), own.held_bytes() + task.held_bytes());
+    let outcome = own.try_alloc_layout(bytes(left));
+    assert!(outcome.is_ok(), "{left} bytes left, all asked for: {}", outcome.unwrap_err());
+    assert_eq!(worker.held(), 8 << 20);
+}
+
+#[test]
+fn a_peak_is_noticed_whichever_thread_held_it() {
+    let root = Account::root("root");
+    let account = root.child("middle").child("leaf");
+    let middle = account.parent().unwrap();
+    drop(Pool::on(&account));
+    let other = account.clone();
+    let far = move || Pool::on(&other).alloc_bytes(50_000).len();
+    thread::spawn(far).join().unwrap();
+    assert_eq!(account.held(), 0);
+    assert!(account.peak() >= 50_000, "{}", account.peak());
+    assert!(middle.peak() >= 50_000, "{}", middle.peak());
+    assert!(root.peak() >= 50_000, "{}", root.peak());
+}
+
+#[test]
+fn a_peak_is_of_all_that_was_held_at_once_by_the_owner_and_by_others() {
+    let worker = Account::root("process").child("worker");
+    // Charged atomically, as other threads do it: tasks that may run anywhere.
+    let tasks = worker.shared_child("tasks");
+    let task = Pool::builder().account(&tasks).source(System).build().unwrap();
+    task.alloc_bytes(100_000);
+    // Charged by plain stores: the worker's own thread.
+    let own = Pool::builder().account(&worker).source(System).build().unwrap();
+    own.alloc_bytes(100_000);
+    let held = worker.held();
+    assert!(held >= 200_000);
+    drop(own);
+    drop(task);
+    assert!(worker.peak() >= held, "{} of {held}", worker.peak());
+}
+
+#[test]
+fn accounts_between_a_pools_and_the_root_have_peaks_too() {
+    let process = Account::root("process");
+    let connection = process.child("worker").child("connection");
+    let request = connection.child("request");
+    let pool = Pool::on(&request);
+    pool.alloc_bytes(50_000);
+    let held = pool.held_bytes();
+    drop(pool);
+    assert_eq!((request.peak(), connection.peak()), (held, held));
+    assert_eq!(connection.parent().unwrap().peak(), held);
+    assert_eq!(process.held(), 0);
+}
+
+#[test]
+fn a_limit_below_what_is_held_refuses_until_less_is_held() {
+    let account = Account::root("root").child("shrunk");
+    let pool = Pool::on(&account);
+    let large = NonNull::from(pool.alloc_bytes(100_000)).cast();
+    account.set_limit(Some(50_000));
+    assert_eq!(account.limit(), Some(50_000));
+    assert!(account.held() > 50_000);
+    pool.try_alloc_bytes(20_000).unwrap_err();
+    // SAFETY: nothing refers to it.
+    assert!(unsafe { pool.free_large(large) });
+    pool.try_alloc_bytes(20_000).unwrap();
+    account.set_limit(Some(0));
+    pool.try_alloc_bytes(20_000).unwrap_err();
+    account.set_limit(Some(usize::MAX));
+    pool.try_alloc_bytes(20_000).unwrap();
+}
+
+#[test]
+fn a_pool_outlives_every_handle_of_its_account_and_still_names_it() {
+    let pool = {
+        let leaf = Account::root("root").child("middle").child("leaf").with_limit(Some(30_000));
+        Pool::on(&leaf)
+    };
+    pool.alloc(1);
+    let error = pool.try_alloc_bytes(100_000).unwrap_err();
+    drop(pool);
+    let leaf = error.account().unwrap().clone();
+    drop(error);
+    assert_eq!((leaf.path().as_str(), leaf.held(), leaf.live()), ("root/middle/leaf", 0, 0));
+    let again = Pool::on(&leaf);
+    again.alloc(2);
+    let root = leaf.parent().unwrap().parent().unwrap().clone();
+    drop(leaf);
+    assert_eq!((root.held(), root.snapshot().children.len()), (4096, 1));
+    drop(again);
+    assert_eq!((root.held(), root.snapshot().children.len()), (0, 0));
+}
+
+#[test]
+fn an_account_whose_pool_gave_out_a_handle_after_the_last_one_went_lives_on() {
+    let root = Account::root("root");
+    let pool = Pool::on(&root.child("child"));
+    for _ in 0..5 {
+        // Each of these is the last handle when it goes.
+        let handle = pool.account().unwrap().clone();
+        assert_eq!(handle.live(), 1);
+    }
+    let sent = pool.account().unwrap().clone();
+    let sent = thread::spawn(move || Pool::on(&sent)).join().unwrap();
+    assert_eq!(sent.account().unwrap().live(), 2);
+    drop((pool, sent));
+    Account::settle();
+    assert_eq!(root.snapshot().children.len(), 0);
+}
+
+// ---- many threads -------------------------------------------------------------------------
+
+#[test]
+fn a_shared_root_never_passes_its_limit_whoever_charges_it() {
+    const LIMIT: usize = 3 << 20;
+    const THREADS: usize = 8;
+    let counting = Counting::new();
+    let root = Account::root("root").with_limit(Some(LIMIT));
+    let refusals = AtomicUsize::new(0);
+    let first = seed("shared root");
+    thread::scope(|scope| {
+        let threads = [(); THREADS];
+        let threads: Vec<_> = threads
+            .into_iter()
+            .enumerate()
+            .map(|(number, ())| {
+                let (counting, root, refusals) = (&counting, &root, &refusals);
+                scope.spawn(move || {
+                    let mut dice = Dice::new(first.wrapping_add(number as u64));
+                    let account = match number % 3 {
+                        0 => root.clone(),
+                        1 => root.child(format!("own {number}")),
+                        _ => root.shared_child(format!("shared {number}")),
+                    };
+                    for _ in 0..100 {
+                        let pool =
+                            Pool::builder().account(&account).source(counting).build().unwrap();
+                        // Until it is refused, which it will be: by the others or by itself.
+                        let error = loop {
+                            let size = 16_000 + dice.below(100_000);
+                            match pool.try_alloc_bytes(size) {
+                                Ok(_) => thread::yield_now(),
+                                Err(error) => break error,
+                            }
+                        };
+                        assert_eq!(error.account(), Some(root), "{error}");
+                        refusals.fetch_add(1, SeqCst);
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+    assert!(counting.most() <= LIMIT, "{} bytes were out at once", counting.most());
+    // Else nothing was proved.
+    assert!(counting.most() > LIMIT / 2, "{} bytes at most", counting.most());
+    assert_eq!(refusals.load(SeqCst), 100 * THREADS);
+    assert_eq!((counting.bytes(), root.held(), root.live()), (0, 0, 0));
+    assert_eq!(root.refused(), refusals.load(SeqCst) as u64);
+}
+
+#[test]
+fn with_many_threads_making_moving_and_dropping_all_figures_end_at_zero() {
+    const THREADS: usize = 6;
+    let first = seed("many threads");
+    let root = Account::root("root");
+    let shared = root.shared_child("shared");
+    let common = root.child("common");
+    let counting = Arc::new(Counting::new());
+    let done = AtomicBool::new(false);
+    let snapshots = AtomicUsize::new(0);
+    type Parcel = (Pool<Wrapped>, Account);
+    let (senders, receivers): (Vec<_>, Vec<_>) =
+        (0..THREADS).map(|_| mpsc::channel::<Parcel>()).unzip();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(SeqCst) {
+                let snapshot = root.snapshot();
+                assert!(snapshot.to_string().contains("root"));
+                for account in snapshot.merged().all() {
+                    assert!(account.held_bytes < 1 << 40, "{account}");
+                    assert!(account.live < 1 << 20, "{account}");
+                }
+                snapshots.fetch_add(1, SeqCst);
+            }
+        });
+        let workers: Vec<_> = receivers
+            .into_iter()
+            .enumerate()
+            .map(|(number, inbox)| {
+                let (senders, counting) = (senders.clone(), counting.clone());
+                let (root, shared, common) = (root.clone(), shared.clone(), common.clone());
+                scope.spawn(move || {
+                    let mut dice = Dice::new(first.wrapping_add(number as u64));
+                    let mine = root.child(format!("worker {number}"));
+                    let mut kept: Vec<Parcel> = Vec::new();
+                    for _ in 0..1500 {
+                        let account = match dice.below(5) {
+                            0 => shared.clone(),
+                            1 => common.clone(),
+                            2 => mine.child("request"),
+                            3 => mine.clone(),
+                            _ => match kept.get(dice.below(kept.len().max(1))) {
+                                Some((pool, _)) => pool.account().unwrap().clone(),
+                                None => root.clone(),
+                            },
+                        };
+                        let source = Wrapped(counting.clone());
+                        let pool =
+                            Pool::builder().account(&account).source(source).build().unwrap();
+                        pool.alloc_bytes(dice.below(9000));
+                        if dice.once_in(2) {
+                            pool.alloc_bytes(30_000);
+                        }
+                        let to = dice.below(THREADS);
+                        match dice.below(4) {
+                            0 => kept.push((pool, account)),
+                            // The receiver may have ended already.
+                            1 | 2 => drop(senders[to].send((pool, account))),
+                            _ => {
+                                drop(account);
+                                drop(pool);
+                            }
+                        }
+                        while let Ok((mut pool, account)) = inbox.try_recv() {
+                            if dice.once_in(3) {
+                                pool.reset();
+                            }
+                            if dice.once_in(2) {
+                                drop(account);
+                                pool.alloc(1_u64);
+                            } else {
+                                kept.push((pool, account));
+                            }
+                        }
+                        if kept.len() > 20 {
+                            kept.truncate(dice.below(20));
+                        }
+                        if dice.once_in(50) {
+                            Account::settle();
+                        }
+                    }
+                })
+            })
+            .collect();
+        drop(senders);
+        for worker in workers {
+            worker.join().unwrap_or_else(|payload| panic!("{}", message(&*payload)));
+        }
+        done.store(true, SeqCst);
+    });
+    assert!(snapshots.load(SeqCst) > 0);
+    assert_eq!(counting.bytes(), 0);
+    for account in [&root, &shared, &common] {
+        assert_eq!((account.held(), account.live()), (0, 0), "{}", account.path());
+    }
+    let left: Vec<_> = root.snapshot().children.into_iter().map(|child| child.name).collect();
+    assert_eq!(left, ["shared", "common"], "accounts that nobody has any more");
+}
+
+/// A source that is shared by counting.
+struct Wrapped(Arc<Counting>);
+
+// SAFETY: every call goes to a source that keeps the promises.
+unsafe impl BlockSource for Wrapped {
+    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.0.acquire(layout)
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.0.release(block, layout) }
+    }
+}
+
+#[test]
+fn accounts_end_before_and_after_the_thread_they_belong_to() {
+    // Each way in which the owner's thread, the pools and the handles may go one after another.
+    for order in 0..8 {
+        let root = Account::root("root");
+        let child = root.child("child");
+        let ready = Barrier::new(2);
+        let go = Barrier::new(2);
+        thread::scope(|scope| {
+            let (send, receive) = mpsc::channel();
+            let (child_here, ready, go) = (child.clone(), &ready, &go);
+            let owner = scope.spawn(move || {
+                let pools = [Pool::on(&child_here), Pool::on(&child_here), Pool::on(&child_here)];
+                for pool in &pools {
+                    pool.alloc_bytes(20_000);
+                }
+                drop(child_here);
+                let [first, second, third] = pools;
+                send.send(second).unwrap();
+                let third = (order & 4 != 0).then_some(third);
+                ready.wait();
+                go.wait();
+                drop(first);
+                drop(third);
+            });
+            ready.wait();
+            let pool = receive.recv().unwrap();
+            assert_eq!(child.live(), if order & 4 != 0 { 3 } else { 2 });
+            if order & 1 == 0 {
+                drop(child);
+                if order & 2 == 0 {
+                    drop(pool);
+                    go.wait();
+                    owner.join().unwrap();
+                } else {
+                    go.wait();
+                    owner.join().unwrap();
+                    drop(pool);
+                }
+            } else {
+                go.wait();
+                owner.join().unwrap();
+                assert_eq!(child.live(), 1);
+                if order & 2 == 0 {
+                    drop(pool);
+                    drop(child);
+                } else {
+                    drop(child);
+                    drop(pool);
+                }
+            }
+        });
+        assert_eq!((root.held(), root.snapshot().children.len()), (0, 0), "order {order}");
+        let closed = root.snapshot().closed;
+        assert_eq!((closed.len(), closed[0].created), (1, 3), "order {order}");
+    }
+}
+
+#[test]
+fn a_pool_in_a_thread_local_may_end_after_the_threads_other_affairs() {
+    // Dropped in a destructor of the thread, before or after the crate's own.
+    thread_local!(static LAST: RefCell<Vec<Pool>> = const { RefCell::new(Vec::new()) });
+    let root = Account::root("root");
+    for early in [true, false] {
+        let child = root.child("child");
+        let here = child.clone();
+        let thread = thread::spawn(move || {
+            if early {
+                LAST.with_borrow_mut(|_| ());
+            }
+            let pool = Pool::on(&here);
+            pool.alloc_bytes(30_000);
+            pool.defer(|| {
+                let pool = Pool::new();
+                pool.alloc_bytes(30_000);
+            });
+            LAST.with_borrow_mut(|last| last.extend([pool, Pool::on(&here), Pool::new()]));
+        });
+        // Joining waits for destructors of thread-locals; the end of a scope would not.
+        thread.join().unwrap();
+        assert_eq!((child.held(), child.live(), child.created()), (0, 0, 2));
+    }
+    assert_eq!(root.snapshot().children.len(), 0);
+}
+
+#[test]
+fn a_limit_that_is_changed_while_others_charge_does_not_make_up_figures() {
+    let root = Account::root("root").with_limit(Some(1 << 30));
+    let child = root.child("child");
+    let done = AtomicBool::new(false);
+    let worst = Mutex::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..1_000_000 {
+                let limit = if round % 2 == 0 { None } else { Some(1 << 30) };
+                root.set_limit(limit);
+                child.set_limit(limit);
+            }
+            done.store(true, SeqCst);
+        });
+        let charging = scope.spawn(|| {
+            while !done.load(SeqCst) {
+                let pool = Pool::on(&child);
+                pool.alloc_bytes(30_000);
+            }
+        });
+        scope.spawn(|| {
+            while !done.load(SeqCst) {
+                let seen = root.held().max(child.held());
+                let mut worst = worst.lock().unwrap();
+                *worst = seen.max(*worst);
+            }
+        });
+        // Joined, so that what the thread had in reserve is back.
+        charging.join().unwrap();
+    });
+    assert_eq!((root.held(), child.held()), (0, 0));
+    assert!(root.peak() < 1 << 30, "a peak of {} bytes", root.peak());
+    assert!(child.peak() < 1 << 30, "a peak of {} bytes", child.peak());
+    let worst = *worst.lock().unwrap();
+    assert!(worst < 1 << 30, "{worst} bytes were held, it said");
+}

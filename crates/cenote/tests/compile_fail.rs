@@ -1,0 +1,44 @@
+//! Proves that the compiler refuses what would be wrong, and takes what is right: each program
+//! in `compile_fail` for the reason that its second line gives, each in `compile_pass` without
+//! complaint.
+//!
+//! The texts of errors change from one compiler to the next, and must not stop anybody from
+//! using another one. So they are compared, as they stand in `.stderr`, on one version only; on
+//! another this says that it was skipped.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The compiler whose words stand in the `.stderr` files. To take another's: change this, and
+/// run `TRYBUILD=overwrite cargo test --test compile_fail`.
+const WORDS_OF: &str = "rustc 1.95.";
+
+fn compiler() -> Command {
+    Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()))
+}
+
+/// The programs that are to fail, by name.
+fn programs() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compile_fail");
+    let entries = fs::read_dir(folder).expect("the folder is there");
+    let paths = entries.map(|entry| entry.expect("readable").path());
+    let mut paths: Vec<_> = paths.filter(|path| path.extension() == Some("rs".as_ref())).collect();
+    paths.sort();
+    assert!(paths.len() >= 15, "{} programs", paths.len());
+    paths
+}
+
+#[test]
+fn what_is_right_compiles_and_what_is_wrong_does_not_in_the_words_of_one_compiler() {
+    let version = compiler().arg("--version").output().expect("there is a compiler");
+    let cases = trybuild::TestCases::new();
+    cases.pass("tests/compile_pass/*.rs");
+    if String::from_utf8_lossy(&version.stdout).starts_with(WORDS_OF) {
+        for program in programs() {
+            cases.compile_fail(program);
+        }
+    } else {
+        println!("SKIPPED: the words of errors are those of {WORDS_OF}");
+    }
+}

@@ -1,0 +1,215 @@
+//! Mistakes that were made here once, each as the test that would have noticed it.
+
+use cenote::{Account, AllocError, BlockSource, Faulty, Pool, System};
+use std::alloc::Layout;
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::channel;
+use std::thread;
+
+fn layout(size: usize, align: usize) -> Layout {
+    Layout::from_size_align(size, align).unwrap()
+}
+
+/// A source that hands out memory without gaps, and takes nothing back: what lies right behind
+/// a block is the next thing taken.
+struct Dense {
+    memory: NonNull<u8>,
+    taken: Cell<usize>,
+}
+
+const DENSE: usize = 1 << 20;
+
+impl Dense {
+    fn new(memory: &'static mut [MaybeUninit<u8>]) -> Self {
+        assert!(memory.len() >= DENSE + 4096);
+        let skip = memory.as_ptr().align_offset(4096);
+        Self { memory: NonNull::from(&mut memory[skip..]).cast(), taken: Cell::new(0) }
+    }
+
+    fn leaked() -> Self {
+        Self::new(Box::leak(vec![MaybeUninit::uninit(); DENSE + 4096].into_boxed_slice()))
+    }
+
+    fn skip_to(&self, align: usize) {
+        self.taken.set(self.taken.get().next_multiple_of(align));
+    }
+}
+
+// SAFETY: disjoint parts of memory that is never given to anyone else.
+unsafe impl BlockSource for Dense {
+    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        let base = self.memory.addr().get();
+        let start = (base + self.taken.get()).next_multiple_of(layout.align()) - base;
+        if start + layout.size() > DENSE {
+            return Err(AllocError::out_of_memory(layout.size()));
+        }
+        self.taken.set(start + layout.size());
+        // SAFETY: inside the memory.
+        Ok(unsafe { self.memory.add(start) })
+    }
+
+    unsafe fn release(&self, _: NonNull<u8>, _: Layout) {}
+}
+
+fn tight_pool(source: &Dense) -> Pool<&Dense> {
+    Pool::builder()
+        .first_block(4096)
+        .largest_block(4096)
+        .large_threshold(2048)
+        .source(source)
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn nothing_at_a_blocks_end_is_not_the_large_object_right_behind_it() {
+    let source = Dense::leaked();
+    let pool = tight_pool(&source);
+    pool.alloc_layout(layout(5000, 8));
+    source.skip_to(4096);
+    pool.alloc(1_u8);
+    let empty = pool.alloc_layout(layout(0, 4096));
+    let large = pool.alloc_layout(layout(5000, 8));
+    // SAFETY: `empty` came from this pool with that layout.
+    let grown = unsafe { pool.try_grow(empty, layout(0, 4096), layout(100, 4096)) }.unwrap();
+    assert_ne!(grown, large);
+    // SAFETY: nothing uses it.
+    assert!(unsafe { pool.free_large(large) }, "it is still there");
+}
+
+#[test]
+fn a_large_object_that_becomes_small_by_its_alignment_leaves_the_large_ones() {
+    let source = Dense::leaked();
+    let pool = tight_pool(&source);
+    pool.alloc_layout(layout(5000, 8));
+    source.skip_to(4096);
+    pool.alloc(1_u8);
+    let rest = 4096 - 32 - 8;
+    let full = pool.alloc_layout(layout(rest, 8));
+    // 2000 bytes, and 64 for the alignment: large, and right behind the block.
+    let large = pool.alloc_layout(layout(2000, 64));
+    // SAFETY: it came from this pool with that layout.
+    let grown = unsafe { pool.try_grow(large, layout(2000, 64), layout(2000, 8)) }.unwrap();
+    // SAFETY: likewise, with the layout it was grown to.
+    unsafe { pool.dealloc(grown, layout(2000, 8)) };
+    let next = pool.alloc_layout(layout(16, 8));
+    let block = full.addr().get()..full.addr().get() + rest;
+    assert!(next.addr().get() < block.start || next.addr().get() > block.end + 16);
+    assert!(pool.snapshot().blocks.iter().all(|b| b.header + b.used + b.free + b.packed == b.size));
+}
+
+#[test]
+fn a_block_of_no_bytes_is_refused_by_the_system() {
+    assert!(System.acquire(Layout::new::<()>()).is_err());
+    assert!(Faulty::new(System).acquire(Layout::new::<()>()).is_err());
+}
+
+#[test]
+fn a_fault_at_the_first_block_is_not_swallowed() {
+    let source = Faulty::new(System);
+    let pool = Pool::builder().source(&source).build().unwrap();
+    source.fail_after(0, false);
+    assert!(pool.try_alloc(1_u64).is_err());
+    assert_eq!((source.faults(), source.calls()), (1, 1));
+    assert!(pool.try_alloc(1_u64).is_ok());
+}
+
+#[test]
+fn handles_made_and_dropped_through_a_pool_for_ever_do_not_free_its_account() {
+    // More often than the bias of one handle fitted into the count that keeps the account.
+    let rounds: u32 = if cfg!(debug_assertions) { 1 << 20 } else { 1 << 24 };
+    let root = Account::root("root");
+    let account = root.child("kept");
+    let pool = Pool::on(&account);
+    let (done, wait) = channel();
+    let other = thread::spawn(move || {
+        drop(account);
+        for _ in 0..rounds {
+            drop(pool.account().unwrap().clone());
+        }
+        drop(Pool::on(pool.account().unwrap()));
+        assert_eq!(pool.account().unwrap().name(), "kept");
+        assert_eq!(pool.account().unwrap().live(), 1);
+        pool.try_alloc(1).unwrap();
+        done.send(()).unwrap();
+        drop(pool);
+    });
+    // This thread owns the account, and makes or drops none until then.
+    wait.recv().unwrap();
+    other.join().unwrap();
+    Account::settle();
+    assert!(root.snapshot().children.is_empty());
+    assert_eq!(root.held(), 0);
+}
+
+#[test]
+fn the_peak_of_an_account_whose_handle_went_first_is_remembered() {
+    let root = Account::root("root");
+    let account = root.child("request");
+    let pool = Pool::on(&account);
+    pool.alloc(1);
+    drop(account);
+    drop(pool);
+    let snapshot = root.snapshot();
+    assert!(snapshot.children.is_empty());
+    assert_eq!(snapshot.closed[0].name, "request");
+    assert_eq!(snapshot.closed[0].peak_bytes, 4096);
+}
+
+#[test]
+fn the_peak_is_remembered_of_what_other_threads_charged() {
+    let root = Account::root("root");
+    let account = root.child("child");
+    let here = Pool::on(&account);
+    let there = Pool::on(&account);
+    thread::spawn(move || {
+        there.alloc_zeroed_bytes(10 << 20);
+    })
+    .join()
+    .unwrap();
+    assert!(account.peak() >= 10 << 20, "{}", account.peak());
+    assert_eq!(account.held(), 0);
+    drop(here);
+    assert!(account.peak() >= 10 << 20);
+}
+
+#[test]
+fn a_limit_set_while_others_charge_leaves_no_trace_in_the_figures() {
+    let root = Account::root("root");
+    let account = root.child("child");
+    let owner = Pool::on(&account);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..200_000 {
+                account.set_limit((round % 2 == 1).then_some(1 << 20));
+                assert!(account.held() <= 1 << 20);
+            }
+            stop.store(true, Relaxed);
+        });
+        scope.spawn(|| {
+            while !stop.load(Relaxed) {
+                let pool = Pool::on(&account);
+                let _ = pool.try_alloc(1_u8);
+            }
+        });
+    });
+    assert!(account.peak() <= 1 << 20, "{}", account.peak());
+    assert_eq!(account.held(), 0);
+    drop(owner);
+}
+
+#[test]
+fn a_long_chain_of_accounts_ends_without_recursion() {
+    let mut account = Account::root("root");
+    for _ in 0..300_000 {
+        account = account.child("next");
+    }
+    let pool = Pool::on(&account);
+    pool.alloc(1);
+    drop(pool);
+    drop(account);
+}

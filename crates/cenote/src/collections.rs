@@ -10,6 +10,10 @@ use core::alloc::Layout;
 use core::ptr::NonNull;
 
 /// What a collection needs of a pool.
+#[cfg_attr(
+    not(any(feature = "allocator-api2", feature = "allocator-api2-04", feature = "nightly")),
+    allow(dead_code, reason = "without an allocator trait there are no collections")
+)]
 pub(crate) trait Objects {
     /// Memory of this layout.
     fn object(&self, layout: Layout) -> Option<NonNull<u8>>;

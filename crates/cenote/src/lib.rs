@@ -28,6 +28,7 @@
 //!   files, children, reset.
 //! - [`CountedPool`]: each block given back when the last object in it is freed, for what
 //!   lives for days; [`CountedBox`] frees one.
+//! - [`ChunkPool`]: each object given back by itself, for tables and caches.
 //! - [`Account`]: the tree of who holds what, with limits and live figures.
 //! - [`Chain`]: buffers in a pool, written with vectored I/O.
 //! - [`Kept`]: something in a pool that keeps the pool alive, such as a response's body.
@@ -56,6 +57,11 @@
 #![no_std]
 #![cfg_attr(feature = "nightly", feature(allocator_api))]
 #![warn(missing_docs)]
+// What only the allocator adapters use.
+#![cfg_attr(
+    not(any(feature = "allocator-api2", feature = "allocator-api2-04", feature = "nightly")),
+    allow(dead_code)
+)]
 
 extern crate alloc;
 #[cfg(feature = "std")]

@@ -112,7 +112,8 @@ type Report = fn(&Misuse<'_>);
 
 static REPORT: Lock<Option<Report>> = Lock::new(None);
 
-/// Sets what is told about misuse, for the whole process. Unless set, a line goes to standard
+/// Sets what is told about misuse, for the whole process. It must not panic, and must not use
+/// the pool that it is told about: that is in the middle of a free. Unless set, a line goes to standard
 /// error (nowhere, without the `std` feature).
 ///
 /// ```

@@ -2,8 +2,8 @@
 //! found by where it lies, in the same short time however much there is, and an address that
 //! is not in the table is noticed without looking at what is there.
 //!
-//! `large` keeps a pool's large objects in one. Searches go from slot to slot, at most three
-//! quarters of which are taken; what is removed leaves no mark, since others move up.
+//! `large` keeps a pool's large objects in one. Searches go from slot to slot, some quarters of
+//! which are taken at most; what is removed leaves no mark, since others move up.
 
 use crate::supply::Supply;
 use crate::{AllocError, BlockSource, size};
@@ -213,7 +213,7 @@ impl<E: Entry> Table<E> {
                 // A free slot's address is 0, which is nothing's.
                 return (!start.is_null()).then_some(index);
             }
-            // At most three quarters are taken, so the search ends.
+            // At most some quarters are taken, so the search ends.
             if start.is_null() {
                 return None;
             }

@@ -429,3 +429,30 @@ drawn: 8192 B held, 0 objects in 0 pages, 0 clusters, 1 kept back, 0 large, 0 cl
     assert!(pool.created_at().file().ends_with("chunk_contract.rs"));
     assert!(pool.snapshot().created_at.contains("chunk_contract.rs:"));
 }
+
+/// What a checker sees, in builds for one.
+#[cfg(cenote_asan)]
+#[test]
+fn free_chunks_and_the_rest_of_chunks_are_poisoned() {
+    unsafe extern "C" {
+        fn __asan_address_is_poisoned(address: *const u8) -> i32;
+    }
+    let poisoned = |object: NonNull<u8>, offset: usize| {
+        let address = object.as_ptr().wrapping_add(offset);
+        // SAFETY: only asks about the address.
+        unsafe { __asan_address_is_poisoned(address) != 0 }
+    };
+    let pool = ChunkPool::new();
+    let object = pool.alloc_layout(layout(40, 8));
+    assert!(!poisoned(object, 0) && !poisoned(object, 39));
+    assert!(poisoned(object, 40) && poisoned(object, 64));
+    // SAFETY: of this pool and layout; the new one is not smaller.
+    unsafe { pool.try_grow(object, layout(40, 8), layout(56, 8)) }.unwrap();
+    assert!(!poisoned(object, 55) && poisoned(object, 56));
+    // SAFETY: likewise, and not larger.
+    unsafe { pool.try_shrink(object, layout(56, 8), layout(48, 8)) }.unwrap();
+    assert!(!poisoned(object, 47) && poisoned(object, 48));
+    // SAFETY: of this pool and layout, and not used any more.
+    unsafe { pool.dealloc(object, layout(48, 8)) };
+    assert!(poisoned(object, 0) && poisoned(object, 63));
+}

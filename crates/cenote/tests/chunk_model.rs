@@ -356,13 +356,12 @@ impl<'a> Rig<'a> {
         let old = self.objects[&self.addresses[at]];
         let Ok(new) = Layout::from_size_align(size, old.layout.align()) else { return };
         let grows = size >= old.layout.size();
-        // SAFETY: a live object of that layout, and a layout that is not smaller, or not larger.
-        let moved = unsafe {
-            if grows {
-                self.pool.try_grow(old.start, old.layout, new)
-            } else {
-                self.pool.try_shrink(old.start, old.layout, new)
-            }
+        let moved = if grows {
+            // SAFETY: a live object of that layout, and a layout that is not smaller.
+            unsafe { self.pool.try_grow(old.start, old.layout, new) }
+        } else {
+            // SAFETY: a live object of that layout, and a layout that is not larger.
+            unsafe { self.pool.try_shrink(old.start, old.layout, new) }
         };
         let Ok(start) = moved else { return old.check(old.layout.size()) };
         let chunk = self.setup.chunk(new, &self.classes);

@@ -1,8 +1,12 @@
 //! Mistakes that were made here once, each as the test that would have noticed it.
 
-use cenote::{Account, AllocError, BlockSource, Faulty, Pool, System};
+use allocator_api2::vec::Vec as PoolVec;
+use cenote::{
+    Account, AllocError, BlockSource, ChunkPool, CleanupKey, CountedPool, Faulty, Pool, System,
+};
 use std::alloc::Layout;
 use std::cell::Cell;
+use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -212,4 +216,64 @@ fn a_long_chain_of_accounts_ends_without_recursion() {
     pool.alloc(1);
     drop(pool);
     drop(account);
+}
+
+#[repr(align(64))]
+struct Wide([u8; 64]);
+
+/// Cancels a cleanup, keeps its handle, and registers others, which may be put in its place.
+fn a_handle_stays_over(cancelled_is_wide: bool) {
+    let pool = CountedPool::new();
+    let key = CleanupKey::new("stale", 1);
+    let register = |wide: bool| {
+        // Ones wherever one may look for the cancelled cleanup's ticket, which is 1.
+        let (aligned, words) = (Wide([1; 64]), [1_u64; 11]);
+        if wide {
+            pool.defer_keyed(key, move || {
+                black_box(&aligned.0);
+            })
+        } else {
+            pool.defer_keyed(key, move || {
+                black_box(&words);
+            })
+        }
+    };
+    let stale = register(cancelled_is_wide);
+    assert!(pool.cleanup(key).unwrap().cancel());
+    for _ in 0..100 {
+        register(!cancelled_is_wide);
+        assert!(!stale.is_pending());
+    }
+    assert!(!stale.run());
+}
+
+#[test]
+fn a_handle_of_a_cancelled_cleanup_never_finds_another_in_its_memory() {
+    a_handle_stays_over(true);
+    a_handle_stays_over(false);
+}
+
+#[test]
+fn a_collection_can_shrink_at_the_limit() {
+    let shrink = |allocator: &dyn Fn(&Account) -> usize| {
+        let account = Account::root("full");
+        assert!(allocator(&account) >= 40_000);
+    };
+    macro_rules! shrinks_in {
+        ($pool:ty) => {
+            shrink(&|account| {
+                let pool = <$pool>::on(account);
+                let mut bytes = PoolVec::with_capacity_in(100_000, &pool);
+                bytes.resize(40_000, 1_u8);
+                account.set_limit(Some(account.held()));
+                // Would abort the process if it failed.
+                bytes.shrink_to_fit();
+                assert!(bytes.iter().all(|&byte| byte == 1));
+                bytes.len()
+            })
+        };
+    }
+    shrinks_in!(Pool);
+    shrinks_in!(CountedPool);
+    shrinks_in!(ChunkPool);
 }

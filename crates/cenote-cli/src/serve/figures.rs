@@ -150,7 +150,7 @@ impl Told {
             *own = Some(worker.registry.figures());
         }
         let mut rows = Vec::with_capacity(self.most_rows());
-        collect(&worker.shared.process.snapshot().merged(), 0, worker, &self.0, &mut rows);
+        collect(&worker.shared.process.snapshot().merged(), 0, &self.0, &mut rows);
         rows
     }
 }
@@ -158,7 +158,6 @@ impl Told {
 fn collect(
     account: &AccountSnapshot,
     depth: usize,
-    worker: &Worker,
     told: &[Option<WorkerFigures>],
     rows: &mut Vec<Row>,
 ) {
@@ -197,6 +196,6 @@ fn collect(
         created_at: account.created_at.clone(),
     });
     for child in &account.children {
-        collect(child, depth + 1, worker, told, rows);
+        collect(child, depth + 1, told, rows);
     }
 }

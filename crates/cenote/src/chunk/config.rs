@@ -146,7 +146,7 @@ impl<'a, S: BlockSource> ChunkPoolConfig<'a, S> {
     /// A page, or a cluster, in which all but such chunks is free goes back only when the pool
     /// looks after it: when all of the pool is free, before it takes a cluster, and in
     /// [`ChunkPool::settle`], [`ChunkPool::stat`] and [`ChunkPool::snapshot`]. With 0 each goes
-    /// back at once, and an allocation and its free take about twice as long.
+    /// back at once, and an allocation and its free take about three times as long.
     #[inline]
     pub const fn newest_frees(mut self, number: usize) -> Self {
         self.depth = number;

@@ -67,8 +67,8 @@ impl<S: BlockSource> ChunkPool<S> {
         Ok(())
     }
 
-    /// Frees an object whose layout is known, as collections know it: about a dozen
-    /// instructions, and no memory is touched but the pool's value.
+    /// Frees an object whose layout is known, as collections know it: about thirty
+    /// instructions, which touch neither the object nor what is known of its page.
     ///
     /// The layout is taken on trust. In debug builds it is checked as [`ChunkPool::free`] does;
     /// in others a free of what is no object of that layout is noticed later, if at all, and

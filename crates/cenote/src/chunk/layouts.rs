@@ -140,15 +140,22 @@ impl<S: BlockSource> ChunkPool<S> {
         let aligned = start.addr().get() & (new.align() - 1) == 0;
         let large =
             |layout: Layout| self.geometry.class_of(layout.size(), layout.align()).is_none();
-        if aligned
-            && large(old)
-            && large(new)
-            && let Some((same, capacity)) = self.large.object(start)
-            && (new.size() <= capacity && new.size() > capacity / 2)
+        let stays = if aligned && large(old) && large(new) {
+            self.large.object(start).filter(|&(_, capacity)| new.size() <= capacity)
+        } else {
+            None
+        };
+        if let Some((same, capacity)) = stays
+            && new.size() > capacity / 2
         {
             return Ok(same);
         }
-        let moved = self.take::<Try>(new)?;
+        let moved = match (self.take::<Try>(new), stays) {
+            (Ok(moved), _) => moved,
+            // Giving memory back must not fail for want of it.
+            (Err(_), Some((same, _))) => return Ok(same),
+            (Err(error), None) => return Err(error),
+        };
         // SAFETY: so many bytes at both, the caller's promise; the new ones are fresh.
         unsafe { moved.copy_from_nonoverlapping(start, old.size().min(new.size())) };
         // SAFETY: the caller's promise; it has been moved away.

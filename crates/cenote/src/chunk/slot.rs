@@ -7,8 +7,12 @@ use super::cluster::Clusters;
 use super::geometry::{Class, Geometry};
 use super::list::List;
 use super::page::Page;
+use super::stack::DEPTH;
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
+
+/// How many chunks beside the one that is wanted are taken from a page at most.
+const MORE: usize = DEPTH / 2;
 
 pub(super) struct Slot {
     class: Class,
@@ -44,21 +48,50 @@ impl Slot {
         self.taken.get()
     }
 
-    /// A free chunk of a page that has one.
+    /// A free chunk of a page that has one, and up to `more` others of that page, which are
+    /// told to `each`, the last one first.
     #[inline]
-    pub(super) fn take(&self, geometry: &Geometry) -> Option<NonNull<u8>> {
+    pub(super) fn take(
+        &self,
+        geometry: &Geometry,
+        more: usize,
+        mut each: impl FnMut(NonNull<u8>),
+    ) -> Option<NonNull<u8>> {
+        let page = self.page_with_room(geometry)?;
+        let mut free = page.free();
+        let (mut numbers, mut taken) = ([0_u8; MORE + 1], 0);
+        for number in numbers.iter_mut().take(more + 1) {
+            if free == 0 {
+                break;
+            }
+            *number = free.trailing_zeros() as u8;
+            free &= free - 1;
+            taken += 1;
+        }
+        page.set_free(free);
+        self.taken.set(self.taken.get() + taken);
+        let chunk = |number: u8| {
+            let offset = usize::from(number) * self.class.size as usize;
+            // SAFETY: the chunk is in the page that `base` begins.
+            unsafe { self.base.get().add(offset) }
+        };
+        for number in numbers[1..].iter().take(taken - 1).rev() {
+            each(chunk(*number));
+        }
+        Some(chunk(numbers[0]))
+    }
+
+    /// The current page, or another one of the list, as long as one has a free chunk.
+    #[inline]
+    fn page_with_room(&self, geometry: &Geometry) -> Option<&Page> {
         let mut current = NonNull::new(self.current.get());
         loop {
             if let Some(page) = current {
-                // SAFETY: the current page's descriptor, in a cluster of this pool.
+                // SAFETY: the current page's descriptor, in a cluster of this pool, which stays
+                // as long as there are chunks in use in it.
                 let page = unsafe { page.as_ref() };
-                let free = page.free();
-                if free != 0 {
-                    page.set_free(free & (free - 1));
-                    self.taken.set(self.taken.get() + 1);
-                    let offset = free.trailing_zeros() as usize * self.class.size as usize;
-                    // SAFETY: the chunk is in the page that `base` begins.
-                    return Some(unsafe { self.base.get().add(offset) });
+                if page.free() != 0 {
+                    return Some(page);
                 }
             }
             // Found full: it is on no list from now on, until a chunk of it is freed.

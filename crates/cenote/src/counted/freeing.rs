@@ -80,7 +80,7 @@ impl<S: BlockSource> CountedPool<S> {
         }
         let left = block.count_out();
         if left == 0 {
-            self.emptied(block, active);
+            self.emptied(NonNull::from(block), active);
         } else if active {
             let newest = self.newest.get();
             if address == newest && newest < from {
@@ -96,16 +96,16 @@ impl<S: BlockSource> CountedPool<S> {
         Ok(())
     }
 
-    /// Frees an object of known layout, without looking anything up: for collections.
+    /// Frees an object of known layout: for collections. Of the current block without a look at
+    /// anything else, of another after finding that block in the pool's table.
     ///
     /// Comes back what comes back by [`CountedPool::free`], and of a row of newest objects
     /// each one, in turn. Nothing happens for a layout without bytes.
     ///
     /// # Safety
     /// `start` is what an allocation of this pool with this layout returned (`layout` being
-    /// what it was last grown or shrunk to), or was made from that by changing its address or
-    /// type, not by way of a reference to the object; the object is not freed, and nothing
-    /// uses it any more.
+    /// what it was last grown or shrunk to); the object is not freed, and nothing uses it any
+    /// more.
     #[inline]
     pub unsafe fn dealloc(&self, start: NonNull<u8>, layout: Layout) {
         let size = layout.size();
@@ -118,16 +118,16 @@ impl<S: BlockSource> CountedPool<S> {
             return;
         }
         let address = start.addr().get();
-        let header = start.as_ptr().map_addr(|address| address & !(self.page() - 1));
-        debug_assert!(self.known.find(header.addr()).is_some(), "an object of another pool");
-        // SAFETY: an object that fits into a block is in one, whose header is at the multiple
-        // of the page's size before it; the pointer may be used for all of the block, since it
-        // is the one that was given out. The block stays in place while objects are in it.
-        let block = unsafe { &*header.cast::<Block>() };
+        // By the pool's own pointer to it: the caller's may have come through a box or a slice,
+        // and be good for the object only.
+        let Some(block) = self.block_around(address) else {
+            debug_assert!(false, "an object of another pool was freed");
+            return;
+        };
         let active = ptr::eq(block, self.active.get());
         let left = block.count_out();
         if left == 0 {
-            return self.emptied(block, active);
+            return self.emptied(NonNull::from(block), active);
         }
         debug::mark(start, size);
         if active {
@@ -191,10 +191,11 @@ impl<S: BlockSource> CountedPool<S> {
 
     /// The last object of a block was freed: all of it can be used again, and is used next.
     #[inline]
-    fn emptied(&self, block: &Block, active: bool) {
+    fn emptied(&self, header: NonNull<Block>, active: bool) {
         if !active {
-            return self.emptied_other(block);
+            return self.emptied_other(header);
         }
+        let Some(block) = self.block(header.as_ptr()) else { return };
         if self.supply.wipes() {
             self.wipe_block(block);
         }
@@ -218,7 +219,10 @@ impl<S: BlockSource> CountedPool<S> {
     /// middle whenever another empties fills all with objects of different ages: a moving
     /// window of messages of mixed sizes then holds up to twice as many blocks.)
     #[inline(never)]
-    fn emptied_other(&self, block: &Block) {
+    fn emptied_other(&self, header: NonNull<Block>) {
+        // No reference as an argument, which would have to be good to the end of this call: the
+        // block may be given back in it.
+        let Some(block) = self.block(header.as_ptr()) else { return };
         if block.place() == Place::Open {
             self.open.remove(block);
         }

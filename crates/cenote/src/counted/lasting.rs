@@ -10,6 +10,7 @@ use crate::supply::Supply;
 use crate::{AllocError, BlockSource, size, window};
 use core::alloc::Layout;
 use core::cell::Cell;
+use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 
 use super::block::at;
@@ -52,7 +53,7 @@ struct Seat<F> {
 
 pub(super) struct Lasting {
     newest: Cell<*mut Chunk>,
-    /// The newest block's window.
+    /// The window of the block with most room.
     last: Cell<NonNull<u8>>,
     end: Cell<NonNull<u8>>,
     slots: Cell<*mut Slot>,
@@ -102,8 +103,15 @@ impl Lasting {
         if let Some(start) = self.place_here(layout) {
             return Ok(start);
         }
+        let before = (self.last.get(), self.end.get());
         self.add_chunk(supply, layout)?;
-        self.place_here(layout).ok_or(AllocError::out_of_memory(layout.size()))
+        let start = self.place_here(layout);
+        let room = |(last, end): (NonNull<u8>, NonNull<u8>)| end.addr().get() - last.addr().get();
+        if room(before) > room((self.last.get(), self.end.get())) {
+            self.last.set(before.0);
+            self.end.set(before.1);
+        }
+        start.ok_or(AllocError::out_of_memory(layout.size()))
     }
 
     fn place_here(&self, layout: Layout) -> Option<NonNull<u8>> {
@@ -189,7 +197,8 @@ impl Lasting {
         };
         let layout = Layout::from_size_align(size, least.align())
             .map_err(|_| AllocError::too_large(size))?;
-        if let Some(slot) = self.spare(layout) {
+        let record_at = offset_of!(Seat<F>, entry);
+        if let Some(slot) = self.spare(layout, record_at) {
             return Ok(slot.cast());
         }
         let start = match self.place_here(layout) {
@@ -200,7 +209,7 @@ impl Lasting {
                 if self.since.get() >= self.made.get() / 2 || layout.size() >= 32 * self.made.get()
                 {
                     self.collect_spares();
-                    if let Some(slot) = self.spare(layout) {
+                    if let Some(slot) = self.spare(layout, record_at) {
                         return Ok(slot.cast());
                     }
                 }
@@ -220,15 +229,17 @@ impl Lasting {
         Ok(start.cast())
     }
 
-    /// A spent slot that is large enough, if there is one among the first.
-    fn spare(&self, layout: Layout) -> Option<NonNull<Slot>> {
+    /// A spent slot that is large enough, if there is one among the first. The record must come
+    /// to lie where the old one was: handles of that one still look for its ticket there.
+    fn spare(&self, layout: Layout, record_at: usize) -> Option<NonNull<Slot>> {
         let mut newer: Option<&Slot> = None;
         let spares = self.spares.get(class_of(layout.size()))?;
         let mut at = spares.get();
         for _ in 0..TRIES {
             let slot = self.in_place(at)?;
             let next = slot.spare.get();
-            if layout.size() <= slot.bytes && at.addr() & (layout.align() - 1) == 0 {
+            let same_place = slot.record.get().addr().get() - at.addr() == record_at;
+            if same_place && layout.size() <= slot.bytes && at.addr() & (layout.align() - 1) == 0 {
                 match newer {
                     None => spares.set(next),
                     Some(newer) => newer.spare.set(next),

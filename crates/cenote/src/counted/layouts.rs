@@ -149,8 +149,10 @@ impl<S: BlockSource> CountedPool<S> {
         new: Layout,
     ) -> Result<NonNull<u8>, M::Error> {
         if is_aligned(start, new) && old.size() != 0 && self.resize_newest(start, old, new.size()) {
-            debug::unmark(start, new.size());
-            return Ok(start);
+            // The pool's own pointer: the caller's may be good for the old size only.
+            let same = at(self.last.get(), start.addr().get());
+            debug::unmark(same, new.size());
+            return Ok(same);
         }
         // SAFETY: the caller's promise, passed on.
         unsafe { self.grow_cold::<M>(start, old, new) }
@@ -172,9 +174,10 @@ impl<S: BlockSource> CountedPool<S> {
         if is_aligned(start, new)
             && large(old)
             && large(new)
-            && self.large.capacity(start).is_some_and(|capacity| new.size() <= capacity)
+            && let Some((same, capacity)) = self.large.object(start)
+            && new.size() <= capacity
         {
-            return Ok(start);
+            return Ok(same);
         }
         let moved = self.bump_any::<M>(new)?;
         // SAFETY: `old.size()` bytes at both, the caller's promise; the new ones are fresh.
@@ -221,7 +224,12 @@ impl<S: BlockSource> CountedPool<S> {
                 return Ok(start);
             }
         }
-        let moved = self.bump_any::<Try>(new)?;
+        let moved = match self.bump_any::<Try>(new) {
+            Ok(moved) => moved,
+            // A large object may stay one: giving memory back must not fail for want of it.
+            Err(_) if is_aligned(start, new) && large(old) && large(new) => return Ok(start),
+            Err(error) => return Err(error),
+        };
         // SAFETY: `new.size()` bytes at both, the caller's promise; the new ones are fresh.
         unsafe { moved.copy_from_nonoverlapping(start, new.size()) };
         // SAFETY: the caller's promise; it has been moved away.

@@ -77,10 +77,10 @@ use lasting::Lasting;
 /// # What it costs
 ///
 /// An allocation is that of a `Pool` and a count: nine instructions with one branch where the
-/// size is known when compiling, else thirteen with two. A free with the layout known, as
-/// collections and boxes do it, is sixteen, and no search; a free by pointer alone looks the
-/// block up in a small table. Blocks have headers of 48 bytes. Alignment is 8 at least; text
-/// and bytes are packed without any, from the other end of the block.
+/// size is known when compiling, else thirteen with two. A free finds the object's block, by a
+/// compare if it is the current one and else in a small table, and takes one from its count.
+/// Blocks have headers of 48 bytes. Alignment is 8 at least; text and bytes are packed without
+/// any, from the other end of the block.
 ///
 /// # Threads
 ///

@@ -257,7 +257,14 @@ impl<S: BlockSource> Pool<S> {
         {
             return Ok(whole);
         }
-        let moved = self.try_alloc_layout(new)?;
+        let moved = match (self.try_alloc_layout(new), large) {
+            (Ok(moved), _) => moved,
+            // Giving memory back must not fail for want of it, as long as it stays large.
+            (Err(_), Some((whole, _))) if aligned && self.needs_large(new).is_none() => {
+                return Ok(whole);
+            }
+            (Err(error), _) => return Err(error),
+        };
         // SAFETY: `new.size()` bytes at both, the caller's promise; the new ones are fresh.
         unsafe { moved.copy_from_nonoverlapping(start, new.size()) };
         // SAFETY: the caller's promise; it has been moved away.

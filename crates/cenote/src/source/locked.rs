@@ -8,6 +8,8 @@ use core::ptr::NonNull;
 
 /// A source behind a lock, so that pools on several threads can stand on it.
 ///
+/// The lock is held while a bad free is reported; see [`on_misuse`](crate::misuse::on_misuse).
+///
 /// For sources that belong to one thread at a time, such as a [`Buddy`](crate::Buddy): pools
 /// call their source for whole blocks only, so the lock is taken seldom.
 ///

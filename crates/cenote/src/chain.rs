@@ -128,7 +128,9 @@ impl<'p, S: BlockSource> Chain<'p, S> {
         let mut chain = Self::new(pool);
         chain.room = NonNull::from(room).cast();
         chain.left = bytes;
-        chain.piece = size.max(1);
+        if size > 0 {
+            chain.piece = size;
+        }
         Ok(chain)
     }
 

@@ -345,8 +345,7 @@ impl Panicked {
         if let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)) {
             match &self.payload {
                 None => self.payload = Some(payload),
-                // A payload's own destructor may panic: it is not worth an abort.
-                Some(_) => core::mem::forget(payload),
+                Some(_) => drop_quietly(payload),
             }
         }
     }
@@ -355,11 +354,21 @@ impl Panicked {
     pub(crate) fn resume(self) {
         if let Some(payload) = self.payload {
             if std::thread::panicking() {
-                core::mem::forget(payload);
+                drop_quietly(payload);
             } else {
                 std::panic::resume_unwind(payload);
             }
         }
+    }
+}
+
+/// Drops the payload of a panic that is not passed on. Its destructor may panic too, which is
+/// not worth an abort.
+#[cfg(feature = "std")]
+fn drop_quietly(payload: std::boxed::Box<dyn std::any::Any + Send>) {
+    let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)));
+    if let Err(another) = dropped {
+        core::mem::forget(another);
     }
 }
 

@@ -608,7 +608,8 @@ impl Node {
     }
 
     pub(crate) fn peak(&self) -> usize {
-        (self.peak.load(Relaxed).max(0) as usize).max(self.held())
+        // What is charged now is noticed only when some of it is credited.
+        self.peak.load(Relaxed).max(self.charged()).max(0) as usize
     }
 
     pub(crate) fn live(&self) -> usize {

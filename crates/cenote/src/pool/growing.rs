@@ -46,14 +46,27 @@ impl<'p, T, S: BlockSource> Growing<'p, T, S> {
             Some(wanted) => (capacity, wanted),
             None => (least, layout(least).ok_or_else(too_large)?),
         };
-        let start = match self.layout() {
-            None => self.pool.try_alloc_layout(wanted)?,
-            // SAFETY: the array is of this pool and layout; the new one is not smaller.
-            Some(old) => unsafe { self.pool.try_grow(self.start.cast(), old, wanted) }?,
+        // Near a limit, an eighth more may be had when twice as much is not.
+        let modest = least.max(self.capacity + self.capacity / 8);
+        let (start, capacity) = match (self.change_to(wanted), layout(modest)) {
+            (Ok(start), _) => (start, capacity),
+            (Err(_), Some(enough)) if enough.size() < wanted.size() => {
+                (self.change_to(enough)?, modest)
+            }
+            (Err(error), _) => return Err(error),
         };
         self.start = start.cast();
         self.capacity = capacity;
         Ok(())
+    }
+
+    /// Memory of a larger layout, with what there is.
+    fn change_to(&self, wanted: Layout) -> Result<NonNull<u8>, AllocError> {
+        match self.layout() {
+            None => self.pool.try_alloc_layout(wanted),
+            // SAFETY: the array is of this pool and layout; the new one is not smaller.
+            Some(old) => unsafe { self.pool.try_grow(self.start.cast(), old, wanted) },
+        }
     }
 
     /// The layout of the memory there is; `None` while there is none.

@@ -34,7 +34,8 @@
 //! - [`Kept`]: something in a pool that keeps the pool alive, such as a response's body.
 //! - [`Buddy`]: pages of one region, split and merged by powers of two.
 //! - [`BlockSource`], and the sources [`Blocks`] (a cache for each thread), [`System`],
-//!   `&Pool`, `&Buddy`, [`Locked`] for several threads, and [`Faulty`] for tests.
+//!   `&Pool`, `&Buddy`, [`Cached`] free lists over any of them, [`Locked`] for several threads,
+//!   and [`Faulty`] for tests.
 //! - [`inspect`]: snapshots of pools and accounts, as values and as text.
 //!
 //! `&Pool` is an allocator for the collections of `allocator-api2` 0.2 (the default; hashbrown
@@ -98,4 +99,6 @@ pub use counted::{CountedBox, CountedPool, CountedPoolBuilder};
 pub use error::{AllocError, ConfigError};
 pub use kept::{Kept, PoolHandle};
 pub use pool::{Pool, PoolBuilder};
+#[cfg(feature = "std")]
+pub use source::Cached;
 pub use source::{BlockSource, Blocks, Buddy, BuddyBuilder, Faulty, Locked, RegionError, System};

@@ -136,9 +136,11 @@ fn a_key_finds_the_newest_of_its_kind_and_number() {
 
 #[test]
 fn a_key_may_be_made_of_text_that_is_elsewhere() {
+    /// Another place than the literal below, whatever the compiler merges.
+    static ELSEWHERE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     let pool = Pool::new();
-    let leaked: &'static str = String::from("lock").leak();
-    pool.defer_keyed(CleanupKey::new(leaked, 1), || ());
+    let elsewhere = ELSEWHERE.get_or_init(|| String::from("lock"));
+    pool.defer_keyed(CleanupKey::new(elsewhere, 1), || ());
     assert!(pool.cleanup(CleanupKey::new("lock", 1)).is_some());
 }
 
@@ -307,6 +309,7 @@ fn a_panic_in_a_cleanup_that_is_run_early_reaches_its_caller_and_it_counts_as_ru
 }
 
 #[test]
+#[cfg_attr(cenote_asan, ignore = "what its drop panicked with is forgotten, which is a leak")]
 fn a_payload_whose_own_drop_panics_is_no_abort() {
     struct Bomb;
     impl Drop for Bomb {

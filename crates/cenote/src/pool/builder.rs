@@ -1,8 +1,9 @@
 //! [`PoolBuilder`]: how a pool is to be, checked before it is made.
 
-use super::{HEADER, Pool};
+use super::{HEADER, HEADER_ALIGN, LARGEST_BLOCK, Pool};
 use crate::account::Account;
 use crate::{BlockSource, Blocks, ConfigError};
+use core::alloc::Layout;
 use core::panic::Location;
 
 /// Sizes of a pool, all checked.
@@ -154,9 +155,16 @@ impl<'a, S: BlockSource> PoolBuilder<'a, S> {
             let rule = "from 64 bytes to half of largest_block";
             return Err(ConfigError::new("large_threshold", threshold, rule));
         }
+        // What the source would spend on the first block anyway, so that pools use all of it
+        // and need not ask each time. (Of the next ones it is asked when they are taken.)
+        let first = match Layout::from_size_align(self.first, HEADER_ALIGN) {
+            Ok(layout) => self.source.fit(layout),
+            Err(_) => self.first,
+        };
+        let first = if first <= LARGEST_BLOCK { first } else { self.first };
         Ok(Shape {
-            first: self.first as u32,
-            largest: self.largest as u32,
+            first: first as u32,
+            largest: self.largest.max(first) as u32,
             threshold: threshold as u32,
         })
     }

@@ -355,10 +355,10 @@ impl<S: BlockSource> Pool<S> {
         if !self.newest.get().is_null() || size == 0 || size > bytes / 2 - HEADER {
             return Ok(false);
         }
-        // SAFETY: the shape's sizes are powers of two and at most 16 MiB.
+        // SAFETY: sizes of blocks are at most 1 GiB.
         let layout = unsafe { Layout::from_size_align_unchecked(bytes, HEADER_ALIGN) };
         let Some(memory) = self.supply.take_unlimited(layout)? else { return Ok(false) };
-        self.next.set(self.shape.largest.min(2 * bytes as u32));
+        self.next.set(self.shape.largest.min((2 * bytes) as u32));
         // SAFETY: fresh memory of that size, aligned for a header.
         let block = unsafe { Block::init(memory, bytes, ptr::null_mut()) };
         self.newest.set(block);
@@ -428,8 +428,9 @@ impl<S: BlockSource> Pool<S> {
         let (Ok(wanted), Ok(least)) = (layout(wanted), layout(least)) else {
             return Err(AllocError::too_large(need));
         };
+        let (wanted, least) = (self.whole_block(wanted), self.whole_block(least));
         let (memory, taken) = self.supply.take_best(wanted, least)?;
-        self.next.set(self.shape.largest.min(2 * taken.size() as u32));
+        self.next.set(self.shape.largest.min((2 * taken.size()) as u32));
 
         let mut at = self.newest.get();
         let mut oldest_open = ptr::null_mut();
@@ -450,6 +451,16 @@ impl<S: BlockSource> Pool<S> {
         let placed = self.block(block).and_then(|block| block.place(want));
         debug_assert!(placed.is_some(), "an object of the size that the block was taken for");
         placed.ok_or(AllocError::out_of_memory(need))
+    }
+
+    /// The block that the source would spend on this layout anyway, all of which is used.
+    fn whole_block(&self, layout: Layout) -> Layout {
+        let size = self.supply.fit(layout);
+        if size > LARGEST_BLOCK {
+            return layout;
+        }
+        // SAFETY: at most 1 GiB.
+        unsafe { Layout::from_size_align_unchecked(size, HEADER_ALIGN) }
     }
 
     // ---- blocks --------------------------------------------------------------------------
@@ -644,8 +655,11 @@ impl<S: BlockSource> fmt::Debug for Pool<S> {
     }
 }
 
+/// No source makes a block larger than this, which a header's size has room for.
+pub(crate) const LARGEST_BLOCK: usize = 1 << 30;
+
 /// What blocks are aligned to, and so is what comes right after a header.
-const HEADER_ALIGN: usize = 16;
+pub(crate) const HEADER_ALIGN: usize = 16;
 
 /// The window of a pool without blocks: nothing but nothing fits, which needs no check of its
 /// own.

@@ -52,7 +52,7 @@ const DECAY_PERIOD: u32 = 4096;
 
 /// Which list serves a layout, and the layout of the blocks in it; `None`: too large.
 #[inline(always)]
-fn class_of(layout: Layout) -> Option<(usize, Layout)> {
+pub(super) fn class_of(layout: Layout) -> Option<(usize, Layout)> {
     let aligned = layout.align() > PLAIN_ALIGN;
     let least = if aligned { layout.align() } else { 1 };
     let wanted = if layout.size() > least { layout.size() } else { least };
@@ -93,7 +93,7 @@ unsafe impl BlockSource for Blocks {
         };
         #[cfg(feature = "std")]
         // SAFETY: the caller's promise: the block has this class and nobody uses it.
-        crate::thread::with(|local| unsafe { local.cache.put(_bin, block, ptr) });
+        crate::thread::with(|local| unsafe { local.cache.put(&System, _bin, block, ptr) });
         #[cfg(not(feature = "std"))]
         // SAFETY: the caller's promise; `acquire` took it with the class's layout.
         unsafe {
@@ -131,7 +131,7 @@ impl Blocks {
     /// Worth calling when a thread has nothing to do: the decay by itself acts only while
     /// blocks come and go.
     pub fn trim() -> usize {
-        crate::thread::with(|local| local.cache.drain())
+        crate::thread::with(|local| local.cache.drain(&System))
     }
 
     /// How many bytes the calling thread's cache holds.
@@ -142,7 +142,7 @@ impl Blocks {
     /// Sets how many bytes the calling thread's cache may hold; 4 MiB unless set. What is
     /// above a smaller cap goes back to the system now. 0 turns the cache off.
     pub fn set_cap(bytes: usize) {
-        crate::thread::with(|local| local.cache.set_cap(bytes));
+        crate::thread::with(|local| local.cache.set_cap(&System, bytes));
     }
 }
 
@@ -152,7 +152,6 @@ pub(crate) use cache::Cache;
 #[cfg(feature = "std")]
 mod cache {
     use super::{BlockSource, CLASSES, DECAY_PERIOD, DEFAULT_CAP, PLAIN_ALIGN, SMALLEST_SHIFT};
-    use crate::source::System;
     use core::alloc::Layout;
     use core::cell::Cell;
     use core::ptr::{self, NonNull};
@@ -170,8 +169,10 @@ mod cache {
         low: Cell<u32>,
     }
 
-    /// One thread's free lists. Const-made and without a destructor, so that reaching it costs
-    /// no check; `thread` drains it at the thread's end.
+    /// Free lists over a source, which every call names: it must always be the same one.
+    ///
+    /// A thread's is const-made and without a destructor, so that reaching it costs no check;
+    /// `thread` drains it at the thread's end. [`Cached`](super::Cached) has one of its own.
     pub(crate) struct Cache {
         bins: [Bin; 2 * CLASSES],
         /// Bytes that may still join. None before the first release and after the thread's
@@ -197,9 +198,18 @@ mod cache {
             }
         }
 
+        /// One that is nobody's but its owner's, who drains it at its end.
+        pub(in crate::source) const fn owned(cap: usize) -> Self {
+            let mut cache = Self::new();
+            cache.room = Cell::new(cap);
+            cache.cap = Cell::new(cap);
+            cache.enlisted = Cell::new(true);
+            cache
+        }
+
         /// The newest block of a list.
         #[inline(always)]
-        pub(super) fn take(&self, bin: usize, size: usize) -> Option<NonNull<u8>> {
+        pub(in crate::source) fn take(&self, bin: usize, size: usize) -> Option<NonNull<u8>> {
             let bin = &self.bins[bin];
             let head = NonNull::new(bin.head.get())?;
             crate::debug::unmark(head.cast(), size_of::<Free>());
@@ -220,13 +230,19 @@ mod cache {
         ///
         /// # Safety
         /// `ptr` is a block with the layout `block`, which is the layout of that bin's class;
-        /// it came from `System` so, and nobody else uses it.
+        /// it came from `source` so, and nobody else uses it.
         #[inline(always)]
-        pub(super) unsafe fn put(&self, bin: usize, block: Layout, ptr: NonNull<u8>) {
+        pub(in crate::source) unsafe fn put(
+            &self,
+            source: &impl BlockSource,
+            bin: usize,
+            block: Layout,
+            ptr: NonNull<u8>,
+        ) {
             let (room, ticks) = (self.room.get(), self.ticks.get());
             if block.size() > room || ticks == 0 {
                 // SAFETY: the caller's promise, passed on.
-                return unsafe { self.put_cold(bin, block, ptr) };
+                return unsafe { self.put_cold(source, bin, block, ptr) };
             }
             self.ticks.set(ticks - 1);
             // SAFETY: likewise.
@@ -251,13 +267,19 @@ mod cache {
         /// As for [`Cache::put`].
         #[cold]
         #[inline(never)]
-        unsafe fn put_cold(&self, bin: usize, block: Layout, ptr: NonNull<u8>) {
+        unsafe fn put_cold(
+            &self,
+            source: &impl BlockSource,
+            bin: usize,
+            block: Layout,
+            ptr: NonNull<u8>,
+        ) {
             if !self.enlisted.get() && crate::thread::enlist() {
                 self.enlisted.set(true);
                 self.room.set(self.cap.get());
             }
             if self.ticks.get() == 0 {
-                self.decay();
+                self.decay(source);
                 self.ticks.set(DECAY_PERIOD);
             }
             if block.size() <= self.room.get() {
@@ -265,32 +287,32 @@ mod cache {
                 unsafe { self.push(bin, block, ptr) };
             } else {
                 crate::debug::unmark(ptr, block.size());
-                // SAFETY: the caller's promise: it came from `System` with this layout.
-                unsafe { System.release(ptr, block) };
+                // SAFETY: the caller's promise: it came from `source` with this layout.
+                unsafe { source.release(ptr, block) };
             }
         }
 
         /// Gives back, from each list, half of what was not needed since the last time.
-        fn decay(&self) {
+        fn decay(&self, source: &impl BlockSource) {
             for (index, bin) in self.bins.iter().enumerate() {
                 let idle = bin.low.get().div_ceil(2);
-                self.give_back(index, idle);
+                self.give_back(source, index, idle);
                 bin.low.set(bin.count.get());
             }
         }
 
         /// Gives everything back; how many bytes it was.
-        pub(crate) fn drain(&self) -> usize {
+        pub(crate) fn drain(&self, source: &impl BlockSource) -> usize {
             let before = self.bytes();
             for (index, bin) in self.bins.iter().enumerate() {
-                self.give_back(index, bin.count.get());
+                self.give_back(source, index, bin.count.get());
             }
             before
         }
 
         /// Empties the cache for good: the thread ends.
-        pub(crate) fn close(&self) {
-            self.drain();
+        pub(crate) fn close(&self, source: &impl BlockSource) {
+            self.drain(source);
             self.room.set(0);
             self.cap.set(0);
             self.enlisted.set(true);
@@ -300,14 +322,14 @@ mod cache {
             if self.enlisted.get() { self.cap.get() - self.room.get() } else { 0 }
         }
 
-        pub(super) fn set_cap(&self, bytes: usize) {
+        pub(super) fn set_cap(&self, source: &impl BlockSource, bytes: usize) {
             let held = self.bytes();
             let closed = self.enlisted.get() && self.cap.get() == 0 && crate::thread::ended();
             if closed {
                 return;
             }
             if held > bytes {
-                self.drain();
+                self.drain(source);
             }
             let held = self.bytes();
             self.cap.set(bytes);
@@ -316,7 +338,7 @@ mod cache {
             }
         }
 
-        fn give_back(&self, index: usize, blocks: u32) {
+        fn give_back(&self, source: &impl BlockSource, index: usize, blocks: u32) {
             let shift = (index % CLASSES) as u32 + SMALLEST_SHIFT;
             let size = 1usize << shift;
             let align = if index < CLASSES { PLAIN_ALIGN } else { size };
@@ -325,9 +347,9 @@ mod cache {
             for _ in 0..blocks {
                 let Some(block) = self.take(index, size) else { break };
                 crate::debug::unmark(block, size);
-                // SAFETY: it was on this list, so it came from `System` with this layout, and
+                // SAFETY: it was on this list, so it came from the source with this layout, and
                 // is nobody's now.
-                unsafe { System.release(block, layout) };
+                unsafe { source.release(block, layout) };
             }
         }
     }

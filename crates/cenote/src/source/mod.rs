@@ -2,12 +2,16 @@
 
 mod blocks;
 mod buddy;
+#[cfg(feature = "std")]
+mod cached;
 mod faulty;
 mod locked;
 mod system;
 
 pub use blocks::Blocks;
 pub use buddy::{Buddy, BuddyBuilder, RegionError};
+#[cfg(feature = "std")]
+pub use cached::Cached;
 pub use faulty::Faulty;
 pub use locked::Locked;
 pub use system::System;

@@ -20,39 +20,37 @@ fn layout(size: usize, align: usize) -> Layout {
 /// A source that hands out memory without gaps, and takes nothing back: what lies right behind
 /// a block is the next thing taken.
 struct Dense {
-    memory: NonNull<u8>,
+    memory: Box<[Cell<MaybeUninit<u8>>]>,
     taken: Cell<usize>,
 }
 
 const DENSE: usize = 1 << 20;
 
 impl Dense {
-    fn new(memory: &'static mut [MaybeUninit<u8>]) -> Self {
-        assert!(memory.len() >= DENSE + 4096);
-        let skip = memory.as_ptr().align_offset(4096);
-        Self { memory: NonNull::from(&mut memory[skip..]).cast(), taken: Cell::new(0) }
+    fn new() -> Self {
+        let memory = (0..DENSE).map(|_| Cell::new(MaybeUninit::uninit())).collect();
+        Self { memory, taken: Cell::new(0) }
     }
 
-    fn leaked() -> Self {
-        Self::new(Box::leak(vec![MaybeUninit::uninit(); DENSE + 4096].into_boxed_slice()))
-    }
-
+    /// What is taken next begins at a multiple of `align`.
     fn skip_to(&self, align: usize) {
-        self.taken.set(self.taken.get().next_multiple_of(align));
+        let base = self.memory.as_ptr().addr();
+        self.taken.set((base + self.taken.get()).next_multiple_of(align) - base);
     }
 }
 
 // SAFETY: disjoint parts of memory that is never given to anyone else.
 unsafe impl BlockSource for Dense {
     fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-        let base = self.memory.addr().get();
-        let start = (base + self.taken.get()).next_multiple_of(layout.align()) - base;
+        self.skip_to(layout.align());
+        let start = self.taken.get();
         if start + layout.size() > DENSE {
             return Err(AllocError::out_of_memory(layout.size()));
         }
         self.taken.set(start + layout.size());
-        // SAFETY: inside the memory.
-        Ok(unsafe { self.memory.add(start) })
+        let memory = NonNull::from(&*self.memory).cast::<u8>();
+        // SAFETY: inside the memory, which is cells, and so may be written through.
+        Ok(unsafe { memory.add(start) })
     }
 
     unsafe fn release(&self, _: NonNull<u8>, _: Layout) {}
@@ -70,7 +68,7 @@ fn tight_pool(source: &Dense) -> Pool<&Dense> {
 
 #[test]
 fn nothing_at_a_blocks_end_is_not_the_large_object_right_behind_it() {
-    let source = Dense::leaked();
+    let source = Dense::new();
     let pool = tight_pool(&source);
     pool.alloc_layout(layout(5000, 8));
     source.skip_to(4096);
@@ -86,7 +84,7 @@ fn nothing_at_a_blocks_end_is_not_the_large_object_right_behind_it() {
 
 #[test]
 fn a_large_object_that_becomes_small_by_its_alignment_leaves_the_large_ones() {
-    let source = Dense::leaked();
+    let source = Dense::new();
     let pool = tight_pool(&source);
     pool.alloc_layout(layout(5000, 8));
     source.skip_to(4096);

@@ -102,3 +102,8 @@ pub use pool::{Pool, PoolBuilder};
 #[cfg(feature = "std")]
 pub use source::Cached;
 pub use source::{BlockSource, Blocks, Buddy, BuddyBuilder, Faulty, Locked, RegionError, System};
+
+/// The README's program, compiled and run as it stands there.
+#[cfg(all(doctest, feature = "allocator-api2"))]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;

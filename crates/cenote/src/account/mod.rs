@@ -1,14 +1,16 @@
 //! [`Account`]: who holds the memory, and how much of it they may.
 //!
 //! Files: this one has the handle and what users call; `node` the counters and the charging
-//! of blocks; `life` who keeps an account alive and how its end is noticed; `record` what
-//! accounts know of a thread.
+//! of blocks; `family` the accounts under one, and what closed ones left; `life` who keeps an
+//! account alive and how its end is noticed; `record` what accounts know of a thread.
 
+mod family;
 mod life;
 mod node;
 mod record;
 
-pub(crate) use node::{History, Node};
+pub(crate) use family::History;
+pub(crate) use node::Node;
 pub(crate) use record::Record;
 #[cfg(feature = "std")]
 pub(crate) use record::thread_ends;

@@ -13,13 +13,13 @@
 //!   a quantum at a time (see `record`);
 //! - an account that closed while pools were on it is [`released`] by its owner (see `life`).
 
+use super::family::{Family, History};
 use super::{Account, Record, life, record};
 use crate::AllocError;
 use crate::sync::Lock;
 use crate::thread;
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::panic::Location;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{
@@ -99,41 +99,9 @@ pub(crate) struct Node {
     created_at: &'static Location<'static>,
     pub(crate) family: Lock<Family>,
     /// Links in the parent's list, guarded by the parent's `family` lock.
-    newer: AtomicPtr<Node>,
-    older: AtomicPtr<Node>,
+    pub(super) newer: AtomicPtr<Node>,
+    pub(super) older: AtomicPtr<Node>,
 }
-
-/// The accounts under an account: those that are, and what is left of those that were.
-pub(crate) struct Family {
-    newest: *mut Node,
-    pub(crate) closed: Vec<History>,
-}
-
-// SAFETY: the pointers are to nodes, which may be reached from any thread.
-unsafe impl Send for Family {}
-
-/// What the accounts of one name that closed have left behind, under their parent.
-#[derive(Clone, Debug)]
-pub(crate) struct History {
-    pub(crate) name: Cow<'static, str>,
-    pub(crate) created_at: &'static Location<'static>,
-    pub(crate) accounts: u64,
-    pub(crate) created: u64,
-    pub(crate) refused: u64,
-    pub(crate) recycled: u64,
-    pub(crate) peak: usize,
-    pub(crate) limit: Option<usize>,
-    /// How many generations `children` goes down.
-    height: u32,
-    pub(crate) children: Vec<History>,
-}
-
-/// How many names a parent remembers; those beyond are counted together.
-const REMEMBERED_NAMES: usize = 64;
-/// How deep a history goes: trees of accounts are shallow, and a chain without end must not
-/// become a recursion without end.
-const REMEMBERED_GENERATIONS: u32 = 64;
-const OTHER_NAMES: &str = "(others)";
 
 impl Node {
     /// A new node, in its parent's list; the handle is the first.
@@ -168,7 +136,7 @@ impl Node {
             itself: AtomicPtr::new(ptr::null_mut()),
             name,
             created_at,
-            family: Lock::new(Family { newest: ptr::null_mut(), closed: Vec::new() }),
+            family: Lock::new(Family::new()),
             newer: AtomicPtr::new(ptr::null_mut()),
             older: AtomicPtr::new(ptr::null_mut()),
         });
@@ -178,14 +146,8 @@ impl Node {
         // SAFETY: just made; the handle below is its one count.
         let account = unsafe { Account::from_counted(node) };
         if let Some(parent) = account.node().parent() {
-            let mut family = parent.family.lock();
-            let older = family.newest;
-            account.node().older.store(older, Relaxed);
-            // SAFETY: nodes in the list are alive while the list's lock is held.
-            if let Some(older) = unsafe { older.as_ref() } {
-                older.newer.store(node.as_ptr(), Relaxed);
-            }
-            family.newest = node.as_ptr();
+            // SAFETY: just made, in no list, and taken out of it before it is freed.
+            unsafe { parent.family.lock().add(node) };
         }
         if shared {
             let mut above = account.node().parent();
@@ -670,19 +632,11 @@ impl Node {
         // whose readers hold the parent's lock and only read.
         let this = unsafe { node.as_ref() };
         if let Some(parent) = this.parent() {
-            let mut family = parent.family.lock();
-            let (newer, older) = (this.newer.load(Relaxed), this.older.load(Relaxed));
-            // SAFETY: neighbours are in the list and alive while its lock is held.
-            match unsafe { newer.as_ref() } {
-                Some(newer) => newer.older.store(older, Relaxed),
-                None => family.newest = older,
-            }
-            // SAFETY: likewise.
-            if let Some(older) = unsafe { older.as_ref() } {
-                older.newer.store(newer, Relaxed);
-            }
             let history = this.history();
-            remember(&mut family.closed, history);
+            let mut family = parent.family.lock();
+            // SAFETY: it has been in this list since `make`.
+            unsafe { family.remove(this) };
+            family.remember(history);
         }
         // SAFETY: made by `Box::leak` in `make`; out of the list, nothing refers to it.
         let mut node = unsafe { alloc::boxed::Box::from_raw(node.as_ptr()) };
@@ -695,11 +649,7 @@ impl Node {
     }
 
     fn history(&self) -> History {
-        let mut children = core::mem::take(&mut self.family.lock().closed);
-        let mut height = children.iter().map(|child| child.height + 1).max().unwrap_or(0);
-        if height > REMEMBERED_GENERATIONS {
-            (children, height) = (Vec::new(), 0);
-        }
+        let children = core::mem::take(&mut self.family.lock().closed);
         History {
             name: self.name.clone(),
             created_at: self.created_at,
@@ -709,54 +659,7 @@ impl Node {
             recycled: self.recycled(),
             peak: self.peak(),
             limit: self.limit(),
-            height,
-            children,
-        }
-    }
-}
-
-impl Family {
-    /// Calls `f` with every account in the list, the newest first.
-    pub(crate) fn for_each(&self, mut f: impl FnMut(&Node)) {
-        let mut at = self.newest;
-        // SAFETY: nodes in the list are alive while its lock is held, as it is by the caller,
-        // who has `&self` from the guard.
-        while let Some(node) = unsafe { at.as_ref() } {
-            f(node);
-            at = node.older.load(Relaxed);
-        }
-    }
-}
-
-/// Adds a closed account's history to its parent's. Where there is no memory to remember it
-/// in, it is forgotten.
-fn remember(closed: &mut Vec<History>, mut history: History) {
-    let full = closed.len() >= REMEMBERED_NAMES;
-    let known = closed
-        .iter()
-        .position(|h| h.name == history.name)
-        .or_else(|| full.then(|| closed.iter().position(|h| h.name == OTHER_NAMES)).flatten());
-    if let Some(index) = known {
-        closed[index].absorb(history);
-    } else if closed.try_reserve(1).is_ok() {
-        if full {
-            history.name = Cow::Borrowed(OTHER_NAMES);
-        }
-        closed.push(history);
-    }
-}
-
-impl History {
-    fn absorb(&mut self, other: History) {
-        self.accounts += other.accounts;
-        self.created += other.created;
-        self.refused += other.refused;
-        self.recycled += other.recycled;
-        self.peak = self.peak.max(other.peak);
-        self.limit = self.limit.max(other.limit);
-        self.height = self.height.max(other.height);
-        for child in other.children {
-            remember(&mut self.children, child);
+            ..History::above(children)
         }
     }
 }

@@ -1,0 +1,147 @@
+//! The accounts under an account: those that are, in a list, and what is left of those that were.
+
+use super::Node;
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::panic::Location;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::Ordering::*;
+
+/// The accounts under an account: those that are, and what is left of those that were.
+pub(crate) struct Family {
+    newest: *mut Node,
+    pub(crate) closed: Vec<History>,
+}
+
+// SAFETY: the pointers are to nodes, which may be reached from any thread.
+unsafe impl Send for Family {}
+
+/// What the accounts of one name that closed have left behind, under their parent.
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) created_at: &'static Location<'static>,
+    pub(crate) accounts: u64,
+    pub(crate) created: u64,
+    pub(crate) refused: u64,
+    pub(crate) recycled: u64,
+    pub(crate) peak: usize,
+    pub(crate) limit: Option<usize>,
+    /// How many generations `children` goes down.
+    pub(super) height: u32,
+    pub(crate) children: Vec<History>,
+}
+
+/// How many names a parent remembers; those beyond are counted together.
+const REMEMBERED_NAMES: usize = 64;
+/// How deep a history goes: trees of accounts are shallow, and a chain without end must not
+/// become a recursion without end.
+const REMEMBERED_GENERATIONS: u32 = 64;
+const OTHER_NAMES: &str = "(others)";
+
+impl Family {
+    pub(super) const fn new() -> Self {
+        Self { newest: ptr::null_mut(), closed: Vec::new() }
+    }
+
+    /// Puts an account at the head of the list.
+    ///
+    /// # Safety
+    /// It is in no list, and is taken out of this one before it is freed.
+    pub(super) unsafe fn add(&mut self, node: NonNull<Node>) {
+        let older = self.newest;
+        // SAFETY: the caller's promise: it is alive.
+        unsafe { node.as_ref() }.older.store(older, Relaxed);
+        // SAFETY: nodes in the list are alive while its lock is held, as it is by the caller.
+        if let Some(older) = unsafe { older.as_ref() } {
+            older.newer.store(node.as_ptr(), Relaxed);
+        }
+        self.newest = node.as_ptr();
+    }
+
+    /// Takes an account out of the list.
+    ///
+    /// # Safety
+    /// It is in this list.
+    pub(super) unsafe fn remove(&mut self, node: &Node) {
+        let (newer, older) = (node.newer.load(Relaxed), node.older.load(Relaxed));
+        // SAFETY: neighbours are in the list, and alive while its lock is held.
+        match unsafe { newer.as_ref() } {
+            Some(newer) => newer.older.store(older, Relaxed),
+            None => self.newest = older,
+        }
+        // SAFETY: likewise.
+        if let Some(older) = unsafe { older.as_ref() } {
+            older.newer.store(newer, Relaxed);
+        }
+    }
+
+    /// Adds what an account that closed has left.
+    pub(super) fn remember(&mut self, history: History) {
+        remember(&mut self.closed, history);
+    }
+
+    /// Calls `f` with every account in the list, the newest first.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&Node)) {
+        let mut at = self.newest;
+        // SAFETY: nodes in the list are alive while its lock is held, as it is by the caller,
+        // who has `&self` from the guard.
+        while let Some(node) = unsafe { at.as_ref() } {
+            f(node);
+            at = node.older.load(Relaxed);
+        }
+    }
+}
+
+/// Adds a closed account's history to its parent's. Where there is no memory to remember it
+/// in, it is forgotten.
+fn remember(closed: &mut Vec<History>, mut history: History) {
+    let full = closed.len() >= REMEMBERED_NAMES;
+    let known = closed
+        .iter()
+        .position(|h| h.name == history.name)
+        .or_else(|| full.then(|| closed.iter().position(|h| h.name == OTHER_NAMES)).flatten());
+    if let Some(index) = known {
+        closed[index].absorb(history);
+    } else if closed.try_reserve(1).is_ok() {
+        if full {
+            history.name = Cow::Borrowed(OTHER_NAMES);
+        }
+        closed.push(history);
+    }
+}
+
+impl History {
+    /// A history of nothing yet, above those of accounts that closed before; they are forgotten
+    /// where that would go too deep.
+    pub(super) fn above(children: Vec<History>) -> Self {
+        let height = children.iter().map(|child| child.height + 1).max().unwrap_or(0);
+        let (height, children) =
+            if height > REMEMBERED_GENERATIONS { (0, Vec::new()) } else { (height, children) };
+        Self {
+            name: Cow::Borrowed(""),
+            created_at: Location::caller(),
+            accounts: 0,
+            created: 0,
+            refused: 0,
+            recycled: 0,
+            peak: 0,
+            limit: None,
+            height,
+            children,
+        }
+    }
+
+    fn absorb(&mut self, other: History) {
+        self.accounts += other.accounts;
+        self.created += other.created;
+        self.refused += other.refused;
+        self.recycled += other.recycled;
+        self.peak = self.peak.max(other.peak);
+        self.limit = self.limit.max(other.limit);
+        self.height = self.height.max(other.height);
+        for child in other.children {
+            remember(&mut self.children, child);
+        }
+    }
+}

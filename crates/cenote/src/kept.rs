@@ -12,6 +12,13 @@ use core::ptr::NonNull;
 /// # Safety
 /// The pool stays at one address and is neither reset nor dropped, nor given out exclusively,
 /// as long as the handle exists.
+///
+/// ```
+/// use cenote::{Pool, PoolHandle};
+/// use std::sync::Arc;
+/// let handle = Arc::new(Pool::new());
+/// assert_eq!(handle.pool().held_bytes(), 0);
+/// ```
 pub unsafe trait PoolHandle {
     /// The pool's source.
     type Source: BlockSource;

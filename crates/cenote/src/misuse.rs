@@ -4,6 +4,18 @@ use crate::sync::Lock;
 use core::fmt;
 
 /// A free of something that was not there to be freed. Nothing has changed by it.
+///
+/// ```
+/// use cenote::ChunkPool;
+/// use cenote::misuse::{BadFreeKind, OnBadFree};
+/// let pool = ChunkPool::config().on_bad_free(OnBadFree::Return).build()?;
+/// let mut other = 7;
+/// // SAFETY: nothing is freed, since it is no object of the pool.
+/// let error = unsafe { pool.free(std::ptr::NonNull::from(&mut other).cast()) }.unwrap_err();
+/// assert_eq!(error.kind(), BadFreeKind::Foreign);
+/// assert!(error.to_string().ends_with("is in no memory of this pool"));
+/// # Ok::<(), cenote::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadFree {
     kind: BadFreeKind,
@@ -11,6 +23,14 @@ pub struct BadFree {
 }
 
 /// The ways in which a free can be wrong.
+///
+/// ```
+/// use cenote::misuse::BadFreeKind;
+/// fn is_twice(kind: BadFreeKind) -> bool {
+///     matches!(kind, BadFreeKind::Double | BadFreeKind::Empty)
+/// }
+/// assert!(is_twice(BadFreeKind::Double) && !is_twice(BadFreeKind::Foreign));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BadFreeKind {
@@ -65,6 +85,14 @@ impl fmt::Display for BadFree {
 impl core::error::Error for BadFree {}
 
 /// What a pool does about a bad free, beyond leaving everything as it is.
+///
+/// ```
+/// use cenote::{CountedPool, misuse::OnBadFree};
+/// assert_eq!(OnBadFree::default(), OnBadFree::Abort);
+/// let pool = CountedPool::builder().on_bad_free(OnBadFree::Report).build()?;
+/// # drop(pool);
+/// # Ok::<(), cenote::ConfigError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnBadFree {
     /// Returns the error, and nothing else.
@@ -93,6 +121,14 @@ impl OnBadFree {
 }
 
 /// A misuse of a pool, as it is reported.
+///
+/// ```
+/// use cenote::misuse::{Misuse, on_misuse};
+/// fn tell(misuse: &Misuse<'_>) {
+///     eprintln!("{} in pool {}", misuse.error, misuse.pool);
+/// }
+/// on_misuse(tell);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Misuse<'a> {
     /// The pool's name.

@@ -15,6 +15,13 @@ pub const MAX: usize = isize::MAX as usize;
 ///
 /// `None` where the sum is not a size that an object of that alignment may have (at most
 /// [`MAX`]` - (align - 1)` after rounding), or where `align` is no power of two.
+///
+/// ```
+/// use cenote::size::{MAX, total};
+/// assert_eq!(total(32, 10, 24, 64), Some(320));   // 272, rounded up
+/// assert_eq!(total(0, usize::MAX / 2, 4, 8), None);
+/// assert_eq!(total(MAX, 0, 0, 8), None);           // no room to round
+/// ```
 #[inline]
 #[must_use]
 pub const fn total(base: usize, count: usize, each: usize, align: usize) -> Option<usize> {
@@ -41,6 +48,11 @@ pub const fn total(base: usize, count: usize, each: usize, align: usize) -> Opti
 /// The layout of `count` objects of `each` bytes behind a prefix of `base` bytes.
 ///
 /// `None` under the same conditions as [`total`].
+///
+/// ```
+/// let layout = cenote::size::layout(0, 3, 8, 16).expect("it is small");
+/// assert_eq!((layout.size(), layout.align()), (32, 16));
+/// ```
 #[inline]
 #[must_use]
 pub const fn layout(base: usize, count: usize, each: usize, align: usize) -> Option<Layout> {

@@ -27,6 +27,12 @@ pub const MIN_ALIGN: usize = 8;
 pub const LOWER_HALF: bool = cfg!(all(target_pointer_width = "64", not(target_os = "none")));
 
 /// Where an object goes, and where the window begins after it.
+///
+/// ```
+/// use cenote::window::{Fit, fit_up};
+/// // A window from 64 to 128: 20 bytes, aligned to 4, go to its bottom.
+/// assert_eq!(fit_up(64, 128, 20, 4), Some(Fit { start: 64, last: 88 }));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fit {
     /// Address of the object.
@@ -36,6 +42,10 @@ pub struct Fit {
 }
 
 /// `size` rounded up to [`MIN_ALIGN`]. A valid layout's size cannot wrap here.
+///
+/// ```
+/// assert_eq!([0, 1, 8, 9].map(cenote::window::padded), [0, 8, 8, 16]);
+/// ```
 #[inline(always)]
 #[must_use]
 pub const fn padded(size: usize) -> usize {
@@ -44,6 +54,12 @@ pub const fn padded(size: usize) -> usize {
 
 /// Places an object at the bottom of the window. Meant for an alignment known when compiling:
 /// at most [`MIN_ALIGN`] it costs five instructions and one branch.
+///
+/// ```
+/// use cenote::window::fit_up;
+/// assert_eq!(fit_up(64, 128, 64, 8).map(|fit| fit.last), Some(128));
+/// assert_eq!(fit_up(64, 128, 65, 8), None);
+/// ```
 #[inline(always)]
 #[must_use]
 pub const fn fit_up(last: usize, end: usize, size: usize, align: usize) -> Option<Fit> {
@@ -63,6 +79,12 @@ pub const fn fit_up(last: usize, end: usize, size: usize, align: usize) -> Optio
 
 /// Places an object at the bottom of the window, at an alignment known only at run time: the
 /// same sum for small and large alignments, so that one branch is left.
+///
+/// ```
+/// use cenote::window::{Fit, fit_up_any};
+/// assert_eq!(fit_up_any(72, 256, 8, 128), Some(Fit { start: 128, last: 136 }));
+/// assert_eq!(fit_up_any(72, 130, 8, 128), None);
+/// ```
 #[inline(always)]
 #[must_use]
 pub const fn fit_up_any(last: usize, end: usize, size: usize, align: usize) -> Option<Fit> {
@@ -93,6 +115,12 @@ const fn fit_up_anywhere(last: usize, end: usize, size: usize, align: usize) -> 
 
 /// Places `size` bytes of any alignment at the top of the window: the new `end`, which is
 /// also their address.
+///
+/// ```
+/// use cenote::window::fit_down;
+/// assert_eq!(fit_down(64, 128, 3), Some(125));
+/// assert_eq!(fit_down(64, 128, 65), None);
+/// ```
 #[inline(always)]
 #[must_use]
 pub const fn fit_down(last: usize, end: usize, size: usize) -> Option<usize> {
@@ -101,6 +129,14 @@ pub const fn fit_down(last: usize, end: usize, size: usize) -> Option<usize> {
 
 /// The `last` after the newest object, at `start`, changes its size from `old` to `new`;
 /// `None` where it is not the newest object, or there is no room.
+///
+/// ```
+/// use cenote::window::resize_newest;
+/// // 20 bytes at 64 end at 88, so they are the newest object of a window that begins there.
+/// assert_eq!(resize_newest(88, 128, 64, 20, 64), Some(128));
+/// assert_eq!(resize_newest(88, 128, 64, 20, 65), None);  // no room
+/// assert_eq!(resize_newest(96, 128, 64, 20, 24), None);  // not the newest
+/// ```
 #[inline(always)]
 #[must_use]
 pub const fn resize_newest(

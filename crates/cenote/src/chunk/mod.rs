@@ -120,6 +120,14 @@ pub struct ChunkPool<S: BlockSource = Blocks> {
 unsafe impl<S: BlockSource + Send> Send for ChunkPool<S> {}
 
 /// What [`ChunkPool::stat`] tells, as the njs pool's `stat` does.
+///
+/// ```
+/// use std::alloc::Layout;
+/// let pool = cenote::ChunkPool::new();
+/// pool.alloc_layout(Layout::new::<[u8; 100]>());
+/// let stat = pool.stat();
+/// assert_eq!((stat.blocks, stat.size), (1, stat.cluster_size));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ChunkPoolStat {

@@ -59,6 +59,13 @@ pub struct BuddySnapshot {
 }
 
 /// The blocks of one size.
+///
+/// ```
+/// let buddy = cenote::Buddy::heap(64 << 10)?;
+/// let order = buddy.snapshot().orders.into_iter().find(|order| order.free > 0).unwrap();
+/// assert_eq!((order.order, order.block, order.free, order.used), (4, 64 << 10, 1, 0));
+/// # Ok::<(), cenote::RegionError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct OrderSnapshot {
@@ -73,6 +80,14 @@ pub struct OrderSnapshot {
 }
 
 /// One block of a region.
+///
+/// ```
+/// let buddy = cenote::Buddy::heap(64 << 10)?;
+/// let blocks = buddy.snapshot().blocks;
+/// assert_eq!(blocks.len(), 1);
+/// assert!(blocks[0].free && blocks[0].bytes == 64 << 10);
+/// # Ok::<(), cenote::RegionError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct BuddyBlock {

@@ -56,6 +56,14 @@ pub struct ChunkPoolSnapshot {
 }
 
 /// The chunks of one size.
+///
+/// ```
+/// use std::alloc::Layout;
+/// let pool = cenote::ChunkPool::new();
+/// pool.alloc_layout(Layout::new::<[u8; 100]>());
+/// let slot = pool.snapshot().slots.into_iter().find(|slot| slot.objects > 0).unwrap();
+/// assert_eq!(slot.chunk_size, 128);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ChunkSlotSnapshot {
@@ -68,6 +76,14 @@ pub struct ChunkSlotSnapshot {
 }
 
 /// One cluster of a chunk pool.
+///
+/// ```
+/// use std::alloc::Layout;
+/// let pool = cenote::ChunkPool::new();
+/// pool.alloc_layout(Layout::new::<[u8; 100]>());
+/// let cluster = &pool.snapshot().clusters[0];
+/// assert_eq!(cluster.pages.iter().flatten().count(), 1);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ChunkClusterSnapshot {
@@ -80,6 +96,15 @@ pub struct ChunkClusterSnapshot {
 }
 
 /// One page in use.
+///
+/// ```
+/// use std::alloc::Layout;
+/// let pool = cenote::ChunkPool::new();
+/// pool.alloc_layout(Layout::new::<[u8; 100]>());
+/// let snapshot = pool.snapshot();
+/// let page = snapshot.clusters[0].pages.iter().flatten().next().unwrap();
+/// assert_eq!(page.chunk_size, 128);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ChunkPageSnapshot {

@@ -47,6 +47,14 @@ pub struct CountedSnapshot {
 }
 
 /// One block of a counted pool.
+///
+/// ```
+/// let pool = cenote::CountedPool::new();
+/// let (one, two) = (pool.alloc(1), pool.alloc(2));
+/// assert_eq!(pool.snapshot().blocks[0].references, 2);
+/// drop((one, two));
+/// assert_eq!(pool.snapshot().blocks[0].references, 0);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct CountedBlockSnapshot {

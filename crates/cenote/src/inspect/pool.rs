@@ -43,6 +43,14 @@ pub struct PoolSnapshot {
 }
 
 /// One block of a pool.
+///
+/// ```
+/// let pool = cenote::Pool::new();
+/// pool.alloc(1_u64);
+/// let block = &pool.snapshot().blocks[0];
+/// assert!(block.current && block.active);
+/// assert_eq!(block.header + block.used + block.free + block.packed, block.size);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct BlockSnapshot {

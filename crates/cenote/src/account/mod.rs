@@ -55,8 +55,8 @@ use core::ptr::NonNull;
 /// # Cost
 ///
 /// Making an account allocates about 300 bytes from the system and takes its parent's lock.
-/// A pool made, used and dropped on an account costs about twenty instructions, and a block
-/// taken and given back about twelve for each level of the tree.
+/// A pool that is made, takes one block and is dropped costs 85 instructions more on an account
+/// under a root than on none, and 26 for each further level (callgrind, x86-64).
 ///
 /// ```
 /// use cenote::{Account, Pool};

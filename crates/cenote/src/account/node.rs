@@ -1,8 +1,9 @@
 //! The account itself: its counters, and the charging of blocks up the tree.
 //!
-//! A request lives for 30 ns, and a locked instruction takes five; so an account keeps two
-//! sets of counters. One belongs to a single thread, its owner, which updates it by plain
-//! loads and stores; the other is everyone's, and atomic. Every total is the sum of both.
+//! A request's pool lives for some 35 ns, and a locked instruction takes a good part of that;
+//! so an account keeps two sets of counters. One belongs to a single thread, its owner, which
+//! updates it by plain loads and stores; the other is everyone's, and atomic. Every total is the
+//! sum of both.
 //!
 //! For the limit the two meet in `room`: the limit less what other threads have charged. The
 //! owner compares its own bytes to it; the others lower it, and look at the owner's bytes.
@@ -164,7 +165,7 @@ impl Node {
 
     /// Charges `size` bytes here and to every account above.
     ///
-    /// On the owner's thread: seven instructions a level. A refusal, by the account that is
+    /// On the owner's thread: about a dozen instructions a level. A refusal, by the account that is
     /// returned, changes nothing; [`Node::refusal`] counts it and makes the error.
     #[inline(always)]
     pub(crate) fn charge(&self, size: usize) -> Result<(), &Node> {

@@ -53,7 +53,7 @@ use core::ptr::{self, NonNull};
 ///
 /// # What it costs
 ///
-/// An allocation is five to eleven instructions with one branch, as long as the block has
+/// An allocation is seven to thirteen instructions with one branch, as long as the block has
 /// room. An empty pool holds no memory. The first block has 4 KiB and each further one twice
 /// that of the one before, up to 64 KiB ([`Pool::builder`] sets both); at steady state blocks
 /// come from the thread's cache ([`Blocks`]), not from the system. Alignment is 8 at least;

@@ -1,0 +1,1 @@
+//! nginx's pool functions on cenote's blocks, to be linked into nginx.

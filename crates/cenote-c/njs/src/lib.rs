@@ -1,0 +1,1 @@
+//! njs's pool functions on cenote's chunk pool, to be linked into njs.

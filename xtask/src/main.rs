@@ -1,0 +1,2 @@
+//! Jobs of this project that are more than one command.
+fn main() {}

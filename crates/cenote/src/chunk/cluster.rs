@@ -131,7 +131,7 @@ impl Clusters {
     /// its home (see [`Clusters::find`]); otherwise what is there, which has another address.
     /// Null has its own home.
     #[inline(always)]
-    pub(super) fn at_home(&self, address: usize) -> *mut u8 {
+    fn at_home(&self, address: usize) -> *mut u8 {
         let home = (mix(address) >> self.shift.get()) as usize;
         // SAFETY: `slots` has as many as the shift leaves numbers for.
         let slot = unsafe { self.slots.get().add(home) };

@@ -3,8 +3,9 @@
 //! apart.
 //!
 //! A free by address alone is checked before anything changes. A free by layout is taken on
-//! trust as long as its slot has room; what is remembered is looked at when it goes back to
-//! its page, and a wrong free is reported then, and has no effect.
+//! trust as long as its slot has room, without looking anything up; what is remembered is
+//! looked at when it goes back to its page, and a wrong free is reported then, and has no
+//! effect.
 
 use super::ChunkPool;
 use super::cluster::{Cluster, Clusters};
@@ -67,37 +68,29 @@ impl<S: BlockSource> ChunkPool<S> {
         Ok(())
     }
 
-    /// Frees an object whose layout is known, as collections know it: about thirty
-    /// instructions, which touch neither the object nor what is known of its page.
+    /// Frees an object whose layout is known, as collections know it: about twenty
+    /// instructions, which look nothing up, and touch neither the object nor what is known of
+    /// its page.
     ///
     /// The layout is taken on trust. In debug builds it is checked as [`ChunkPool::free`] does;
-    /// in others a free of what is no object of that layout is noticed later, if at all, and
-    /// is reported then as the pool's configuration says.
+    /// in others a free of what is no object of that layout may go unnoticed until the memory
+    /// was handed out again, and is otherwise noticed when the pool puts its newest frees back
+    /// into their pages, and reported then as the pool's configuration says.
+    ///
+    /// The next object of this class may get the pointer itself. One that was made from a
+    /// reference to the object (as by `Box::leak`) will do, by the rules of Tree Borrows;
+    /// Stacked Borrows allows it for objects no larger than this one.
     ///
     /// # Safety
     /// `start` came from this pool with this layout (`layout` being what it was last grown or
     /// shrunk to), and nothing uses it any more.
     #[inline]
     pub unsafe fn dealloc(&self, start: NonNull<u8>, layout: Layout) {
-        let class = self.geometry.usual_class_of(layout.size(), layout.align());
         if !cfg!(debug_assertions)
-            && let Some(class) = class
+            && let Some(class) = self.geometry.usual_class_of(layout.size(), layout.align())
+            && self.stack(class).try_push(start)
         {
-            let address = start.addr().get();
-            let below = address & self.geometry.mask;
-            // The caller's pointer may be good for this object only; the pool's own, to the
-            // cluster, is good for the next one too.
-            let cluster = self.clusters.at_home(below);
-            if cluster.addr() == below {
-                // SAFETY: the caller's promise: an object of this pool and layout begins there,
-                // and chunks of this layout are in clusters. So this is one, not null.
-                let cluster = unsafe { NonNull::new_unchecked(cluster) };
-                // SAFETY: likewise, so far into the cluster.
-                let chunk = unsafe { cluster.add(address - below) };
-                if self.stack(class).try_push(chunk) {
-                    return debug::mark(chunk, self.slot(class).class().size as usize);
-                }
-            }
+            return debug::mark(start, self.slot(class).class().size as usize);
         }
         self.dealloc_cold(start, layout);
     }

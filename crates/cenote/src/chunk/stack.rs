@@ -1,8 +1,10 @@
 //! [`Stack`]: the newest frees of one class of chunks.
 //!
 //! Pointers, in the pool's value: so neither a free nor the allocation after it touches a
-//! page's descriptor, or the chunk. They are good for all of their cluster, unlike the pointer
-//! that an object is freed by, which may be good for that object only.
+//! page's descriptor, or the chunk, or looks for the cluster. A pointer that came with a layout
+//! is the freed object's own: the next object of the class gets it as it came. What lies
+//! outside of the chunk, the descriptor above all, is reached through the cluster's pointer
+//! alone.
 
 use core::cell::Cell;
 use core::ptr::{self, NonNull};

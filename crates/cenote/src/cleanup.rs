@@ -135,6 +135,12 @@ impl Cleanups {
         self.newest.get().is_null()
     }
 
+    /// Where the newest is; 0 with none.
+    #[inline(always)]
+    pub(crate) fn address(&self) -> usize {
+        self.newest.get().addr()
+    }
+
     pub(crate) fn len(&self) -> usize {
         let mut count = 0;
         let mut at = self.newest.get();

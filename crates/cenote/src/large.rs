@@ -16,15 +16,40 @@ use core::ptr::{self, NonNull};
 struct Slot {
     /// With the provenance of the whole allocation; null: the slot is free.
     start: *mut u8,
-    /// The layout that the supply was asked for.
-    size: usize,
-    align: usize,
+    /// The layout that the supply was asked for: its size, and in the lowest bits the logarithm
+    /// of its alignment. So four slots fill a cache line.
+    layout: u64,
+}
+
+/// Bits for the logarithm of an alignment.
+const ALIGN_BITS: u32 = 6;
+
+impl Slot {
+    /// For memory that was had: no address space has 2^58 bytes.
+    #[inline(always)]
+    fn new(start: NonNull<u8>, layout: Layout) -> Self {
+        let size = (layout.size() as u64) << ALIGN_BITS;
+        let align = u64::from(layout.align().trailing_zeros());
+        Self { start: start.as_ptr(), layout: size | align }
+    }
+
+    #[inline(always)]
+    fn size(&self) -> usize {
+        (self.layout >> ALIGN_BITS) as usize
+    }
+
+    #[inline(always)]
+    fn layout(&self) -> Layout {
+        let align = 1_usize << (self.layout & ((1 << ALIGN_BITS) - 1));
+        // SAFETY: the size and alignment of the layout that the slot was made with.
+        unsafe { Layout::from_size_align_unchecked(self.size(), align) }
+    }
 }
 
 impl Entry for Slot {
-    /// Where few are taken, most are found at once; an object is large beside its slots.
+    /// Where few are taken, most are found at once, and the search is foreseen.
     const QUARTERS: usize = 1;
-    const FREE: Self = Slot { start: ptr::null_mut(), size: 0, align: 1 };
+    const FREE: Self = Slot { start: ptr::null_mut(), layout: 0 };
 
     #[inline(always)]
     fn start(&self) -> *mut u8 {
@@ -43,9 +68,10 @@ impl LargeObjects {
         Self { table: Table::new() }
     }
 
+    /// Where the table is; 0 with none.
     #[inline(always)]
-    pub(crate) fn is_untouched(&self) -> bool {
-        self.table.is_untouched()
+    pub(crate) fn address(&self) -> usize {
+        self.table.slots().0.addr()
     }
 
     #[inline(always)]
@@ -68,7 +94,7 @@ impl LargeObjects {
             unsafe { supply.put_back(start, whole) };
             return Err(error);
         }
-        self.table.insert(Slot { start: start.as_ptr(), size: whole.size(), align: whole.align() });
+        self.table.insert(Slot::new(start, whole));
         Ok(start)
     }
 
@@ -82,13 +108,13 @@ impl LargeObjects {
 
     /// How many bytes the object at this address has room for, if there is one.
     pub(crate) fn capacity(&self, start: NonNull<u8>) -> Option<usize> {
-        self.table.find(start.addr().get()).map(|slot| slot.size)
+        self.table.find(start.addr().get()).map(|slot| slot.size())
     }
 
     /// The object at this address: the pool's own pointer to it, and its room in bytes.
     pub(crate) fn object(&self, start: NonNull<u8>) -> Option<(NonNull<u8>, usize)> {
         let slot = self.table.find(start.addr().get())?;
-        NonNull::new(slot.start).map(|start| (start, slot.size))
+        NonNull::new(slot.start).map(|start| (start, slot.size()))
     }
 
     /// Whether this address is inside an object, not at its start. Looks at all of them.
@@ -96,7 +122,7 @@ impl LargeObjects {
     pub(crate) fn is_inside(&self, address: usize) -> bool {
         self.table.iter().any(|slot| {
             let start = slot.start.addr();
-            address > start && address - start < slot.size
+            address > start && address - start < slot.size()
         })
     }
 
@@ -116,7 +142,7 @@ impl LargeObjects {
 
     /// The sizes of the objects, in bytes, in no order.
     pub(crate) fn sizes(&self) -> impl Iterator<Item = usize> + '_ {
-        self.table.iter().map(|slot| slot.size)
+        self.table.iter().map(|slot| slot.size())
     }
 
     /// Bytes of the table.
@@ -135,8 +161,6 @@ fn whole<S: BlockSource>(supply: &Supply<S>, layout: Layout) -> Result<Layout, A
 
 fn give<S: BlockSource>(supply: &Supply<S>, slot: Slot) {
     let Some(start) = NonNull::new(slot.start) else { return };
-    // SAFETY: the size and alignment of the layout that the object was taken with.
-    let layout = unsafe { Layout::from_size_align_unchecked(slot.size, slot.align) };
     // SAFETY: the object was taken with this layout, and its slot is gone or about to be.
-    unsafe { supply.give(start, layout) };
+    unsafe { supply.give(start, slot.layout()) };
 }

@@ -63,7 +63,8 @@ impl<E: Entry> Table<E> {
         Self {
             table: Cell::new(ptr::null_mut()),
             slots: Cell::new(0),
-            shift: Cell::new(63),
+            // Nothing is looked for without slots; as zero it is made in one store with the rest.
+            shift: Cell::new(0),
             live: Cell::new(0),
         }
     }

@@ -86,14 +86,15 @@ pub struct Pool<S: BlockSource = Blocks> {
     /// The block of the window; null with no block.
     active: Cell<*mut Block>,
     end: Cell<NonNull<u8>>,
+    // What is zero in a new pool lies together, since a pool is made for every request.
     /// All blocks, linked from the newest to the oldest.
     newest: Cell<*mut Block>,
     /// The oldest block that is still tried.
     current: Cell<*mut Block>,
     cleanups: Cleanups,
-    large: LargeObjects,
     /// Free links of chains in this pool.
     links: Links,
+    large: LargeObjects,
     shape: Shape,
     /// Bytes of the next block.
     next: Cell<u32>,
@@ -158,8 +159,8 @@ impl<S: BlockSource> Pool<S> {
             newest: Cell::new(ptr::null_mut()),
             current: Cell::new(ptr::null_mut()),
             cleanups: Cleanups::new(),
-            large: LargeObjects::new(),
             links: Links::new(),
+            large: LargeObjects::new(),
             shape,
             next: Cell::new(shape.first),
             keep: Cell::new(0),
@@ -506,10 +507,16 @@ impl<S: BlockSource> Pool<S> {
     /// With the first panic of a cleanup, after everything is done.
     #[inline]
     pub fn reset(&mut self) {
-        if !self.cleanups.is_empty() || !self.large.is_untouched() {
+        if self.has_more_than_blocks() {
             return self.reset_cold();
         }
         self.rewind();
+    }
+
+    /// Whether there were cleanups or large objects, told by one branch.
+    #[inline(always)]
+    fn has_more_than_blocks(&self) -> bool {
+        self.cleanups.address() | self.large.address() != 0
     }
 
     #[cold]
@@ -531,26 +538,18 @@ impl<S: BlockSource> Pool<S> {
         NonNull::from(self).cast()
     }
 
-    /// Empties the blocks.
+    /// Empties the blocks. Most pools have one, of the size that pools begin with.
     #[inline]
     fn rewind(&mut self) {
         self.links.clear();
         let Some(newest) = self.block(self.newest.get()) else { return };
-        if !newest.older().is_null() || self.supply.wipes() {
+        if !newest.older().is_null()
+            || newest.size() != self.shape.first as usize
+            || self.supply.wipes()
+        {
             return self.rewind_cold();
         }
         let (last, end) = newest.empty_window();
-        let used = (self.last.get().addr().get() - last.addr().get())
-            + (end.addr().get() - self.end.get().addr().get());
-        // What was needed lately, forgotten by an eighth each time.
-        let keep = self.keep.get();
-        let keep = (keep - keep / 8).max(used as u32);
-        let size = newest.size();
-        let too_large = size > self.shape.first as usize && (keep as usize) < size / 4;
-        if too_large {
-            return self.rewind_cold();
-        }
-        self.keep.set(keep);
         self.last.set(last);
         self.end.set(end);
         debug::mark(last, end.addr().get() - last.addr().get());
@@ -562,6 +561,7 @@ impl<S: BlockSource> Pool<S> {
         self.save_window();
         let used: usize = self.blocks().map(|block| block.used() + block.packed()).sum();
         let used = used.min(u32::MAX as usize / 2) as u32;
+        // What was needed lately, forgotten by an eighth each time.
         let keep = self.keep.get();
         let keep = (keep - keep / 8).max(used);
         self.keep.set(keep);
@@ -615,6 +615,19 @@ impl<S: BlockSource> Pool<S> {
     /// Gives all blocks back.
     #[inline(always)]
     fn give_blocks(&mut self) {
+        let newest = self.newest.get();
+        match self.block(newest) {
+            None => {}
+            Some(block) if block.older().is_null() => {
+                self.newest.set(ptr::null_mut());
+                self.give_block(newest);
+            }
+            Some(_) => self.give_many_blocks(),
+        }
+    }
+
+    #[inline(never)]
+    fn give_many_blocks(&mut self) {
         let mut at = self.newest.replace(ptr::null_mut());
         while let Some(block) = self.block(at) {
             let older = block.older();
@@ -636,7 +649,7 @@ impl<S: BlockSource> Pool<S> {
 impl<S: BlockSource> Drop for Pool<S> {
     #[inline]
     fn drop(&mut self) {
-        if !self.cleanups.is_empty() || !self.large.is_untouched() {
+        if self.has_more_than_blocks() {
             return self.end_cold();
         }
         self.give_blocks();

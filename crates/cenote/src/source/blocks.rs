@@ -41,6 +41,8 @@ pub struct Blocks;
 const SMALLEST_SHIFT: u32 = 8;
 const LARGEST_SHIFT: u32 = 16;
 const CLASSES: usize = (LARGEST_SHIFT - SMALLEST_SHIFT + 1) as usize;
+/// Room for the lists of both sets; those of the second begin in the middle.
+const BINS: usize = 2 * CLASSES.next_power_of_two();
 /// What every block is aligned to; more is had from the second set of lists.
 const PLAIN_ALIGN: usize = 16;
 /// How many bytes one thread keeps unless told otherwise.
@@ -49,6 +51,19 @@ const DEFAULT_CAP: usize = 4 << 20;
 /// How many releases pass between two decays.
 #[cfg(feature = "std")]
 const DECAY_PERIOD: u32 = 4096;
+
+/// The class of so many of the smallest blocks and a part of one: counting zero bits costs more
+/// on some processors than all else that finds a block.
+static CLASS_OF: [u8; 1 << (LARGEST_SHIFT - SMALLEST_SHIFT)] = {
+    let mut table = [0; 1 << (LARGEST_SHIFT - SMALLEST_SHIFT)];
+    let mut index = 0;
+    while index < table.len() {
+        // `index` has as many bits as the power of two above it has zeros.
+        table[index] = (usize::BITS - index.leading_zeros()) as u8;
+        index += 1;
+    }
+    table
+};
 
 /// Which list serves a layout, and the layout of the blocks in it; `None`: too large.
 #[inline(always)]
@@ -59,10 +74,9 @@ pub(super) fn class_of(layout: Layout) -> Option<(usize, Layout)> {
     if wanted > 1 << LARGEST_SHIFT {
         return None;
     }
-    // `wanted - 1` has as many bits as the power of two at or above `wanted` has zeros.
-    let shift = (usize::BITS - (wanted - 1).leading_zeros()).max(SMALLEST_SHIFT);
-    let bin = (shift - SMALLEST_SHIFT) as usize + if aligned { CLASSES } else { 0 };
-    let size = 1usize << shift;
+    let class = CLASS_OF[usize::from(((wanted - 1) >> SMALLEST_SHIFT) as u8)];
+    let bin = usize::from(class) + if aligned { BINS / 2 } else { 0 };
+    let size = Blocks::SMALLEST << class;
     let align = if aligned { size } else { PLAIN_ALIGN };
     // SAFETY: both are powers of two, and the size is at most 64 KiB.
     let block = unsafe { Layout::from_size_align_unchecked(size, align) };
@@ -151,7 +165,7 @@ pub(crate) use cache::Cache;
 
 #[cfg(feature = "std")]
 mod cache {
-    use super::{BlockSource, CLASSES, DECAY_PERIOD, DEFAULT_CAP, PLAIN_ALIGN, SMALLEST_SHIFT};
+    use super::{BINS, BlockSource, DECAY_PERIOD, DEFAULT_CAP, PLAIN_ALIGN, SMALLEST_SHIFT};
     use core::alloc::Layout;
     use core::cell::Cell;
     use core::ptr::{self, NonNull};
@@ -174,7 +188,7 @@ mod cache {
     /// A thread's is const-made and without a destructor, so that reaching it costs no check;
     /// `thread` drains it at the thread's end. [`Cached`](super::Cached) has one of its own.
     pub(crate) struct Cache {
-        bins: [Bin; 2 * CLASSES],
+        bins: [Bin; BINS],
         /// Bytes that may still join. None before the first release and after the thread's
         /// end, so that both are the slow path's business.
         room: Cell<usize>,
@@ -190,7 +204,7 @@ mod cache {
             Self {
                 bins: [const {
                     Bin { head: Cell::new(ptr::null_mut()), count: Cell::new(0), low: Cell::new(0) }
-                }; 2 * CLASSES],
+                }; BINS],
                 room: Cell::new(0),
                 cap: Cell::new(DEFAULT_CAP),
                 ticks: Cell::new(DECAY_PERIOD),
@@ -207,10 +221,17 @@ mod cache {
             cache
         }
 
+        /// A power of two of lists, so that no index is checked.
+        #[inline(always)]
+        fn bin(&self, bin: usize) -> &Bin {
+            debug_assert!(bin < BINS);
+            &self.bins[bin % BINS]
+        }
+
         /// The newest block of a list.
         #[inline(always)]
         pub(in crate::source) fn take(&self, bin: usize, size: usize) -> Option<NonNull<u8>> {
-            let bin = &self.bins[bin];
+            let bin = self.bin(bin);
             let head = NonNull::new(bin.head.get())?;
             crate::debug::unmark(head.cast(), size_of::<Free>());
             // SAFETY: blocks on a list hold a `Free` in their first bytes (256 at least) that
@@ -253,7 +274,7 @@ mod cache {
         /// As for [`Cache::put`]; there is room for the block.
         #[inline(always)]
         unsafe fn push(&self, bin: usize, block: Layout, ptr: NonNull<u8>) {
-            let bin = &self.bins[bin];
+            let bin = self.bin(bin);
             let free = ptr.cast::<Free>();
             // SAFETY: the block is at least 256 bytes, aligned to 16, and nobody else's.
             unsafe { free.write(Free { next: bin.head.get() }) };
@@ -339,9 +360,9 @@ mod cache {
         }
 
         fn give_back(&self, source: &impl BlockSource, index: usize, blocks: u32) {
-            let shift = (index % CLASSES) as u32 + SMALLEST_SHIFT;
+            let shift = (index % (BINS / 2)) as u32 + SMALLEST_SHIFT;
             let size = 1usize << shift;
-            let align = if index < CLASSES { PLAIN_ALIGN } else { size };
+            let align = if index < BINS / 2 { PLAIN_ALIGN } else { size };
             // SAFETY: both are powers of two, and the size is at most 64 KiB.
             let layout = unsafe { Layout::from_size_align_unchecked(size, align) };
             for _ in 0..blocks {
@@ -378,7 +399,7 @@ mod tests {
                 assert_eq!(Blocks.fit(layout(fit, asked.align())), fit);
                 match class_of(asked) {
                     Some((bin, block)) => {
-                        assert!(bin < 2 * CLASSES);
+                        assert!(bin % (BINS / 2) < CLASSES && bin < BINS);
                         assert!(block.size() >= size && block.align() >= asked.align());
                         assert!(block.size().is_power_of_two());
                         // A caller that takes all of it releases it to the same list.

@@ -233,7 +233,8 @@ mod cache {
         pub(in crate::source) fn take(&self, bin: usize, size: usize) -> Option<NonNull<u8>> {
             let bin = self.bin(bin);
             let head = NonNull::new(bin.head.get())?;
-            crate::debug::unmark(head.cast(), size_of::<Free>());
+            // All of it: whoever takes the block need not be a pool, whose supply would do this.
+            crate::debug::unmark(head.cast(), size);
             // SAFETY: blocks on a list hold a `Free` in their first bytes (256 at least) that
             // `put` wrote, and belong to nobody else.
             let next = unsafe { head.as_ref() }.next;

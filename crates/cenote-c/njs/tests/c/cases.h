@@ -1,0 +1,54 @@
+/* All cases: each a statement, in the file named above it. */
+
+/* configurations.c */
+CASE(every_valid_configuration_is_accepted_and_works)
+CASE(every_invalid_configuration_is_refused)
+CASE(fast_create_makes_a_working_pool_of_any_sizes)
+CASE(a_new_pool_is_empty_and_tells_its_sizes)
+
+/* sizes.c */
+CASE(every_size_up_to_two_pages_and_one_can_be_had_and_freed_in_any_order)
+CASE(every_alignment_up_to_4096_is_kept_at_every_size)
+CASE(an_alignment_that_is_no_power_of_two_is_refused)
+CASE(an_alignment_of_zero_is_any_alignment)
+CASE(no_bytes_are_an_object_like_any_other)
+CASE(zeroed_memory_is_zero_where_other_objects_were_before)
+CASE(sizes_of_4_gib_less_one_and_more_are_refused)
+CASE(sizes_just_below_the_limit_are_had_or_refused_without_harm)
+CASE(alignments_that_no_memory_has_are_refused)
+
+/* blocks.c */
+CASE(a_cluster_has_as_many_pages_as_its_size_says)
+CASE(a_page_has_as_many_chunks_as_its_size_says)
+CASE(an_object_above_a_page_is_a_block_of_its_own)
+CASE(an_emptied_cluster_does_not_show)
+CASE(a_page_that_empties_serves_other_sizes)
+CASE(large_objects_come_and_go_in_any_order)
+CASE(mixed_sizes_come_and_go_in_any_order)
+CASE(objects_that_come_and_go_at_random_keep_their_content)
+CASE(a_pool_destroyed_with_objects_in_it_leaves_nothing)
+CASE(pools_on_several_threads_and_from_one_to_another)
+
+/* cleanups.c */
+CASE(cleanups_run_last_in_first_out)
+CASE(a_cleanup_has_the_data_that_was_asked_for)
+CASE(a_cleanup_without_a_handler_is_skipped)
+CASE(cleanups_are_linked_from_the_newest_to_the_oldest)
+CASE(a_cleanup_added_while_the_pool_is_destroyed_runs)
+CASE(a_cleanup_may_use_the_pool)
+CASE(a_handler_changed_or_cleared_before_the_end_counts)
+CASE(a_pool_destroyed_by_its_own_cleanup_is_destroyed_once)
+CASE(a_cleanup_whose_data_cannot_be_had_is_not_added)
+CASE(a_cleanup_keeps_its_pool_from_being_empty)
+
+/* bad_frees.c */
+CASE(freeing_null_is_fine)
+CASE(a_foreign_free_is_counted_and_harmless)
+CASE(a_free_inside_an_object_is_counted_and_harmless)
+CASE(a_double_free_is_counted_and_harmless)
+CASE(a_free_in_another_pool_is_counted_and_harmless)
+CASE(a_free_in_an_emptied_page_is_counted_and_harmless)
+CASE(a_free_of_a_cleanup_is_counted_and_harmless)
+CASE(a_free_anywhere_in_and_around_a_cluster_is_counted_and_harmless)
+CASE(wrong_frees_among_right_ones_change_nothing)
+CASE(no_pool_is_met_everywhere)

@@ -1,9 +1,10 @@
 //! [`Blocks`]: each thread's cache of free blocks, between the pools and the system.
 //!
 //! A free list for each power of two from 256 bytes to 64 KiB, twice: for blocks of ordinary
-//! alignment, and for blocks aligned to their own size. The lists belong to one thread and
-//! take no lock; a block released on another thread than it was taken on joins that thread's
-//! lists. A block in the cache holds the link to the next in its first bytes.
+//! alignment, and for blocks aligned to their own size; and for what large objects need, lists
+//! of 80 to 256 KiB, four to each doubling. The lists belong to one thread and take no lock; a
+//! block released on another thread than it was taken on joins that thread's lists. A block in
+//! the cache holds the link to the next in its first bytes.
 //!
 //! Three things bound the cache: a cap in bytes; a decay, by which each list gives back half
 //! of what it did not need over the last [`DECAY_PERIOD`] releases; and the thread's end,
@@ -20,7 +21,8 @@ use core::ptr::NonNull;
 ///
 /// A value of this type is only a name; the cache belongs to the thread, and every pool on
 /// the thread shares it. So a pool for a request costs no call to the system allocator once
-/// the thread is warm. Requests above 64 KiB go straight to the system.
+/// the thread is warm. Requests above 256 KiB go straight to the system, and so do those above
+/// 64 KiB that are aligned to more than 16 bytes.
 ///
 /// Without the `std` feature there are no threads to tell apart, and this is [`System`].
 ///
@@ -39,10 +41,15 @@ use core::ptr::NonNull;
 pub struct Blocks;
 
 const SMALLEST_SHIFT: u32 = 8;
-const LARGEST_SHIFT: u32 = 16;
-const CLASSES: usize = (LARGEST_SHIFT - SMALLEST_SHIFT + 1) as usize;
-/// Room for the lists of both sets; those of the second begin in the middle.
-const BINS: usize = 2 * CLASSES.next_power_of_two();
+/// Up to this size the classes are powers of two.
+const DOUBLING_SHIFT: u32 = 16;
+const LARGEST_SHIFT: u32 = 18;
+/// Classes of powers of two.
+const DOUBLINGS: usize = (DOUBLING_SHIFT - SMALLEST_SHIFT + 1) as usize;
+/// With the quarters of each doubling above.
+const CLASSES: usize = DOUBLINGS + 4 * (LARGEST_SHIFT - DOUBLING_SHIFT) as usize;
+/// Room for the lists of both sets; a power of two, so that no index is checked.
+const BINS: usize = (CLASSES + DOUBLINGS).next_power_of_two();
 /// What every block is aligned to; more is had from the second set of lists.
 const PLAIN_ALIGN: usize = 16;
 /// How many bytes one thread keeps unless told otherwise.
@@ -54,8 +61,8 @@ const DECAY_PERIOD: u32 = 4096;
 
 /// The class of so many of the smallest blocks and a part of one: counting zero bits costs more
 /// on some processors than all else that finds a block.
-static CLASS_OF: [u8; 1 << (LARGEST_SHIFT - SMALLEST_SHIFT)] = {
-    let mut table = [0; 1 << (LARGEST_SHIFT - SMALLEST_SHIFT)];
+static CLASS_OF: [u8; 1 << (DOUBLING_SHIFT - SMALLEST_SHIFT)] = {
+    let mut table = [0; 1 << (DOUBLING_SHIFT - SMALLEST_SHIFT)];
     let mut index = 0;
     while index < table.len() {
         // `index` has as many bits as the power of two above it has zeros.
@@ -71,16 +78,45 @@ pub(super) fn class_of(layout: Layout) -> Option<(usize, Layout)> {
     let aligned = layout.align() > PLAIN_ALIGN;
     let least = if aligned { layout.align() } else { 1 };
     let wanted = if layout.size() > least { layout.size() } else { least };
-    if wanted > 1 << LARGEST_SHIFT {
-        return None;
+    if wanted > 1 << DOUBLING_SHIFT {
+        return if aligned { None } else { class_above(wanted) };
     }
     let class = CLASS_OF[usize::from(((wanted - 1) >> SMALLEST_SHIFT) as u8)];
-    let bin = usize::from(class) + if aligned { BINS / 2 } else { 0 };
+    let bin = usize::from(class) + if aligned { CLASSES } else { 0 };
     let size = Blocks::SMALLEST << class;
     let align = if aligned { size } else { PLAIN_ALIGN };
     // SAFETY: both are powers of two, and the size is at most 64 KiB.
     let block = unsafe { Layout::from_size_align_unchecked(size, align) };
     Some((bin, block))
+}
+
+/// [`class_of`] for sizes above those of powers of two.
+#[inline(never)]
+fn class_above(wanted: usize) -> Option<(usize, Layout)> {
+    if wanted > Blocks::LARGEST {
+        return None;
+    }
+    // A quarter of the power of two below.
+    let shift = (wanted - 1).ilog2() - 2;
+    let quarters = wanted.div_ceil(1 << shift);
+    let doubling = (shift + 2 - DOUBLING_SHIFT) as usize;
+    let bin = DOUBLINGS + 4 * doubling + quarters - 5;
+    Some((bin, layout_of(bin)))
+}
+
+/// The layout of the blocks of a list.
+fn layout_of(bin: usize) -> Layout {
+    let (size, align) = if bin >= CLASSES {
+        let size = Blocks::SMALLEST << (bin - CLASSES);
+        (size, size)
+    } else if bin < DOUBLINGS {
+        (Blocks::SMALLEST << bin, PLAIN_ALIGN)
+    } else {
+        let above = bin - DOUBLINGS;
+        ((above % 4 + 5) << (DOUBLING_SHIFT as usize - 2 + above / 4), PLAIN_ALIGN)
+    };
+    // SAFETY: alignments are powers of two, and sizes far from the largest.
+    unsafe { Layout::from_size_align_unchecked(size, align) }
 }
 
 // SAFETY: blocks come from `System` with the class's layout, which covers the one asked for,
@@ -165,7 +201,7 @@ pub(crate) use cache::Cache;
 
 #[cfg(feature = "std")]
 mod cache {
-    use super::{BINS, BlockSource, DECAY_PERIOD, DEFAULT_CAP, PLAIN_ALIGN, SMALLEST_SHIFT};
+    use super::{BINS, BlockSource, CLASSES, DECAY_PERIOD, DEFAULT_CAP, DOUBLINGS, layout_of};
     use core::alloc::Layout;
     use core::cell::Cell;
     use core::ptr::{self, NonNull};
@@ -221,10 +257,9 @@ mod cache {
             cache
         }
 
-        /// A power of two of lists, so that no index is checked.
         #[inline(always)]
         fn bin(&self, bin: usize) -> &Bin {
-            debug_assert!(bin < BINS);
+            debug_assert!(bin < CLASSES + DOUBLINGS);
             &self.bins[bin % BINS]
         }
 
@@ -236,7 +271,7 @@ mod cache {
             // All of it: whoever takes the block need not be a pool, whose supply would do this.
             crate::debug::unmark(head.cast(), size);
             // SAFETY: blocks on a list hold a `Free` in their first bytes (256 at least) that
-            // `put` wrote, and belong to nobody else.
+            // `push` wrote, and belong to nobody else.
             let next = unsafe { head.as_ref() }.next;
             bin.head.set(next);
             let count = bin.count.get() - 1;
@@ -360,15 +395,11 @@ mod cache {
             }
         }
 
+        /// Gives so many of a list's blocks back.
         fn give_back(&self, source: &impl BlockSource, index: usize, blocks: u32) {
-            let shift = (index % (BINS / 2)) as u32 + SMALLEST_SHIFT;
-            let size = 1usize << shift;
-            let align = if index < BINS / 2 { PLAIN_ALIGN } else { size };
-            // SAFETY: both are powers of two, and the size is at most 64 KiB.
-            let layout = unsafe { Layout::from_size_align_unchecked(size, align) };
             for _ in 0..blocks {
-                let Some(block) = self.take(index, size) else { break };
-                crate::debug::unmark(block, size);
+                let layout = layout_of(index);
+                let Some(block) = self.take(index, layout.size()) else { break };
                 // SAFETY: it was on this list, so it came from the source with this layout, and
                 // is nobody's now.
                 unsafe { source.release(block, layout) };
@@ -392,7 +423,7 @@ mod tests {
 
     #[test]
     fn classes_cover_what_is_asked_and_are_fixed_points() {
-        for size in (1..=2 * Blocks::LARGEST).step_by(7).chain([1, 255, 256, 257, 65535, 65536]) {
+        for size in (1..=Blocks::LARGEST + 100).step_by(7).chain([1, 255, 256, 257, 65535, 65536]) {
             for shift in 0..=17 {
                 let asked = layout(size, 1 << shift);
                 let fit = Blocks.fit(asked);
@@ -400,13 +431,17 @@ mod tests {
                 assert_eq!(Blocks.fit(layout(fit, asked.align())), fit);
                 match class_of(asked) {
                     Some((bin, block)) => {
-                        assert!(bin % (BINS / 2) < CLASSES && bin < BINS);
+                        assert_eq!(layout_of(bin), block);
+                        assert!(bin < CLASSES + DOUBLINGS);
                         assert!(block.size() >= size && block.align() >= asked.align());
-                        assert!(block.size().is_power_of_two());
+                        assert!(block.size().is_power_of_two() || block.size() <= size * 5 / 4);
                         // A caller that takes all of it releases it to the same list.
                         assert_eq!(class_of(layout(fit, asked.align())), Some((bin, block)));
                     }
-                    None => assert!(size.max(asked.align()) > Blocks::LARGEST),
+                    None => {
+                        let most = if shift > 4 { 1 << DOUBLING_SHIFT } else { Blocks::LARGEST };
+                        assert!(size.max(asked.align()) > most);
+                    }
                 }
             }
         }

@@ -9,9 +9,9 @@ use core::ptr::NonNull;
 /// A cache of free blocks over another source, as [`Blocks`](crate::Blocks) is over the system.
 ///
 /// For sources that take a while, such as a [`Buddy`](crate::Buddy), which splits and merges, or a
-/// [`Locked`](crate::Locked) one: blocks of up to 64 KiB, rounded up to powers of two, wait here
-/// for the next pool. At most `cap` bytes do; what was not needed lately goes back by and by, and
-/// all of it when the cache is dropped.
+/// [`Locked`](crate::Locked) one: blocks of up to 256 KiB, rounded up to the classes of
+/// [`Blocks`](crate::Blocks), wait here for the next pool. At most `cap` bytes do; what was not
+/// needed lately goes back by and by, and all of it when the cache is dropped.
 ///
 /// ```
 /// use cenote::{Buddy, Cached, Pool};

@@ -353,6 +353,30 @@ impl<'p, S: BlockSource> Chain<'p, S> {
         self.open = 0;
     }
 
+    /// All bytes in one piece. Those of a single buffer are not copied.
+    ///
+    /// # Errors
+    /// Where the memory to bring several buffers together cannot be had.
+    pub fn into_slice(self) -> Result<&'p [u8], AllocError> {
+        if self.links <= 1 {
+            // SAFETY: the buffer is borrowed for `'p`, or pool memory that stays as long, and is
+            // changed no more: the chain ends here.
+            return Ok(self.link(self.first).map_or(&[], |link| unsafe {
+                slice::from_raw_parts(link.start.as_ptr(), link.len)
+            }));
+        }
+        let whole = self.pool.try_alloc_bytes(self.bytes)?;
+        let mut at = NonNull::from(&mut *whole).cast::<u8>();
+        for buffer in self.buffers() {
+            // SAFETY: the buffers' lengths are `bytes` in all; fresh memory, so no overlap.
+            unsafe { at.copy_from_nonoverlapping(NonNull::from(buffer).cast(), buffer.len()) };
+            // SAFETY: not beyond its end.
+            at = unsafe { at.add(buffer.len()) };
+        }
+        // SAFETY: every byte was written.
+        Ok(unsafe { slice::from_raw_parts(whole.as_ptr().cast(), whole.len()) })
+    }
+
     /// What kept the last `write!` from being complete, if memory did.
     ///
     /// `fmt::Write` can say only that something failed; this says what.

@@ -1,7 +1,9 @@
 //! Pools as allocators for collections, by each of the allocator traits there are.
 //!
 //! Only a reference to a pool is an allocator, never an owned pool: an allocator must stay
-//! valid while the collection is moved about, and no second owner may reset it.
+//! valid while the collection is moved about, and no second owner may reset it. A handle of a
+//! shared pool is one, too: its memory stays in place as long as there is a handle, wherever
+//! that is moved, and there is no reset.
 //!
 //! A pool implements [`Objects`] once; the traits are derived from it here. They report only
 //! that there is no memory, not why, so failures are plain `None`: that fits a register.
@@ -179,11 +181,11 @@ impl<S: crate::BlockSource> Objects for crate::CountedPool<S> {
 /// The three traits have the same methods under different paths.
 #[cfg(any(feature = "allocator-api2", feature = "allocator-api2-04", feature = "nightly"))]
 macro_rules! implement_allocator {
-    ($($path:ident)::+ for $pool:ident) => {
+    ($($path:ident)::+ for $pool:ty) => {
         // SAFETY: memory stays where it is, and is nobody else's, until it is deallocated or
-        // the pool is reset or dropped, which the borrow excludes; copies of the reference
-        // are the same pool. Grown and shrunk objects keep their contents.
-        unsafe impl<S: crate::BlockSource> $($path)::+::Allocator for &crate::$pool<S> {
+        // the pool is reset or dropped, which the borrow (or the handle) excludes; copies of
+        // the reference (clones of the handle) are the same pool. Grown and shrunk objects keep their contents.
+        unsafe impl<S: crate::BlockSource> $($path)::+::Allocator for $pool {
             #[inline]
             fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, $($path)::+::AllocError> {
                 sized(self.object(layout), layout.size()).ok_or($($path)::+::AllocError)
@@ -237,25 +239,31 @@ fn sized(start: Option<NonNull<u8>>, size: usize) -> Option<NonNull<[u8]>> {
 }
 
 #[cfg(feature = "allocator-api2")]
-implement_allocator!(allocator_api2::alloc for Pool);
+implement_allocator!(allocator_api2::alloc for &crate::Pool<S>);
 #[cfg(feature = "allocator-api2")]
-implement_allocator!(allocator_api2::alloc for CountedPool);
+implement_allocator!(allocator_api2::alloc for &crate::CountedPool<S>);
 #[cfg(feature = "allocator-api2")]
-implement_allocator!(allocator_api2::alloc for ChunkPool);
+implement_allocator!(allocator_api2::alloc for &crate::ChunkPool<S>);
+#[cfg(feature = "allocator-api2")]
+implement_allocator!(allocator_api2::alloc for crate::SharedPool<S>);
 
 #[cfg(feature = "allocator-api2-04")]
-implement_allocator!(allocator_api2_04::alloc for Pool);
+implement_allocator!(allocator_api2_04::alloc for &crate::Pool<S>);
 #[cfg(feature = "allocator-api2-04")]
-implement_allocator!(allocator_api2_04::alloc for CountedPool);
+implement_allocator!(allocator_api2_04::alloc for &crate::CountedPool<S>);
 #[cfg(feature = "allocator-api2-04")]
-implement_allocator!(allocator_api2_04::alloc for ChunkPool);
+implement_allocator!(allocator_api2_04::alloc for &crate::ChunkPool<S>);
+#[cfg(feature = "allocator-api2-04")]
+implement_allocator!(allocator_api2_04::alloc for crate::SharedPool<S>);
 
 #[cfg(feature = "nightly")]
-implement_allocator!(alloc::alloc for Pool);
+implement_allocator!(alloc::alloc for &crate::Pool<S>);
 #[cfg(feature = "nightly")]
-implement_allocator!(alloc::alloc for CountedPool);
+implement_allocator!(alloc::alloc for &crate::CountedPool<S>);
 #[cfg(feature = "nightly")]
-implement_allocator!(alloc::alloc for ChunkPool);
+implement_allocator!(alloc::alloc for &crate::ChunkPool<S>);
+#[cfg(feature = "nightly")]
+implement_allocator!(alloc::alloc for crate::SharedPool<S>);
 
 /// A pool's memory as another pool's source: its blocks are objects here. A block given back
 /// joins what is free here at once if it is large or the newest, otherwise at the reset.

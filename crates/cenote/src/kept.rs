@@ -7,11 +7,13 @@ use core::fmt;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 
-/// A shared owner of a pool: [`Rc`] and [`Arc`] of one.
+/// A shared owner of a pool: [`Rc`] and [`Arc`] of one, and each handle of a
+/// [`SharedPool`](crate::SharedPool).
 ///
 /// # Safety
 /// The pool stays at one address and is neither reset nor dropped, nor given out exclusively,
-/// as long as the handle exists.
+/// as long as the handle exists. (A [`SharedPool`](crate::SharedPool) is what its handles
+/// share; that does not move when a handle does.)
 ///
 /// ```
 /// use cenote::{Pool, PoolHandle};
@@ -20,15 +22,15 @@ use core::ptr::NonNull;
 /// assert_eq!(handle.pool().held_bytes(), 0);
 /// ```
 pub unsafe trait PoolHandle {
-    /// The pool's source.
-    type Source: BlockSource;
+    /// The pool's type.
+    type Pool: ?Sized;
     /// The pool.
-    fn pool(&self) -> &Pool<Self::Source>;
+    fn pool(&self) -> &Self::Pool;
 }
 
 // SAFETY: an `Rc` gives out `&mut` only while it is the only one, and `Kept` has it.
 unsafe impl<S: BlockSource> PoolHandle for Rc<Pool<S>> {
-    type Source = S;
+    type Pool = Pool<S>;
     fn pool(&self) -> &Pool<S> {
         self
     }
@@ -36,7 +38,7 @@ unsafe impl<S: BlockSource> PoolHandle for Rc<Pool<S>> {
 
 // SAFETY: as for `Rc`.
 unsafe impl<S: BlockSource> PoolHandle for Arc<Pool<S>> {
-    type Source = S;
+    type Pool = Pool<S>;
     fn pool(&self) -> &Pool<S> {
         self
     }
@@ -64,6 +66,11 @@ pub struct Kept<H: PoolHandle, T: ?Sized> {
     handle: H,
 }
 
+// SAFETY: it is the value, which it alone refers to, and the handle, both of which may be sent.
+unsafe impl<H: PoolHandle + Send, T: ?Sized + Send> Send for Kept<H, T> {}
+// SAFETY: `&Kept` gives `&T` and `&H`, both of which may be shared.
+unsafe impl<H: PoolHandle + Sync, T: ?Sized + Sync> Sync for Kept<H, T> {}
+
 impl<H: PoolHandle, T: ?Sized + 'static> Kept<H, T> {
     /// Keeps what `make` puts into the handle's pool.
     ///
@@ -74,7 +81,7 @@ impl<H: PoolHandle, T: ?Sized + 'static> Kept<H, T> {
     /// Those of `make`.
     pub fn try_new<E>(
         handle: H,
-        make: impl for<'p> FnOnce(&'p Pool<H::Source>) -> Result<&'p mut T, E>,
+        make: impl for<'p> FnOnce(&'p H::Pool) -> Result<&'p mut T, E>,
     ) -> Result<Self, E> {
         let value = NonNull::from(make(handle.pool())?);
         Ok(Self { value, handle })

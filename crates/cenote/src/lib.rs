@@ -31,6 +31,8 @@
 //! - [`ChunkPool`]: each object given back by itself, for tables and caches.
 //! - [`Account`]: the tree of who holds what, with limits and live figures.
 //! - [`Chain`]: buffers in a pool, written with vectored I/O.
+//! - [`SharedPool`]: a pool with handles on several threads, for async services;
+//!   [`SharedBuffer`] grows in one, and `Freeze` (feature `bytes`) makes `Bytes` of what is there.
 //! - [`Kept`]: something in a pool that keeps the pool alive, such as a response's body.
 //! - [`Buddy`]: pages of one region, split and merged by powers of two.
 //! - [`BlockSource`], and the sources [`Blocks`] (a cache for each thread), [`System`],
@@ -45,11 +47,12 @@
 //! | [`Pool`] | all at once; large objects and the newest at any time | a request, a connection that ends soon | 12 | 32 B a block |
 //! | [`CountedPool`] | a block, when the last object in it is freed | a connection of days, whose messages come and go roughly in order | 44 with the free | 48 B a block of 4 KiB |
 //! | [`ChunkPool`] | an object at a time | tables, caches: objects that come and go in any order | 42 with the free | 24 B a page, and rounding to the chunk's size |
+//! | [`SharedPool`] | all at once, when the last handle goes | what several tasks or threads share, and what is held across `.await` | 18 | 32 B a block, and some 170 B |
 //! | [`Buddy`] | pages, split and merged by powers of two | a region of your own that pools stand on | 115 with the free | 1 B a page |
 //!
 //! Instructions as callgrind counts them on x86-64, for one object of a layout known at run time.
 //!
-//! `&Pool`, `&CountedPool` and `&ChunkPool` are allocators for the collections of `allocator-api2` 0.2 (the default; hashbrown
+//! `&Pool`, `&CountedPool`, `&ChunkPool` and `SharedPool` are allocators for the collections of `allocator-api2` 0.2 (the default; hashbrown
 //! uses it too), of 0.4 (feature `allocator-api2-04`), and of nightly's standard library
 //! (feature `nightly`).
 //!
@@ -61,7 +64,7 @@
 //! | `allocator-api2` | yes | `&Pool` as allocator of allocator-api2 0.2 |
 //! | `allocator-api2-04` | no | the same for 0.4 |
 //! | `nightly` | no | the same for the standard library's own trait |
-//! | `bytes` | no | `bytes::Buf` for [`Chain`] |
+//! | `bytes` | no | `bytes::Buf` for [`Chain`], `bytes::Bytes` that keep their pool |
 //! | `serde` | no | `Serialize` for snapshots |
 //!
 //! Without `std` the crate needs `core` and `alloc` only.
@@ -94,6 +97,7 @@ mod kept;
 mod large;
 pub mod misuse;
 mod pool;
+mod shared;
 pub mod size;
 mod source;
 mod supply;
@@ -110,6 +114,9 @@ pub use counted::{CountedBox, CountedPool, CountedPoolBuilder};
 pub use error::{AllocError, ConfigError};
 pub use kept::{Kept, PoolHandle};
 pub use pool::{Pool, PoolBuilder};
+#[cfg(feature = "bytes")]
+pub use shared::Freeze;
+pub use shared::{SharedBuffer, SharedPool, SharedPoolBuilder};
 #[cfg(feature = "std")]
 pub use source::Cached;
 pub use source::{BlockSource, Blocks, Buddy, BuddyBuilder, Faulty, Locked, RegionError, System};

@@ -5,6 +5,7 @@
 //! pool calls a source or an account by itself, so what holds here holds for all of them.
 
 use crate::account::{Account, Node};
+use crate::pool::LARGEST_BLOCK;
 use crate::window::LOWER_HALF;
 use crate::{AllocError, BlockSource, debug};
 use core::alloc::Layout;
@@ -161,6 +162,16 @@ impl<S: BlockSource> Supply<S> {
     #[inline(always)]
     pub(crate) fn fit(&self, layout: Layout) -> usize {
         self.source.fit(layout)
+    }
+
+    /// The block that the source would spend on this layout anyway, all of which is used.
+    pub(crate) fn whole_block(&self, layout: Layout) -> Layout {
+        let size = self.fit(layout);
+        if size > LARGEST_BLOCK {
+            return layout;
+        }
+        // SAFETY: at most 1 GiB, at an alignment that a layout has.
+        unsafe { Layout::from_size_align_unchecked(size, layout.align()) }
     }
 
     pub(crate) fn source(&self) -> &S {

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::panic::Location;
 
-pub(super) fn place(location: &Location<'_>) -> String {
+pub(crate) fn place(location: &Location<'_>) -> String {
     format!("{}:{}", location.file(), location.line())
 }
 

@@ -10,6 +10,7 @@ mod counted;
 mod pool;
 
 pub use account::AccountSnapshot;
+pub(crate) use account::place;
 pub use buddy::{BuddyBlock, BuddySnapshot, OrderSnapshot};
 pub use chunk::{ChunkClusterSnapshot, ChunkPageSnapshot, ChunkPoolSnapshot, ChunkSlotSnapshot};
 pub use counted::{CountedBlockSnapshot, CountedSnapshot};

@@ -41,13 +41,13 @@ impl Shape {
 #[derive(Clone, Debug)]
 #[must_use = "a builder makes a pool only when `build` is called"]
 pub struct PoolBuilder<'a, S = Blocks> {
-    name: &'static str,
+    pub(crate) name: &'static str,
     first: usize,
     largest: usize,
     threshold: Option<usize>,
-    account: Option<&'a Account>,
-    wipe: bool,
-    source: S,
+    pub(crate) account: Option<&'a Account>,
+    pub(crate) wipe: bool,
+    pub(crate) source: S,
 }
 
 impl PoolBuilder<'_, Blocks> {
@@ -139,7 +139,7 @@ impl<'a, S: BlockSource> PoolBuilder<'a, S> {
     }
 
     #[inline]
-    fn shape(&self) -> Result<Shape, ConfigError> {
+    pub(crate) fn shape(&self) -> Result<Shape, ConfigError> {
         if !self.first.is_power_of_two() || self.first < 256 || self.first > 64 << 10 {
             let rule = "a power of two from 256 to 65536 bytes";
             return Err(ConfigError::new("first_block", self.first, rule));

@@ -7,19 +7,102 @@ use core::alloc::Layout;
 use core::ptr::{self, NonNull};
 use core::{mem, slice};
 
+/// What an array needs of its pool: a reference to it, or a handle that keeps it.
+///
+/// # Safety
+/// Memory stays in place, and is nobody else's, for as long as the value exists, wherever it
+/// is moved to.
+pub(crate) unsafe trait Grows {
+    fn grows_alloc(&self, layout: Layout) -> Result<NonNull<u8>, AllocError>;
+
+    /// # Safety
+    /// As for [`Pool::try_grow`].
+    unsafe fn grows_to(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<u8>, AllocError>;
+
+    /// Gives back the end of an object, if it is the newest; whether it was.
+    ///
+    /// # Safety
+    /// As for [`Pool::try_shrink`].
+    unsafe fn grows_trim(&self, start: NonNull<u8>, old: Layout, size: usize) -> bool;
+
+    /// # Safety
+    /// As for [`Pool::dealloc`].
+    unsafe fn grows_free(&self, start: NonNull<u8>, layout: Layout);
+}
+
+// SAFETY: a pool's memory stays as long as the pool is borrowed.
+unsafe impl<S: BlockSource> Grows for &Pool<S> {
+    #[inline(always)]
+    fn grows_alloc(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.try_alloc_layout(layout)
+    }
+
+    #[inline(always)]
+    unsafe fn grows_to(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<u8>, AllocError> {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.try_grow(start, old, new) }
+    }
+
+    #[inline(always)]
+    unsafe fn grows_trim(&self, start: NonNull<u8>, old: Layout, size: usize) -> bool {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.trim_newest(start, old, size) }
+    }
+
+    #[inline(always)]
+    unsafe fn grows_free(&self, start: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.dealloc(start, layout) }
+    }
+}
+
 /// Grows in place while it is the newest object; ends as a slice of the pool, or drops its
 /// elements and gives its memory back.
-pub(crate) struct Growing<'p, T, S: BlockSource> {
-    pool: &'p Pool<S>,
+pub(crate) struct Growing<T, P: Grows> {
+    pool: P,
     start: NonNull<T>,
     len: usize,
     capacity: usize,
 }
 
-impl<'p, T, S: BlockSource> Growing<'p, T, S> {
-    pub(crate) fn new(pool: &'p Pool<S>) -> Self {
+impl<T, P: Grows> Growing<T, P> {
+    pub(crate) fn new(pool: P) -> Self {
         let capacity = if size_of::<T>() == 0 { usize::MAX } else { 0 };
         Self { pool, start: NonNull::dangling(), len: 0, capacity }
+    }
+
+    /// All items of an iterator, which may itself use the pool.
+    #[inline]
+    pub(crate) fn collect<M: Mode>(
+        pool: P,
+        items: impl IntoIterator<Item = T>,
+    ) -> Result<Self, M::Error> {
+        let items = items.into_iter();
+        let mut growing = Self::new(pool);
+        growing.reserve::<M>(items.size_hint().0)?;
+        for item in items {
+            growing.push::<M>(item)?;
+        }
+        Ok(growing)
+    }
+
+    pub(crate) fn pool(&self) -> &P {
+        &self.pool
+    }
+
+    pub(crate) fn as_slice(&self) -> &[T] {
+        // SAFETY: so many elements were written.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -63,9 +146,9 @@ impl<'p, T, S: BlockSource> Growing<'p, T, S> {
     /// Memory of a larger layout, with what there is.
     fn change_to(&self, wanted: Layout) -> Result<NonNull<u8>, AllocError> {
         match self.layout() {
-            None => self.pool.try_alloc_layout(wanted),
+            None => self.pool.grows_alloc(wanted),
             // SAFETY: the array is of this pool and layout; the new one is not smaller.
-            Some(old) => unsafe { self.pool.try_grow(self.start.cast(), old, wanted) },
+            Some(old) => unsafe { self.pool.grows_to(self.start.cast(), old, wanted) },
         }
     }
 
@@ -102,14 +185,35 @@ impl<'p, T, S: BlockSource> Growing<'p, T, S> {
         Ok(())
     }
 
-    /// The elements, as long as the pool lives. What room is left goes back, if it can.
-    pub(crate) fn finish(self) -> &'p mut [T] {
+    /// Drops the elements, and keeps their room.
+    pub(crate) fn clear(&mut self) {
+        let elements = ptr::slice_from_raw_parts_mut(self.start.as_ptr(), self.len);
+        // Before a destructor can panic.
+        self.len = 0;
+        // SAFETY: so many elements were written, and are counted no more.
+        unsafe { ptr::drop_in_place(elements) };
+    }
+
+    /// Gives back what room is left, if it can.
+    pub(crate) fn trim(&mut self) {
         if let (Some(old), Some(new)) =
             (self.layout(), size::layout(0, self.len, size_of::<T>(), align_of::<T>()))
         {
             // SAFETY: the array is of this pool and layout; so many bytes of it are in use.
-            unsafe { self.pool.trim_newest(self.start.cast(), old, new.size()) };
+            if unsafe { self.pool.grows_trim(self.start.cast(), old, new.size()) } {
+                self.capacity = self.len;
+            }
         }
+    }
+}
+
+impl<'p, T, P: ?Sized> Growing<T, &'p P>
+where
+    &'p P: Grows,
+{
+    /// The elements, as long as the pool lives. What room is left goes back, if it can.
+    pub(crate) fn finish(mut self) -> &'p mut [T] {
+        self.trim();
         let (start, len) = (self.start, self.len);
         mem::forget(self);
         // SAFETY: so many elements were written, in memory that is this array's alone and
@@ -118,7 +222,7 @@ impl<'p, T, S: BlockSource> Growing<'p, T, S> {
     }
 }
 
-impl<T, S: BlockSource> Drop for Growing<'_, T, S> {
+impl<T, P: Grows> Drop for Growing<T, P> {
     fn drop(&mut self) {
         let elements = ptr::slice_from_raw_parts_mut(self.start.as_ptr(), self.len);
         let memory = self.layout();
@@ -130,7 +234,7 @@ impl<T, S: BlockSource> Drop for Growing<'_, T, S> {
             // SAFETY: so many elements were written and not handed out.
             unsafe { ptr::drop_in_place(elements) };
             // SAFETY: the array is of this pool and layout, and not used any more.
-            unsafe { self.pool.dealloc(start, layout) };
+            unsafe { self.pool.grows_free(start, layout) };
         } else {
             // SAFETY: as above; elements without bytes have no memory.
             unsafe { ptr::drop_in_place(elements) };

@@ -272,12 +272,12 @@ impl<S: BlockSource> Pool<S> {
         Ok(moved)
     }
 
-    /// Gives back the end of an object, if it is the newest.
+    /// Gives back the end of an object, if it is the newest; whether it was.
     ///
     /// # Safety
     /// As for [`Pool::try_shrink`].
     #[inline]
-    pub(crate) unsafe fn trim_newest(&self, start: NonNull<u8>, old: Layout, size: usize) {
+    pub(crate) unsafe fn trim_newest(&self, start: NonNull<u8>, old: Layout, size: usize) -> bool {
         let (last, end) = self.window();
         let (from, to) = (last.addr().get(), end.addr().get());
         if old.size() != 0
@@ -286,7 +286,9 @@ impl<S: BlockSource> Pool<S> {
         {
             self.last.set(at(last, next));
             debug::mark(at(last, next), from - next);
+            return true;
         }
+        false
     }
 
     /// Whether an object of this layout may be among the large ones; if not, it is not. One

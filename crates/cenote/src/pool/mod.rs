@@ -14,7 +14,9 @@ mod slices;
 mod values;
 
 pub use builder::PoolBuilder;
-pub(crate) use growing::Growing;
+pub(crate) use builder::Shape;
+pub(crate) use growing::{Growing, Grows};
+pub(crate) use slices::{Filling, Formatted};
 
 use crate::account::Account;
 use crate::chain::Links;
@@ -28,7 +30,6 @@ use crate::{AllocError, BlockSource, Blocks, debug, size};
 use alloc::vec::Vec;
 use block::Block;
 pub(crate) use block::{HEADER, Want};
-use builder::Shape;
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::fmt;
@@ -144,7 +145,7 @@ impl Default for Pool {
 
 impl<S: BlockSource> Pool<S> {
     #[inline(always)]
-    fn make(
+    pub(crate) fn make(
         shape: Shape,
         name: &'static str,
         created_at: &'static Location<'static>,
@@ -429,7 +430,7 @@ impl<S: BlockSource> Pool<S> {
         let (Ok(wanted), Ok(least)) = (layout(wanted), layout(least)) else {
             return Err(AllocError::too_large(need));
         };
-        let (wanted, least) = (self.whole_block(wanted), self.whole_block(least));
+        let (wanted, least) = (self.supply.whole_block(wanted), self.supply.whole_block(least));
         let (memory, taken) = self.supply.take_best(wanted, least)?;
         self.next.set(self.shape.largest.min((2 * taken.size()) as u32));
 
@@ -452,16 +453,6 @@ impl<S: BlockSource> Pool<S> {
         let placed = self.block(block).and_then(|block| block.place(want));
         debug_assert!(placed.is_some(), "an object of the size that the block was taken for");
         placed.ok_or(AllocError::out_of_memory(need))
-    }
-
-    /// The block that the source would spend on this layout anyway, all of which is used.
-    fn whole_block(&self, layout: Layout) -> Layout {
-        let size = self.supply.fit(layout);
-        if size > LARGEST_BLOCK {
-            return layout;
-        }
-        // SAFETY: at most 1 GiB.
-        unsafe { Layout::from_size_align_unchecked(size, HEADER_ALIGN) }
     }
 
     // ---- blocks --------------------------------------------------------------------------
@@ -690,6 +681,6 @@ fn at(base: NonNull<u8>, addr: usize) -> NonNull<u8> {
 }
 
 /// The address of an object without bytes.
-fn dangling(layout: Layout) -> NonNull<u8> {
+pub(crate) fn dangling(layout: Layout) -> NonNull<u8> {
     NonNull::new(ptr::without_provenance_mut(layout.align())).unwrap_or(NonNull::dangling())
 }

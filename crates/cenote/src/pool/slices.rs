@@ -1,6 +1,6 @@
 //! Slices, text and bytes.
 
-use super::{Growing, Pool};
+use super::{Growing, Grows, Pool};
 use crate::error::{Mode, Must, Try, must};
 use crate::{AllocError, BlockSource, size};
 use core::fmt::{self, Write};
@@ -9,9 +9,35 @@ use core::ptr::{self, NonNull};
 use core::slice;
 
 /// Drops the elements written so far if filling a slice panics.
-struct Filling<T> {
+pub(crate) struct Filling<T> {
     start: NonNull<T>,
     done: usize,
+}
+
+impl<T> Filling<T> {
+    /// Fills `count` slots with what `make` returns for each index.
+    ///
+    /// # Safety
+    /// `start` has room for as many, aligned, and they are the caller's.
+    #[inline(always)]
+    pub(crate) unsafe fn fill<'p>(
+        start: NonNull<T>,
+        count: usize,
+        mut make: impl FnMut(usize) -> T,
+    ) -> &'p mut [T] {
+        let mut filling = Self { start, done: 0 };
+        while filling.done < count {
+            let value = make(filling.done);
+            // SAFETY: below `count`, for which there is room.
+            let slot = unsafe { start.add(filling.done) };
+            // SAFETY: aligned, and nobody else's.
+            unsafe { slot.write(value) };
+            filling.done += 1;
+        }
+        mem::forget(filling);
+        // SAFETY: `count` elements were written.
+        unsafe { slice::from_raw_parts_mut(start.as_ptr(), count) }
+    }
 }
 
 impl<T> Drop for Filling<T> {
@@ -54,21 +80,11 @@ impl<S: BlockSource> Pool<S> {
     fn slice_fill_in<M: Mode, T>(
         &self,
         count: usize,
-        mut make: impl FnMut(usize) -> T,
+        make: impl FnMut(usize) -> T,
     ) -> Result<&mut [T], M::Error> {
         let start = self.slots::<M, T>(count)?;
-        let mut filling = Filling { start, done: 0 };
-        while filling.done < count {
-            let value = make(filling.done);
-            // SAFETY: below `count`, for which there is room.
-            let slot = unsafe { start.add(filling.done) };
-            // SAFETY: aligned, and nobody else's.
-            unsafe { slot.write(value) };
-            filling.done += 1;
-        }
-        mem::forget(filling);
-        // SAFETY: `count` elements were written.
-        Ok(unsafe { slice::from_raw_parts_mut(start.as_ptr(), count) })
+        // SAFETY: room for as many, fresh from the pool, which stays as long as it is borrowed.
+        Ok(unsafe { Filling::fill(start, count, make) })
     }
 
     #[inline]
@@ -76,13 +92,7 @@ impl<S: BlockSource> Pool<S> {
         &self,
         items: impl IntoIterator<Item = T>,
     ) -> Result<&mut [T], M::Error> {
-        let items = items.into_iter();
-        let mut growing = Growing::<T, S>::new(self);
-        growing.reserve::<M>(items.size_hint().0)?;
-        for item in items {
-            growing.push::<M>(item)?;
-        }
-        Ok(growing.finish())
+        Ok(Growing::collect::<M>(self, items)?.finish())
     }
 
     #[inline]
@@ -90,15 +100,7 @@ impl<S: BlockSource> Pool<S> {
         if let Some(text) = args.as_str() {
             return self.str_in::<M>(text);
         }
-        let mut text = Formatted { bytes: Growing::new(self), error: None };
-        let outcome = text.write_fmt(args);
-        if let Some(error) = text.error {
-            return M::fail(error);
-        }
-        if outcome.is_err() {
-            return M::fail(AllocError::not_formatted(text.bytes.len()));
-        }
-        let bytes = text.bytes.finish();
+        let bytes = Formatted::of::<M>(self, args)?.finish();
         // SAFETY: written by `write_str` alone, so whole texts one after the other.
         Ok(unsafe { core::str::from_utf8_unchecked_mut(bytes) })
     }
@@ -346,12 +348,30 @@ fn too_many<T>(count: usize) -> AllocError {
 }
 
 /// A text that grows while it is formatted, and what stopped it.
-struct Formatted<'p, S: BlockSource> {
-    bytes: Growing<'p, u8, S>,
+pub(crate) struct Formatted<P: Grows> {
+    bytes: Growing<u8, P>,
     error: Option<AllocError>,
 }
 
-impl<S: BlockSource> Write for Formatted<'_, S> {
+impl<P: Grows> Formatted<P> {
+    #[inline]
+    pub(crate) fn of<M: Mode>(
+        pool: P,
+        args: fmt::Arguments<'_>,
+    ) -> Result<Growing<u8, P>, M::Error> {
+        let mut text = Self { bytes: Growing::new(pool), error: None };
+        let outcome = text.write_fmt(args);
+        if let Some(error) = text.error {
+            return M::fail(error);
+        }
+        if outcome.is_err() {
+            return M::fail(AllocError::not_formatted(text.bytes.len()));
+        }
+        Ok(text.bytes)
+    }
+}
+
+impl<P: Grows> Write for Formatted<P> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.bytes.extend_from_slice::<Try>(text.as_bytes()).map_err(|error| {
             self.error = Some(error);

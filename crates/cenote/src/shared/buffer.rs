@@ -1,0 +1,137 @@
+//! [`SharedBuffer`]: bytes that grow in a shared pool, and keep it.
+
+use super::SharedPool;
+use crate::error::Try;
+use crate::pool::Growing;
+use crate::{AllocError, BlockSource, Blocks};
+use core::fmt;
+use core::ops::Deref;
+
+/// Bytes that grow in a [`SharedPool`], such as a response that is being written.
+///
+/// It has a handle of its own, so it may be held across `.await`, sent to other threads, and
+/// outlive all other handles. Where the pool cannot give more, writing fails with an
+/// [`AllocError`]; the calls of `fmt::Write` and `io::Write` fail in their own words, and
+/// [`take_failure`](SharedBuffer::take_failure) tells why. With the feature `bytes`,
+/// `freeze` makes it `Bytes`, without copying.
+///
+/// ```
+/// use cenote::{AllocError, SharedBuffer, SharedPool};
+/// use std::fmt::Write;
+/// let mut answer = SharedBuffer::new(SharedPool::try_new()?);
+/// answer.try_extend_from_slice(b"HTTP/1.1 ")?;
+/// write!(answer, "{} {}", 200, "OK").expect("there is memory");
+/// assert_eq!(&*answer, b"HTTP/1.1 200 OK");
+/// # Ok::<(), AllocError>(())
+/// ```
+pub struct SharedBuffer<S: BlockSource = Blocks> {
+    bytes: Growing<u8, SharedPool<S>>,
+    failure: Option<AllocError>,
+}
+
+// SAFETY: the bytes are the buffer's alone, and its handle may be sent.
+unsafe impl<S: BlockSource + Send> Send for SharedBuffer<S> {}
+// SAFETY: `&SharedBuffer` gives the bytes to be read, and its handle to be borrowed.
+unsafe impl<S: BlockSource + Send> Sync for SharedBuffer<S> {}
+
+impl<S: BlockSource> SharedBuffer<S> {
+    /// An empty buffer, which takes no memory yet.
+    #[must_use]
+    pub fn new(pool: SharedPool<S>) -> Self {
+        Self { bytes: Growing::new(pool), failure: None }
+    }
+
+    /// An empty buffer with room for `bytes` bytes.
+    ///
+    /// # Errors
+    /// Where the memory cannot be had.
+    pub fn try_with_capacity(pool: SharedPool<S>, bytes: usize) -> Result<Self, AllocError> {
+        let mut buffer = Self::new(pool);
+        buffer.try_reserve(bytes)?;
+        Ok(buffer)
+    }
+
+    /// The pool that it is in.
+    pub fn pool(&self) -> &SharedPool<S> {
+        self.bytes.pool()
+    }
+
+    /// Sees to it that there is room for `more` bytes beyond those there are.
+    ///
+    /// # Errors
+    /// Where the memory cannot be had. The buffer is as it was.
+    pub fn try_reserve(&mut self, more: usize) -> Result<(), AllocError> {
+        self.bytes.reserve::<Try>(more)
+    }
+
+    /// Copies bytes to the end. In place, as long as the block has room and nothing else was
+    /// allocated meanwhile; otherwise room doubles, and what there is is moved.
+    ///
+    /// # Errors
+    /// Where the memory cannot be had. The buffer is as it was.
+    pub fn try_extend_from_slice(&mut self, bytes: &[u8]) -> Result<(), AllocError> {
+        self.bytes.extend_from_slice::<Try>(bytes)
+    }
+
+    /// Empties it; it keeps its room.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// Why the last write by way of `fmt::Write` or `io::Write` failed, if it did.
+    pub fn take_failure(&mut self) -> Option<AllocError> {
+        self.failure.take()
+    }
+
+    /// Gives room that is left back to the pool, where that can be done in place.
+    #[cfg(feature = "bytes")]
+    pub(super) fn trim(&mut self) {
+        self.bytes.trim();
+    }
+}
+
+impl<S: BlockSource> Deref for SharedBuffer<S> {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+}
+
+impl<S: BlockSource> AsRef<[u8]> for SharedBuffer<S> {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl<S: BlockSource> fmt::Write for SharedBuffer<S> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.try_extend_from_slice(text.as_bytes()).map_err(|error| {
+            self.failure = Some(error);
+            fmt::Error
+        })
+    }
+}
+
+#[cfg(feature = "std")]
+impl<S: BlockSource> std::io::Write for SharedBuffer<S> {
+    /// Takes all bytes, or none.
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self.try_extend_from_slice(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(error) => {
+                self.failure = Some(error);
+                Err(std::io::ErrorKind::OutOfMemory.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<S: BlockSource> fmt::Debug for SharedBuffer<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedBuffer").field("len", &self.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,199 @@
+//! What loom checks: every order in which two or three threads' steps can follow each other,
+//! and every value that a load may see under the memory model.
+//!
+//! `RUSTFLAGS="--cfg loom" cargo test -p cenote --lib shared::model`
+
+use super::SharedPool;
+use super::window::Window;
+use crate::{AllocError, BlockSource, Pool, System};
+use alloc::vec::Vec;
+use core::alloc::Layout;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+
+/// A window over words of which loom notes who reads and writes them, and whether that was
+/// ordered: 8 bytes of the window are one word.
+struct Watched {
+    window: Window,
+    words: Vec<UnsafeCell<usize>>,
+}
+
+// SAFETY: loom's cells complain if they are used by two threads at once.
+unsafe impl Sync for Watched {}
+// SAFETY: likewise.
+unsafe impl Send for Watched {}
+
+impl Watched {
+    fn new(words: usize) -> Arc<Self> {
+        let words: Vec<_> = (0..words).map(|_| UnsafeCell::new(0)).collect();
+        Arc::new(Self { window: Window::new(0, words.len() * 8), words })
+    }
+
+    /// Writes to an object's words and reads them back.
+    fn own(&self, offset: usize, words: usize, number: usize) {
+        for word in &self.words[offset / 8..offset / 8 + words] {
+            // SAFETY: loom checks that nobody else has it.
+            word.with_mut(|word| unsafe { *word = number });
+        }
+        thread::yield_now();
+        for word in &self.words[offset / 8..offset / 8 + words] {
+            // SAFETY: likewise.
+            assert_eq!(word.with(|word| unsafe { *word }), number);
+        }
+    }
+}
+
+#[test]
+fn objects_placed_at_once_from_both_ends_are_apart() {
+    loom::model(|| {
+        let watched = Watched::new(4);
+        let other = watched.clone();
+        let thread = thread::spawn(move || {
+            for number in [11, 12] {
+                if let Some(offset) = other.window.place_down(8) {
+                    other.own(offset, 1, number);
+                }
+            }
+        });
+        for number in [1, 2] {
+            if let Some(offset) = watched.window.place_up(0, 16, 8) {
+                watched.own(offset, 2, number);
+            }
+        }
+        thread.join().unwrap();
+        let (last, end) = watched.window.ends();
+        assert!(last <= end && end <= 32);
+    });
+}
+
+#[test]
+fn what_one_thread_frees_another_may_have() {
+    loom::model(|| {
+        let watched = Watched::new(2);
+        let work = |watched: &Watched, number: usize| {
+            for _ in 0..2 {
+                if let Some(offset) = watched.window.place_up(0, 8, 8) {
+                    watched.own(offset, 1, number);
+                    watched.window.resize(offset, 8, 0);
+                }
+            }
+        };
+        let other = watched.clone();
+        let thread = thread::spawn(move || work(&other, 7));
+        work(&watched, 9);
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn an_object_grows_and_shrinks_only_while_it_is_the_newest() {
+    loom::model(|| {
+        let watched = Watched::new(4);
+        let other = watched.clone();
+        let thread = thread::spawn(move || {
+            if let Some(offset) = other.window.place_up(0, 8, 8) {
+                other.own(offset, 1, 5);
+            }
+        });
+        let offset = watched.window.place_up(0, 8, 8).expect("there is room for both");
+        watched.own(offset, 1, 3);
+        if watched.window.resize(offset, 8, 24) {
+            watched.own(offset, 3, 4);
+            if watched.window.resize(offset, 24, 8) {
+                watched.own(offset, 1, 6);
+            }
+        }
+        thread.join().unwrap();
+    });
+}
+
+/// Counts the blocks that are out. Its counters are not loom's: they order nothing.
+struct Counting(&'static AtomicUsize);
+
+// SAFETY: every call goes to `System` unchanged.
+unsafe impl BlockSource for Counting {
+    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        let block = System.acquire(layout)?;
+        self.0.fetch_add(1, SeqCst);
+        Ok(block)
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        self.0.fetch_sub(1, SeqCst);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.release(block, layout) }
+    }
+}
+
+impl Clone for Counting {
+    fn clone(&self) -> Self {
+        Self(self.0)
+    }
+}
+
+fn pool(out: &'static AtomicUsize) -> SharedPool<Counting> {
+    let builder = Pool::builder().source(Counting(out)).first_block(1024).largest_block(1024);
+    builder.shared().unwrap().try_build().unwrap()
+}
+
+#[test]
+fn threads_that_need_a_new_block_at_once_get_what_is_theirs() {
+    static OUT: AtomicUsize = AtomicUsize::new(0);
+    loom::model(|| {
+        let pool = pool(&OUT);
+        // So that the next objects do not all fit.
+        while pool.state().current().room() >= 200 {
+            pool.alloc([0_u64; 2]);
+        }
+        let other = pool.clone();
+        let thread = thread::spawn(move || {
+            let mine = other.alloc([1_u64; 14]);
+            assert_eq!(*mine, [1; 14]);
+        });
+        let (one, two) = (pool.alloc([2_u64; 14]), pool.alloc([3_u64; 14]));
+        thread.join().unwrap();
+        assert_eq!((*one, *two), ([2; 14], [3; 14]));
+        drop(pool);
+        assert_eq!(OUT.load(SeqCst), 0);
+    });
+}
+
+#[test]
+fn the_last_handle_sees_all_that_others_did_and_ends_the_pool_once() {
+    static OUT: AtomicUsize = AtomicUsize::new(0);
+    loom::model(|| {
+        // Written by whoever drops the value, read by nobody after: loom checks the order.
+        struct Value(Arc<UnsafeCell<usize>>);
+        // SAFETY: loom's cells complain if they are used by two threads at once.
+        unsafe impl Send for Value {}
+        impl Drop for Value {
+            fn drop(&mut self) {
+                // SAFETY: loom checks that nobody else has it.
+                self.0.with_mut(|count| unsafe { *count += 1 });
+            }
+        }
+        let seen = Arc::new(UnsafeCell::new(0));
+        let pool = pool(&OUT);
+        let owned = pool.own(Value(seen.clone()));
+        // SAFETY: loom checks that nobody else has it.
+        owned.0.with_mut(|count| unsafe { *count += 1 });
+        let (one, two) = (pool.clone(), pool.clone());
+        let threads = [one, two].map(|handle| {
+            thread::spawn(move || {
+                let again = handle.clone();
+                drop(handle);
+                again.alloc(1_u64);
+            })
+        });
+        drop(pool);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(OUT.load(SeqCst), 0);
+        // SAFETY: all threads have ended.
+        assert_eq!(seen.with(|count| unsafe { *count }), 2);
+    });
+}

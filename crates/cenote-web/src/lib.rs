@@ -1,1 +1,64 @@
-//! cenote's memory pools in async services: shared pools, a tower layer, axum extractors, a live page and metrics.
+//! Pools for async services: a pool for each request and each connection of a service on axum,
+//! tower or hyper, in which it is parsed, worked on and answered.
+//!
+//! ```
+//! use axum::{Router, response::IntoResponse, routing::get};
+//! use cenote::Account;
+//! use cenote_web::{Error, PoolLayer, RequestPool};
+//!
+//! async fn hello(pool: RequestPool) -> Result<impl IntoResponse, Error> {
+//!     let name = pool.try_alloc_str("pool")?;               // a refusal is a 503 that says whose
+//!     Ok(pool.try_freeze_fmt(format_args!("hello, {name}"))?) // a body, not copied
+//! }
+//!
+//! let service = Account::root("service").with_limit(Some(256 << 20));
+//! let app: Router = Router::new()
+//!     .route("/", get(hello))
+//!     .layer(PoolLayer::new(&service).limit(1 << 20));
+//! ```
+//!
+//! - [`PoolLayer`] makes an account and a [`SharedPool`](cenote::SharedPool) for each request,
+//!   and keeps the pool until the response's body has been sent, or nobody wants it any more.
+//!   [`RequestPools`] does the same without tower.
+//! - [`RequestPool`] and [`ConnectionPool`] are axum's extractors of them; [`PoolListener`]
+//!   makes the connections' ones; [`PoolBytes`] is the request's body, read into the pool.
+//! - [`Error`] is what a handler returns with `?`: 503 for a refusal, 400 for bad JSON.
+//! - [`json`] reads JSON into a pool, and writes it in one.
+//!
+//! # What happens at a limit
+//!
+//! Every `try_` call returns an error that names the account. With `?` it becomes the response
+//! that [`PoolLayer::on_refusal`] chooses, 503 unless set. A call without `try_` panics; the
+//! layer makes the same response of that, if unwinding is on. A collection's `push` aborts the
+//! process (that is how allocator traits are): use its `try_reserve` first, and
+//! [`RequestPool::or_refused`] on what it returns.
+//!
+//! # Features
+//!
+//! | feature | default | gives |
+//! |---|---|---|
+//! | `axum` | yes | extractors, errors as responses |
+//! | `tower` | yes | [`PoolLayer`] |
+//! | `serde` | yes | [`json`] |
+
+mod body;
+#[cfg(feature = "axum")]
+mod connection;
+mod error;
+#[cfg(feature = "axum")]
+mod extract;
+#[cfg(feature = "serde")]
+pub mod json;
+#[cfg(feature = "tower")]
+mod layer;
+mod pools;
+
+pub use body::PoolBody;
+#[cfg(feature = "axum")]
+pub use connection::{ConnectionPool, PoolIo, PoolListener};
+pub use error::Error;
+#[cfg(feature = "axum")]
+pub use extract::{MissingPool, PoolBytes};
+#[cfg(feature = "tower")]
+pub use layer::{PoolLayer, PoolService};
+pub use pools::{RequestPool, RequestPools};

@@ -1,0 +1,201 @@
+//! [`ConnectionPool`]: a pool for each connection, by way of axum's `Connected`.
+
+use axum::extract::FromRequestParts;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::serve::{IncomingStream, Listener};
+use cenote::{Account, SharedPool, SharedPoolBuilder};
+use http::Request;
+use http::request::Parts;
+use std::borrow::Cow;
+use std::io;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::MissingPool;
+
+/// A listener whose connections have an account and a pool each.
+///
+/// Where a connection's pool cannot be had, its account's parent being at its limit, the
+/// connection is closed at once; the parent counts the refusal.
+///
+/// ```no_run
+/// # async fn serve(app: axum::Router) -> std::io::Result<()> {
+/// use cenote::Account;
+/// use cenote_web::{ConnectionPool, PoolListener};
+/// let service = Account::root("service").with_limit(Some(256 << 20));
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+/// let listener = PoolListener::new(listener, &service).limit(4 << 20);
+/// let app = app.into_make_service_with_connect_info::<ConnectionPool>();
+/// axum::serve(listener, app).await
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct PoolListener<L> {
+    listener: L,
+    parent: Account,
+    name: Cow<'static, str>,
+    limit: Option<usize>,
+    builder: SharedPoolBuilder<'static>,
+}
+
+impl<L> PoolListener<L> {
+    /// Connections' accounts are named `connection` and are under this one.
+    #[must_use]
+    pub fn new(listener: L, account: &Account) -> Self {
+        Self {
+            listener,
+            parent: account.clone(),
+            name: Cow::Borrowed("connection"),
+            limit: None,
+            builder: SharedPoolBuilder::DEFAULT,
+        }
+    }
+
+    /// How many bytes a connection may hold, with the requests under it.
+    #[must_use]
+    pub fn limit(mut self, bytes: usize) -> Self {
+        self.limit = Some(bytes);
+        self
+    }
+
+    /// What connections' accounts are called; `connection` unless set.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// The sizes of connections' pools: what `Pool::builder()…shared()` gives. Small ones, if
+    /// there are to be many connections.
+    #[must_use]
+    pub fn sizes(mut self, builder: SharedPoolBuilder<'static>) -> Self {
+        self.builder = builder;
+        self
+    }
+}
+
+impl<L: Listener> Listener for PoolListener<L> {
+    type Io = PoolIo<L::Io>;
+    type Addr = L::Addr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (io, address) = self.listener.accept().await;
+            // Nobody's until its first pool is made, and any thread may serve it later.
+            let account = self.parent.shared_child(self.name.clone());
+            account.set_limit(self.limit);
+            if let Ok(pool) = self.builder.try_build_on(&account) {
+                return (PoolIo { io, pool: ConnectionPool(pool) }, address);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<L::Addr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection, and its pool.
+#[derive(Debug)]
+pub struct PoolIo<I> {
+    io: I,
+    pool: ConnectionPool,
+}
+
+impl<I> PoolIo<I> {
+    /// The connection's pool.
+    pub fn pool(&self) -> &ConnectionPool {
+        &self.pool
+    }
+
+    /// The connection itself.
+    pub fn get_ref(&self) -> &I {
+        &self.io
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for PoolIo<I> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_read(context, buffer)
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for PoolIo<I> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().io).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(context)
+    }
+}
+
+/// The pool of the connection that a request came over: for what lives as long as the
+/// connection does, such as who is logged in.
+///
+/// An extractor, where the service was made with
+/// `into_make_service_with_connect_info::<ConnectionPool>()` and served by a [`PoolListener`].
+/// What a request puts into it stays until the connection ends: put in little, and once.
+#[derive(Clone, Debug)]
+pub struct ConnectionPool(SharedPool);
+
+impl ConnectionPool {
+    /// The pool of the connection of this request, if it has one.
+    pub fn of<B>(request: &Request<B>) -> Option<&Self> {
+        request.extensions().get::<ConnectInfo<Self>>().map(|info| &info.0)
+    }
+
+    /// The handle itself, for collections.
+    #[must_use]
+    pub fn handle(&self) -> SharedPool {
+        self.0.clone()
+    }
+}
+
+impl Deref for ConnectionPool {
+    type Target = SharedPool;
+    fn deref(&self) -> &SharedPool {
+        &self.0
+    }
+}
+
+impl<L: Listener> Connected<IncomingStream<'_, PoolListener<L>>> for ConnectionPool {
+    fn connect_info(stream: IncomingStream<'_, PoolListener<L>>) -> Self {
+        stream.io().pool().clone()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for ConnectionPool {
+    type Rejection = MissingPool;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, MissingPool> {
+        let info = parts.extensions.get::<ConnectInfo<Self>>();
+        info.map(|info| info.0.clone()).ok_or(MissingPool::Connection)
+    }
+}

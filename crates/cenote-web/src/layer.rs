@@ -1,0 +1,175 @@
+//! [`PoolLayer`]: a pool for each request, as a layer of tower's.
+
+use crate::pools::{RequestPool, RequestPools};
+use crate::{Error, PoolBody};
+use bytes::Bytes;
+use cenote::{Account, SharedPoolBuilder};
+use http::{Request, Response};
+use std::borrow::Cow;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tower_layer::Layer;
+use tower_service::Service;
+
+/// Gives each request an account and a pool, in its extensions, for as long as anything of its
+/// response is there.
+///
+/// - The account is a new one under that given to [`PoolLayer::new`], so a limit is each
+///   request's own, and views show who holds what. The pool is a
+///   [`SharedPool`](cenote::SharedPool), a handle on which is in the request's extensions: see
+///   [`RequestPool`].
+/// - A request that is refused memory is answered with 503 and the account's name, or as
+///   [`on_refusal`](PoolLayer::on_refusal) says: where its pool cannot be made, where its
+///   handler returns an [`Error`], and where that panics in a call without `try_` (if
+///   unwinding is on).
+/// - The pool ends when the response's body is dropped, after it was sent or when the client
+///   has gone, and with it all else that keeps it.
+///
+/// Each request costs a block of its thread's cache and one small allocation, for its account.
+///
+/// Works wherever tower's layers do, such as `axum::Router::layer`; with hyper alone, wrap the
+/// service in `hyper_util::service::TowerToHyperService`, or use [`RequestPools`].
+#[derive(Clone, Debug)]
+pub struct PoolLayer {
+    pools: RequestPools,
+}
+
+impl PoolLayer {
+    /// Requests' accounts are named `request` and are under this one. It is charged from all
+    /// threads, so it is best a root or a [`shared_child`](Account::shared_child).
+    #[must_use]
+    pub fn new(account: &Account) -> Self {
+        Self { pools: RequestPools::new(account) }
+    }
+
+    /// How many bytes a request may hold; as many as the account above may, unless set.
+    #[must_use]
+    pub fn limit(self, bytes: usize) -> Self {
+        Self { pools: self.pools.limit(bytes) }
+    }
+
+    /// What requests' accounts are called; `request` unless set.
+    #[must_use]
+    pub fn name(self, name: impl Into<Cow<'static, str>>) -> Self {
+        Self { pools: self.pools.name(name) }
+    }
+
+    /// The sizes of requests' pools: what `Pool::builder()…shared()` gives.
+    #[must_use]
+    pub fn sizes(self, builder: SharedPoolBuilder<'static>) -> Self {
+        Self { pools: self.pools.sizes(builder) }
+    }
+
+    /// Puts the account of a request that came over a [`PoolListener`](crate::PoolListener)
+    /// under its connection's.
+    #[cfg(feature = "axum")]
+    #[must_use]
+    pub fn under_connections(self) -> Self {
+        Self { pools: self.pools.under_connections() }
+    }
+
+    /// Chooses the response to a request that was refused memory.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use cenote_web::PoolLayer;
+    /// # let account = cenote::Account::root("service");
+    /// let layer = PoolLayer::new(&account).limit(64 << 10).on_refusal(|error| {
+    ///     let mut response = http::Response::new(Bytes::from(format!("{error}")));
+    ///     *response.status_mut() = http::StatusCode::PAYLOAD_TOO_LARGE;
+    ///     response
+    /// });
+    /// ```
+    #[must_use]
+    pub fn on_refusal(
+        self,
+        choose: impl Fn(&Error) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        Self { pools: self.pools.on_refusal(choose) }
+    }
+}
+
+impl From<RequestPools> for PoolLayer {
+    fn from(pools: RequestPools) -> Self {
+        Self { pools }
+    }
+}
+
+impl<S> Layer<S> for PoolLayer {
+    type Service = PoolService<S>;
+    fn layer(&self, inner: S) -> PoolService<S> {
+        PoolService { inner, pools: self.pools.clone() }
+    }
+}
+
+/// A service whose requests have pools: what [`PoolLayer`] makes.
+#[derive(Clone, Debug)]
+pub struct PoolService<S> {
+    inner: S,
+    pools: RequestPools,
+}
+
+impl<S, B, R> Service<Request<B>> for PoolService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+{
+    type Response = Response<PoolBody<R>>;
+    type Error = S::Error;
+    type Future = PoolFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> PoolFuture<S::Future> {
+        let state = match self.pools.try_begin(&request) {
+            Ok(pool) => {
+                request.extensions_mut().insert(pool.clone());
+                State::Working { work: self.inner.call(request), pool: Some(pool) }
+            }
+            Err(error) => State::Refused { error: error.into() },
+        };
+        PoolFuture { state, pools: self.pools.clone() }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// The response of a [`PoolService`], to come.
+    #[derive(Debug)]
+    pub struct PoolFuture<F> {
+        #[pin]
+        state: State<F>,
+        pools: RequestPools,
+    }
+}
+
+pin_project_lite::pin_project! {
+    #[project = StateProjected]
+    #[derive(Debug)]
+    enum State<F> {
+        // The work before the pool, which it may borrow from handles of.
+        Working { #[pin] work: F, pool: Option<RequestPool> },
+        Refused { error: Error },
+    }
+}
+
+impl<F, R, E> Future for PoolFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<PoolBody<R>>, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.state.project() {
+            StateProjected::Working { work, pool } => {
+                let held = pool.as_ref().expect("polled after it was ready");
+                let outcome = ready!(this.pools.poll_work(held, work, context));
+                let pool = pool.take().expect("it was just there");
+                Poll::Ready(this.pools.finish(pool, outcome))
+            }
+            StateProjected::Refused { error } => Poll::Ready(Ok(this.pools.refuse(error))),
+        }
+    }
+}

@@ -297,3 +297,68 @@ fn a_limit_that_is_changed_while_others_charge_does_not_make_up_figures() {
     let worst = *worst.lock().unwrap();
     assert!(worst < 1 << 30, "{worst} bytes were held, it said");
 }
+
+#[test]
+fn a_tree_may_be_walked_while_its_accounts_come_and_go() {
+    const CONNECTIONS: usize = 40;
+    let rounds = if cfg!(debug_assertions) { 2_000 } else { 20_000 };
+    let root = Account::root("root");
+    let done = AtomicBool::new(false);
+    let walks = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(SeqCst) {
+                let mut open = 0;
+                root.walk(|depth, seen| match seen {
+                    cenote::inspect::Seen::Account(account) => {
+                        open += 1;
+                        let name = ["root", "worker", "connection", "request"][depth];
+                        assert_eq!(account.name(), name);
+                        // Reading must be sound whatever happens to the account meanwhile.
+                        assert!(account.held() <= root.peak() + (1 << 20));
+                    }
+                    cenote::inspect::Seen::Closed(left) => assert!(left.accounts() > 0),
+                });
+                assert!(open <= 1 + 3 * (1 + 2 * CONNECTIONS) + 2 * CONNECTIONS);
+                walks.fetch_add(1, SeqCst);
+            }
+        });
+        let workers: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let worker = root.child("worker");
+                    let mut connections = std::collections::VecDeque::new();
+                    for round in 0..rounds {
+                        let connection = worker.child("connection");
+                        // Held by its pool alone, as one that is kept in a map.
+                        let request = Pool::on(&connection.child("request"));
+                        request.alloc(round);
+                        connections.push_back((connection, request));
+                        if connections.len() == CONNECTIONS {
+                            connections.pop_front();
+                        }
+                    }
+                    connections.clear();
+                    // What the walk kept a moment longer waits in this thread's mail.
+                    while root.live() + worker.live() > 0 || walks.load(SeqCst) == 0 {
+                        thread::yield_now();
+                    }
+                })
+            })
+            .collect();
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        done.store(true, SeqCst);
+    });
+    assert!(walks.load(SeqCst) > 0);
+    let (mut open, mut requests) = (0, 0);
+    root.walk(|_, seen| match seen {
+        cenote::inspect::Seen::Account(_) => open += 1,
+        cenote::inspect::Seen::Closed(left) if left.name() == "request" => {
+            requests += left.created();
+        }
+        cenote::inspect::Seen::Closed(_) => {}
+    });
+    assert_eq!(open, 1, "every account closed");
+    assert_eq!(requests, 3 * rounds as u64, "and left its figures");
+    assert_eq!(root.held(), 0);
+}

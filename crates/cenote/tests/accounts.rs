@@ -409,3 +409,36 @@ fn an_account_whose_pool_gave_out_a_handle_after_the_last_one_went_lives_on() {
     Account::settle();
     assert_eq!(root.snapshot().children.len(), 0);
 }
+
+#[test]
+fn a_refused_charge_is_told_where_it_happens_and_nothing_else_is() {
+    use std::sync::Mutex;
+    static TOLD: Mutex<Vec<(String, usize)>> = Mutex::new(Vec::new());
+    Account::on_refused(|error| {
+        let account = error.account().expect("an account refused");
+        if account.name() == "told" {
+            TOLD.lock().unwrap().push((account.path(), error.size()));
+        }
+    });
+    let account = Account::root("process").child("told").with_limit(Some(10_000));
+    let pool = Pool::on(&account);
+    pool.alloc(1_u8);
+    assert!(TOLD.lock().unwrap().is_empty());
+    assert!(pool.try_alloc_bytes(50_000).is_err());
+    // The block that was not to be had.
+    assert_eq!(*TOLD.lock().unwrap(), [("process/told".to_owned(), 64 << 10)]);
+    // Sizes that nobody can have are no account's doing.
+    assert!(pool.try_alloc_bytes(usize::MAX).is_err());
+    assert_eq!(TOLD.lock().unwrap().len() as u64, account.refused());
+}
+
+#[test]
+fn accounts_of_one_name_are_told_apart_by_their_numbers() {
+    let process = Account::root("process");
+    assert_eq!(process.number(), 0);
+    let (first, second) = (process.child("connection"), process.child("connection"));
+    assert_eq!((first.number(), second.number()), (1, 2));
+    drop(first);
+    assert_eq!(process.child("connection").number(), 3, "no number is used twice");
+    assert_eq!(second.clone().number(), 2);
+}

@@ -9,7 +9,9 @@ use core::sync::atomic::Ordering::*;
 
 /// The accounts under an account: those that are, and what is left of those that were.
 pub(crate) struct Family {
-    newest: *mut Node,
+    pub(super) newest: *mut Node,
+    /// How many there ever were.
+    numbered: u64,
     pub(crate) closed: Vec<History>,
 }
 
@@ -41,7 +43,7 @@ const OTHER_NAMES: &str = "(others)";
 
 impl Family {
     pub(super) const fn new() -> Self {
-        Self { newest: ptr::null_mut(), closed: Vec::new() }
+        Self { newest: ptr::null_mut(), numbered: 0, closed: Vec::new() }
     }
 
     /// Puts an account at the head of the list.
@@ -51,7 +53,10 @@ impl Family {
     pub(super) unsafe fn add(&mut self, node: NonNull<Node>) {
         let older = self.newest;
         // SAFETY: the caller's promise: it is alive.
-        unsafe { node.as_ref() }.older.store(older, Relaxed);
+        let new = unsafe { node.as_ref() };
+        new.older.store(older, Relaxed);
+        self.numbered += 1;
+        new.number.store(self.numbered, Relaxed);
         // SAFETY: nodes in the list are alive while its lock is held, as it is by the caller.
         if let Some(older) = unsafe { older.as_ref() } {
             older.newer.store(node.as_ptr(), Relaxed);
@@ -79,17 +84,6 @@ impl Family {
     /// Adds what an account that closed has left.
     pub(super) fn remember(&mut self, history: History) {
         remember(&mut self.closed, history);
-    }
-
-    /// Calls `f` with every account in the list, the newest first.
-    pub(crate) fn for_each(&self, mut f: impl FnMut(&Node)) {
-        let mut at = self.newest;
-        // SAFETY: nodes in the list are alive while its lock is held, as it is by the caller,
-        // who has `&self` from the guard.
-        while let Some(node) = unsafe { at.as_ref() } {
-            f(node);
-            at = node.older.load(Relaxed);
-        }
     }
 }
 

@@ -70,6 +70,33 @@ pub(super) unsafe fn drop_handle(node: NonNull<Node>) {
     }
 }
 
+/// A handle on an account that was found in its parent's list; `None` for one at its end, that
+/// waits for the list's lock only to leave it.
+///
+/// Whoever brought `far_live` to 0 frees the node, and nobody can keep it any more. Unless it
+/// is 0, adding a bias keeps the node. With the count of handles it is then as in
+/// [`Node::add_handle`]: where there were none, the bias is that of the handles that begin
+/// here; else theirs is there, or on its way, and this one too many.
+///
+/// # Safety
+/// The node is in a list, whose lock the caller holds.
+pub(super) unsafe fn try_handle(node: NonNull<Node>) -> Option<Account> {
+    // SAFETY: the caller's promise: it cannot be freed before it has left the list.
+    let this = unsafe { node.as_ref() };
+    this.far_live
+        .fetch_update(AcqRel, Relaxed, |count| (count != 0).then(|| count.wrapping_add(BIAS)))
+        .ok()?;
+    if this.handles.fetch_add(1, Relaxed) != 0 {
+        // SAFETY: the bias just added; what keeps the others' handles keeps the node, so that
+        // this is not the last of the count.
+        let parent = unsafe { drop_far_one(node, BIAS) };
+        debug_assert!(parent.is_none());
+    }
+    let itself = NonNull::new(this.itself.load(Relaxed)).unwrap_or(node);
+    // SAFETY: the count of handles that was just added.
+    Some(unsafe { Account::from_counted(itself) })
+}
+
 fn into_counted(account: Account) -> NonNull<Node> {
     ManuallyDrop::new(account).as_ptr()
 }

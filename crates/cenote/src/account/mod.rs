@@ -2,18 +2,22 @@
 //!
 //! Files: this one has the handle and what users call; `node` the counters and the charging
 //! of blocks; `family` the accounts under one, and what closed ones left; `life` who keeps an
-//! account alive and how its end is noticed; `record` what accounts know of a thread.
+//! account alive and how its end is noticed; `record` what accounts know of a thread; `walk`
+//! reading a tree in use; `report` what is told of refusals.
 
 mod family;
 mod life;
 mod node;
 mod record;
+mod report;
+mod walk;
 
 pub(crate) use family::History;
 pub(crate) use node::Node;
 pub(crate) use record::Record;
 #[cfg(feature = "std")]
 pub(crate) use record::thread_ends;
+pub use walk::{Closed, Seen};
 
 use crate::inspect::AccountSnapshot;
 use alloc::borrow::Cow;
@@ -22,6 +26,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::panic::Location;
 use core::ptr::NonNull;
+use core::sync::atomic::Ordering::Relaxed;
 
 /// A name to which pools charge the memory they hold, with a limit, in a tree.
 ///
@@ -184,6 +189,30 @@ impl Account {
         self.node().created_at()
     }
 
+    /// Which account under its parent it is, counted from 1 in the order of making; 0 for a
+    /// root. With those of the accounts above it tells one of many with the same name.
+    pub fn number(&self) -> u64 {
+        self.node().number.load(Relaxed)
+    }
+
+    /// Marks the account with a number of the caller's, such as the time: accounts know no
+    /// clock. Costs one store.
+    ///
+    /// ```
+    /// let account = cenote::Account::root("process");
+    /// assert_eq!(account.stamp(), 0);
+    /// account.set_stamp(1_700_000_000);
+    /// assert_eq!(account.stamp(), 1_700_000_000);
+    /// ```
+    pub fn set_stamp(&self, stamp: u64) {
+        self.node().stamp.store(stamp, Relaxed);
+    }
+
+    /// What the account was last marked with; 0 if it never was.
+    pub fn stamp(&self) -> u64 {
+        self.node().stamp.load(Relaxed)
+    }
+
     /// Returns what the calling thread keeps in reserve of a root account, so that other
     /// threads can have it. Worth calling when a thread goes idle.
     pub fn settle() {
@@ -194,9 +223,9 @@ impl Account {
     ///
     /// Each figure is read by itself while others may be changing: a parent's bytes may
     /// differ by what moves meanwhile. Makes no thread wait but one that is making or
-    /// dropping an account in this tree.
+    /// dropping an account in this tree, and that one as [`Account::walk`] does.
     pub fn snapshot(&self) -> AccountSnapshot {
-        AccountSnapshot::take(self.node())
+        AccountSnapshot::take(self)
     }
 
     #[inline(always)]

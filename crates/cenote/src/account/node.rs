@@ -95,9 +95,13 @@ pub(crate) struct Node {
 
     // What it is.
     /// This node, as it was allocated: for handles, one of which will free it.
-    itself: AtomicPtr<Node>,
+    pub(super) itself: AtomicPtr<Node>,
     name: Cow<'static, str>,
     created_at: &'static Location<'static>,
+    /// The how many-th under its parent it is; set once, by [`Family::add`].
+    pub(super) number: AtomicU64,
+    /// What a user marked it with; 0: nothing.
+    pub(super) stamp: AtomicU64,
     pub(crate) family: Lock<Family>,
     /// Links in the parent's list, guarded by the parent's `family` lock.
     pub(super) newer: AtomicPtr<Node>,
@@ -137,6 +141,8 @@ impl Node {
             itself: AtomicPtr::new(ptr::null_mut()),
             name,
             created_at,
+            number: AtomicU64::new(0),
+            stamp: AtomicU64::new(0),
             family: Lock::new(Family::new()),
             newer: AtomicPtr::new(ptr::null_mut()),
             older: AtomicPtr::new(ptr::null_mut()),
@@ -416,7 +422,9 @@ impl Node {
         let account = self.handle();
         // Reserves included, if there are any: this near to the limit they are small, and telling
         // them apart would need a lock.
-        AllocError::over_limit(account, self.charged().max(0) as usize, limit, size)
+        let error = AllocError::over_limit(account, self.charged().max(0) as usize, limit, size);
+        super::report::refused(&error);
+        error
     }
 
     /// Sets how much threads may take beyond their need: a part of the room that is left,
@@ -630,7 +638,8 @@ impl Node {
     /// Nobody has a handle, a pool or any other reference to the node any more.
     pub(super) unsafe fn free(node: NonNull<Node>) -> Option<Account> {
         // SAFETY: the caller's promise; the node is reachable only through its parent's list,
-        // whose readers hold the parent's lock and only read.
+        // whose readers hold the parent's lock, and take a count only of one that is not at
+        // its end (`life::try_handle`).
         let this = unsafe { node.as_ref() };
         if let Some(parent) = this.parent() {
             let history = this.history();

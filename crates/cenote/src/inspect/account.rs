@@ -1,7 +1,7 @@
 //! [`AccountSnapshot`]: an account and all under it.
 
 use super::Bytes;
-use crate::account::Node;
+use crate::Account;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -64,40 +64,38 @@ pub struct AccountSnapshot {
 }
 
 impl AccountSnapshot {
-    pub(crate) fn take(node: &Node) -> Self {
+    pub(crate) fn take(account: &Account) -> Self {
         let mut path = Vec::new();
-        let mut above = node.parent();
-        while let Some(node) = above {
-            path.push(node.name().to_owned());
-            above = node.parent();
+        let mut above = account.parent();
+        while let Some(account) = above {
+            path.push(account.name().to_owned());
+            above = account.parent();
         }
         path.reverse();
-        Self::read(node, &path)
+        Self::read(account, &path)
     }
 
-    fn read(node: &Node, above: &[String]) -> Self {
+    fn read(account: &Account, above: &[String]) -> Self {
         let mut path = above.to_vec();
-        path.push(node.name().to_owned());
-        let (mut children, mut closed) = (Vec::new(), Vec::new());
-        {
-            let family = node.family.lock();
-            if path.len() <= DEEPEST {
-                family.for_each(|child| children.push(Self::read(child, &path)));
-            }
-            closed.extend(family.closed.iter().map(|history| Self::recall(history, &path)));
+        path.push(account.name().to_owned());
+        let mut children = Vec::new();
+        if path.len() <= DEEPEST {
+            account.each_child(|child| children.push(Self::read(child, &path)));
         }
+        let closed = account.closed();
+        let closed = closed.iter().map(|history| Self::recall(history, &path)).collect();
         children.reverse();
         Self {
-            name: node.name().to_owned(),
+            name: account.name().to_owned(),
             accounts: 1,
-            live: node.live(),
-            created: node.created(),
-            held_bytes: node.held(),
-            peak_bytes: node.peak(),
-            limit_bytes: node.limit(),
-            refused: node.refused(),
-            recycled_bytes: node.recycled(),
-            created_at: place(node.created_at()),
+            live: account.live(),
+            created: account.created(),
+            held_bytes: account.held(),
+            peak_bytes: account.peak(),
+            limit_bytes: account.limit(),
+            refused: account.refused(),
+            recycled_bytes: account.recycled(),
+            created_at: place(account.created_at()),
             children,
             closed,
             path,

@@ -9,6 +9,7 @@ mod chunk;
 mod counted;
 mod pool;
 
+pub use crate::account::{Closed, Seen};
 pub use account::AccountSnapshot;
 pub(crate) use account::place;
 pub use buddy::{BuddyBlock, BuddySnapshot, OrderSnapshot};

@@ -30,7 +30,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve a folder over HTTP/1.1, with a pool for each worker, connection and request
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Watch a pool work, step by step
     Tour,
 }
@@ -62,9 +62,22 @@ pub struct ServeArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub process_limit: Option<usize>,
 
-    /// Answer /pools and /pools.json even when listening on an address that others can reach
+    /// Answer /pools, /pools.json and /metrics even when listening on an address that others can
+    /// reach
     #[arg(long)]
     pub expose_pools: bool,
+
+    /// A name by which they may be asked for, besides localhost and addresses; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub pools_host: Vec<String>,
+
+    /// Mark pools of requests that are older, in /pools
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
+    pub request_age: Duration,
+
+    /// Mark pools of connections that are older, in /pools [default: none]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub connection_age: Option<Duration>,
 
     /// How long a client may take over a request's head, and stay silent between two requests
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
@@ -129,6 +142,9 @@ impl ServeArgs {
             connection_limit: Some(self.connection_limit),
             process_limit: self.process_limit,
             expose_pools: self.expose_pools,
+            pools_hosts: self.pools_host,
+            connection_age: self.connection_age,
+            request_age: Some(self.request_age),
             timeouts: Timeouts {
                 header: self.header_timeout,
                 body: self.body_timeout,

@@ -24,6 +24,7 @@
 //!   makes the connections' ones; [`PoolBytes`] is the request's body, read into the pool.
 //! - [`Error`] is what a handler returns with `?`: 503 for a refusal, 400 for bad JSON.
 //! - [`json`] reads JSON into a pool, and writes it in one.
+//! - [`view`] shows all pools and accounts of the process while it runs.
 //!
 //! # What happens at a limit
 //!
@@ -40,6 +41,9 @@
 //! | `axum` | yes | extractors, errors as responses |
 //! | `tower` | yes | [`PoolLayer`] |
 //! | `serde` | yes | [`json`] |
+//! | `view` | yes | [`view`]: the live page of pools, as JSON too, and metrics |
+
+#![forbid(unsafe_code)]
 
 mod body;
 #[cfg(feature = "axum")]
@@ -52,6 +56,8 @@ pub mod json;
 #[cfg(feature = "tower")]
 mod layer;
 mod pools;
+#[cfg(feature = "view")]
+pub mod view;
 
 pub use body::PoolBody;
 #[cfg(feature = "axum")]

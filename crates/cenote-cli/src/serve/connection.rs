@@ -12,9 +12,8 @@ use std::task::Poll;
 use cenote::{Account, Kept, Pool};
 use hyper::service::service_fn;
 use tokio::net::TcpStream;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, debug_span, info, warn};
 
-use super::figures::Level;
 use super::request;
 use super::socket::{Progress, Socket};
 use super::worker::{Worker, stopped};
@@ -32,7 +31,7 @@ pub(crate) struct Connection {
 
 /// A client's address. Its text is in the connection's pool: made once, for all lines of the log.
 pub(crate) struct Peer {
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     text: Option<Kept<Rc<Pool>, str>>,
 }
 
@@ -47,15 +46,22 @@ impl fmt::Display for Peer {
 
 /// Serves a connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
+    let limit = worker.shared.config.connection_limit;
+    let account = worker.account.child("connection").with_limit(limit);
+    // Its path is formatted only where spans of this level are kept.
+    let span = debug_span!("connection", account = account.path(), number = account.number());
+    converse(worker, account, stream, address).instrument(span).await;
+}
+
+async fn converse(worker: Rc<Worker>, account: Account, stream: TcpStream, address: SocketAddr) {
     let config = &worker.shared.config;
-    let account = worker.account.child("connection").with_limit(config.connection_limit);
     let pool =
         match Pool::builder().name("connection").first_block(FIRST_BLOCK).account(&account).build()
         {
             Ok(pool) => Rc::new(pool),
             Err(error) => return warn!("{address}: a connection's pool cannot be made: {error}"),
         };
-    worker.registry.add(Level::Connection, &pool);
+    worker.pools.add(&pool);
     // A connection that cannot even hold this is served all the same: its requests will be told who
     // is at which limit.
     let text =

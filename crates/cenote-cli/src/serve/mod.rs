@@ -15,7 +15,6 @@ mod body;
 mod conditional;
 mod connection;
 mod errors;
-mod figures;
 mod file;
 mod listen;
 mod listing;
@@ -39,12 +38,11 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use cenote::Account;
+use cenote_web::view::{Access, View, events};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 pub use errors::StartError;
-use figures::Ask;
 
 /// How a server is to be run.
 #[derive(Clone, Debug)]
@@ -61,8 +59,14 @@ pub struct Config {
     pub connection_limit: Option<usize>,
     /// Most bytes that all pools together may hold.
     pub process_limit: Option<usize>,
-    /// Show `/pools` even to other machines.
+    /// Show `/pools`, `/pools.json` and `/metrics` even to other machines.
     pub expose_pools: bool,
+    /// Names by which they may be asked for, besides `localhost` and addresses.
+    pub pools_hosts: Vec<String>,
+    /// How old the pool of a connection may become before it is marked there.
+    pub connection_age: Option<Duration>,
+    /// How old the pool of a request may become before it is marked there.
+    pub request_age: Option<Duration>,
     /// How long clients may take.
     pub timeouts: Timeouts,
 }
@@ -79,6 +83,9 @@ impl Config {
             connection_limit: None,
             process_limit: None,
             expose_pools: false,
+            pools_hosts: Vec::new(),
+            connection_age: None,
+            request_age: None,
             timeouts: Timeouts::default(),
         }
     }
@@ -108,8 +115,8 @@ impl Default for Timeouts {
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) process: Account,
-    /// Where to ask each worker for its figures.
-    pub(crate) asks: Vec<UnboundedSender<Ask>>,
+    /// What `/pools` shows.
+    pub(crate) view: View,
     pub(crate) pools_shown: bool,
 }
 
@@ -145,15 +152,24 @@ impl Server {
         let (address, listeners) = listen::bind(&config.listen, config.workers.max(1))?;
         let process = Account::root("process").with_limit(config.process_limit);
         let pools_shown = config.expose_pools || address.ip().is_loopback();
-        let (asks, answerers): (Vec<_>, Vec<_>) =
-            listeners.iter().map(|_| tokio::sync::mpsc::unbounded_channel()).unzip();
-        let shared = Arc::new(Shared { config, process, asks, pools_shown });
+        let access = if config.expose_pools { Access::Anyone } else { Access::Loopback };
+        let mut view = View::builder(&process).access(access).hosts(config.pools_hosts.iter());
+        for (account, age) in
+            [("connection", config.connection_age), ("request", config.request_age)]
+        {
+            if let Some(age) = age {
+                view = view.age_limit(account, age);
+            }
+        }
+        let view = view.build();
+        view.stamp(&process);
+        let shared = Arc::new(Shared { config, process, view, pools_shown });
         let (stop, stopped) = watch::channel(false);
         let (ready, wait) = mpsc::channel();
         let mut server = Self { shared, address, stop, workers: Vec::new() };
-        for (index, (listener, asks)) in listeners.into_iter().zip(answerers).enumerate() {
+        for (index, listener) in listeners.into_iter().enumerate() {
             let (shared, stop, ready) = (server.shared.clone(), stopped.clone(), ready.clone());
-            let start = worker::Start { shared, index, listener, asks, stop, ready };
+            let start = worker::Start { shared, index, listener, stop, ready };
             let thread = thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .spawn(move || worker::run(start));
@@ -181,6 +197,13 @@ impl Server {
         &self.shared.process
     }
 
+    /// What `/pools` shows. A program that runs the server beside other work can have it show the
+    /// pools of that work too.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.shared.view
+    }
+
     /// Stops accepting, and waits for the requests in flight, but no longer than
     /// [`Timeouts::stop`]. Returns how many connections were cut off after that.
     pub fn stop(self) -> usize {
@@ -206,6 +229,8 @@ pub fn run(config: Config) -> Result<ExitCode, StartError> {
             (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
         let grace = config.timeouts.stop;
         let server = Server::start(config)?;
+        // Only now: what cannot be started is one line.
+        events::install();
         greet(&server);
         tokio::select! {
             _ = interrupt.recv() => {}

@@ -13,12 +13,11 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Response, StatusCode, Uri, Version};
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, debug_span, info, warn};
 
 use super::body::Body;
 use super::connection::{Connection, Peer};
 use super::errors::Fault;
-use super::figures::Level;
 use super::path::{self, FilePath};
 use super::root::{Opened, Root};
 use super::text::{Link, Text};
@@ -65,7 +64,7 @@ impl Request<'_> {
 /// Who asks for what, as the log has it.
 #[derive(Clone, Copy)]
 pub(crate) struct Label<'a> {
-    peer: &'a Peer,
+    pub(crate) peer: &'a Peer,
     head: &'a Head,
 }
 
@@ -107,6 +106,8 @@ pub(crate) async fn serve(
         Head { method: head.method, uri: head.uri, version: head.version, headers: head.headers };
     let label = Label { peer: &connection.peer, head: &head };
     let account = connection.account.child("request").with_limit(shared.config.request_limit);
+    // Nothing is formatted, and no span made, unless it is going to be logged.
+    let span = debug_span!("request", account = account.path(), number = account.number());
     let close = Cell::new(false);
 
     let answer = async {
@@ -131,12 +132,14 @@ pub(crate) async fn serve(
         let pool = Rc::new(
             Pool::builder().name("request").first_block(FIRST_BLOCK).account(&account).build()?,
         );
-        worker.registry.add(Level::Request, &pool);
+        worker.pools.add(&pool);
         let root = &*worker.root;
         let request = Request { head: &head, pool: &pool, root, worker, label, account: &account };
         route(&request).await
     };
-    let mut response = match answer.await {
+    let answer = answer.instrument(span.clone()).await;
+    let span = span.enter();
+    let mut response = match answer {
         Ok(response) => {
             debug!("{label}: {}", response.status());
             response
@@ -150,6 +153,8 @@ pub(crate) async fn serve(
             fault.response()
         }
     };
+    worker.peaks.borrow_mut().close(&account);
+    drop(span);
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if close.get() {
@@ -166,15 +171,12 @@ async fn route(request: &Request<'_>) -> Result<Response<Body>, Fault> {
     if head.version == Version::HTTP_11 && head.headers.get_all(header::HOST).iter().count() != 1 {
         return Err(Fault::new(StatusCode::BAD_REQUEST, "a request must name its host, once"));
     }
-    // Where the pools are not shown, a file may have that name.
-    if request.worker.shared.pools_shown {
-        match head.uri.path() {
-            "/pools" => return pools::page(request).await,
-            "/pools.json" => return pools::json(request).await,
-            _ => {}
-        }
-    }
+    // For the view's paths as for a file's: so the request that asks is among those that are
+    // shown, with what it holds.
     let path = path::decode(request.pool, head.uri.path())?;
+    if let Some(response) = pools::respond(request).await {
+        return Ok(response);
+    }
     match request.root.get(path.bytes)? {
         Opened::File(..) if path.folder => {
             Err(Fault::new(StatusCode::NOT_FOUND, "a file, not a folder"))

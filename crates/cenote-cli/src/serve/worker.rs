@@ -1,7 +1,7 @@
 //! A worker: a thread with a runtime, a listener, an account and a pool of its own. Nothing it
 //! allocates from is ever shared with another.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::TcpListener;
@@ -11,16 +11,16 @@ use std::task::Poll;
 use std::time::Duration;
 
 use cenote::{Account, AllocError, Blocks, Kept, Pool};
+use cenote_web::view::events::Peaks;
+use cenote_web::view::{Answering, Local};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tracing::{debug, error, warn};
 
 use super::errors::StartError;
-use super::figures::{Ask, Level, Registry};
 use super::root::Root;
 use super::{Shared, connection};
 
@@ -42,7 +42,10 @@ pub(crate) struct Worker {
     pub(crate) account: Account,
     /// The served folder, opened by this worker and closed by its pool.
     pub(crate) root: Kept<Rc<Pool>, Root>,
-    pub(crate) registry: Registry,
+    /// The pools of this thread, for the view.
+    pub(crate) pools: Local,
+    /// What requests usually need at most.
+    pub(crate) peaks: RefCell<Peaks>,
     pub(crate) http: http1::Builder,
     pub(crate) stop: watch::Receiver<bool>,
     /// Requests so far.
@@ -54,7 +57,6 @@ pub(crate) struct Start {
     pub(crate) shared: Arc<Shared>,
     pub(crate) index: usize,
     pub(crate) listener: TcpListener,
-    pub(crate) asks: UnboundedReceiver<Ask>,
     pub(crate) stop: watch::Receiver<bool>,
     /// Where to say that it serves, or why it cannot.
     pub(crate) ready: mpsc::Sender<Result<(), StartError>>,
@@ -67,7 +69,7 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 impl Worker {
-    fn new(start: &Start) -> Result<Self, StartError> {
+    fn new(start: &Start) -> Result<(Self, Answering), StartError> {
         let Start { shared, index, stop, .. } = start;
         // Made here and not by the main thread: an account is cheapest on the thread that made it.
         let account = shared.process.child(format!("worker-{index}"));
@@ -78,8 +80,9 @@ impl Worker {
             .map_err(|error| StartError(format!("{}: {error}", folder.display())))?;
         let root = Kept::try_new(pool.clone(), |pool| pool.try_own(root))
             .map_err(|error: AllocError| StartError(error.to_string()))?;
-        let registry = Registry::default();
-        registry.add(Level::Worker, &pool);
+        shared.view.stamp(&account);
+        let (pools, answering) = shared.view.local(&account);
+        pools.add(&pool);
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(shared.config.timeouts.header)
@@ -88,16 +91,18 @@ impl Worker {
             // A client may shut its side once it has asked; it still wants the answer.
             .half_close(true);
         let (shared, stop) = (shared.clone(), stop.clone());
-        Ok(Self {
+        let worker = Self {
             shared,
             index: *index,
             account,
             root,
-            registry,
+            pools,
+            peaks: RefCell::default(),
             http,
             stop,
             served: Cell::new(0),
-        })
+        };
+        Ok((worker, answering))
     }
 }
 
@@ -117,14 +122,15 @@ pub(crate) fn run(start: Start) -> usize {
 }
 
 async fn serve(mut start: Start) -> usize {
-    let ready = Worker::new(&start).and_then(|worker| {
+    let ready = Worker::new(&start).and_then(|(worker, answering)| {
         let listener = start.listener.try_clone().and_then(tokio::net::TcpListener::from_std);
         Ok((
             Rc::new(worker),
+            answering,
             listener.map_err(|error| StartError(format!("cannot listen: {error}")))?,
         ))
     });
-    let (worker, listener) = match ready {
+    let (worker, answering, listener) = match ready {
         Ok(ready) => ready,
         Err(error) => {
             let _ = start.ready.send(Err(error));
@@ -132,6 +138,8 @@ async fn serve(mut start: Start) -> usize {
         }
     };
     let _ = start.ready.send(Ok(()));
+    // Ends with the runtime.
+    tokio::task::spawn_local(answering.run());
     let mut connections = JoinSet::new();
     let mut tick = interval(IDLE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -150,10 +158,6 @@ async fn serve(mut start: Start) -> usize {
                 }
             },
             Some(ended) = connections.join_next() => note(ended),
-            Some(ask) = start.asks.recv() => {
-                // Whoever asked may have stopped waiting.
-                let _ = ask.send(worker.registry.figures());
-            }
             _ = tick.tick() => {
                 let idle = worker.served.get() == served_before;
                 served_before = worker.served.get();

@@ -72,7 +72,7 @@ impl Client {
     }
 
     pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &str) -> Response {
-        self.send(format!("{method} {path} HTTP/1.1\r\nHost: test\r\n{headers}\r\n"));
+        self.send(format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n"));
         self.response_to(method)
     }
 

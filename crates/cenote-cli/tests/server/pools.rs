@@ -34,8 +34,8 @@ fn the_figures_count_the_request_that_asks() {
     assert_eq!(request["cleanups"], 0);
     assert_eq!(request["refused"], 0);
     assert!(request["created_at"].as_str().is_some_and(|place| place.contains("request.rs:")));
-    let keys: Vec<_> = request.as_object().expect("an object").keys().map(String::as_str).collect();
-    let mut expected = [
+    // Programs rely on these; more may be added.
+    for key in [
         "path",
         "live",
         "created",
@@ -48,11 +48,9 @@ fn the_figures_count_the_request_that_asks() {
         "large",
         "cleanups",
         "created_at",
-    ];
-    expected.sort_unstable();
-    let mut keys = keys;
-    keys.sort_unstable();
-    assert_eq!(keys, expected);
+    ] {
+        assert!(request.get(key).is_some(), "{key}");
+    }
     let connection = row(&rows, &["process", "worker-0", "connection"]).expect("its connection");
     assert_eq!(connection["live"], 1);
     assert!(connection["limit_bytes"].is_null());
@@ -98,23 +96,130 @@ fn every_worker_answers_and_rows_stay_few() {
 }
 
 #[test]
-fn the_page_shows_the_same_rows_and_can_do_nothing_else() {
+fn the_page_can_do_nothing_but_ask_again_and_nobody_can_change_anything() {
     let site = Site::new();
     let response = site.get("/pools");
     assert_eq!(response.status, 200);
     assert_eq!(response.header("content-type"), Some("text/html; charset=utf-8"));
-    assert!(
-        response
-            .header("content-security-policy")
-            .is_some_and(|policy| policy.contains("default-src 'none'"))
+    assert_eq!(response.header("x-content-type-options"), Some("nosniff"));
+    let policy = response.header("content-security-policy").expect("a policy");
+    for part in ["default-src 'none'", "connect-src 'self'", "frame-ancestors 'none'"] {
+        assert!(policy.contains(part), "{policy}");
+    }
+    assert!(!policy.contains("unsafe"), "{policy}");
+    for path in ["/pools", "/pools.json", "/metrics", "/pools.json?pool=w0-0"] {
+        for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+            assert_eq!(site.client().ask(method, path, "").status, 405, "{method} {path}");
+        }
+        let mut client = site.client();
+        let head = client.ask("HEAD", path, "");
+        assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
+        assert_eq!(client.get(path).status, 200, "the connection goes on");
+    }
+}
+
+#[test]
+fn a_pool_is_shown_block_by_block_while_it_is_there() {
+    let site = Site::new();
+    site.put("large.bin", noise(20 << 20));
+    let mut dawdler = site.client();
+    dawdler.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    eventually("it is being served", || site.held_by("request").0 == 1);
+    let document = site.get("/pools.json");
+    let document: Value = serde_json::from_slice(&document.body).expect("JSON");
+    let pools = document["pools"].as_array().expect("pools");
+    let pool = pools.iter().find(|pool| pool["large"].as_u64() > Some(0)).expect("the download");
+    assert_eq!(pool["name"], "request");
+    assert_eq!(pool["path"][2], "connection");
+    assert_eq!(pool["numbers"].as_array().map(Vec::len), Some(4));
+    assert!(pool["created_at"].as_str().is_some_and(|place| place.contains("request.rs:")));
+    assert!(pool["age_seconds"].as_f64().is_some_and(|age| (0.0..60.0).contains(&age)));
+    let address = format!("/pools.json?pool={}", pool["id"].as_str().expect("an id"));
+    let map: Value = serde_json::from_slice(&site.get(&address).body).expect("JSON");
+    let sum = |list: &str, field: &str| -> u64 {
+        map[list].as_array().expect("a list").iter().filter_map(|item| item[field].as_u64()).sum()
+    };
+    let large: u64 = map["large"].as_array().expect("sizes").iter().filter_map(Value::as_u64).sum();
+    let held = sum("blocks", "size") + large + map["bookkeeping_bytes"].as_u64().expect("bytes");
+    assert_eq!(held, pool["held_bytes"].as_u64().expect("bytes"));
+    assert_eq!(
+        sum("blocks", "header")
+            + sum("blocks", "used")
+            + sum("blocks", "gap")
+            + sum("blocks", "tail"),
+        sum("blocks", "size")
     );
-    assert!(
-        response.text().contains("<tr><td class=d3>request<td class=n>1<"),
-        "{}",
-        response.text()
-    );
-    assert_eq!(site.client().ask("POST", "/pools", "").status, 405);
-    assert_eq!(site.client().ask("DELETE", "/pools.json", "").status, 405);
+    drop(dawdler);
+    site.is_quiet();
+    assert_eq!(site.get(&address).status, 404, "it is gone");
+    for nonsense in ["", "w0", "w9-0", "s-0", "w0-99999999999999999999", "x-1", "%00"] {
+        assert_eq!(site.get(&format!("/pools.json?pool={nonsense}")).status, 404, "{nonsense}");
+    }
+}
+
+#[test]
+fn no_answer_shows_what_is_in_a_pool() {
+    const SECRET: &str = "a-secret-that-is-in-pool-memory";
+    let site = Site::new();
+    // In the path of a request that is being served, in its log label, and in a file's window.
+    site.put(&format!("{SECRET}.bin"), SECRET.repeat(700_000));
+    let mut dawdler = site.client();
+    dawdler.send(format!("GET /{SECRET}.bin HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    eventually("it is being served", || site.held_by("request").0 == 1);
+    let list = site.get("/pools.json").text();
+    let document: Value = serde_json::from_str(&list).expect("JSON");
+    let ids = document["pools"].as_array().expect("pools").iter();
+    let ids: Vec<_> = ids.filter_map(|pool| pool["id"].as_str()).collect();
+    assert!(!ids.is_empty());
+    let maps = ids.iter().map(|id| site.get(&format!("/pools.json?pool={id}")).text());
+    for text in maps.chain([list.clone(), site.get("/pools").text(), site.get("/metrics").text()]) {
+        assert!(!text.contains("secret"), "{text}");
+    }
+}
+
+#[test]
+fn a_name_of_another_site_does_not_lead_here() {
+    let site = Site::new();
+    site.put("file.txt", "x");
+    for path in ["/pools", "/pools.json", "/metrics"] {
+        let mut client = site.client();
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: attacker.example\r\n\r\n"));
+        let response = client.response();
+        assert_eq!(response.status, 403, "{path}");
+        assert!(!response.text().contains("bytes"));
+    }
+    // Files are for everyone who can reach the server.
+    let mut client = site.client();
+    client.send("GET /file.txt HTTP/1.1\r\nHost: attacker.example\r\n\r\n");
+    assert_eq!(client.response().text(), "x");
+    let site = Site::with(|config| config.pools_hosts = vec!["pools.example".to_owned()]);
+    let mut client = site.client();
+    client.send("GET /pools.json HTTP/1.1\r\nHost: pools.example:8080\r\n\r\n");
+    assert_eq!(client.response().status, 200);
+}
+
+#[test]
+fn a_request_that_stays_too_long_is_marked() {
+    let site = Site::with(|config| {
+        config.request_age = Some(std::time::Duration::from_millis(200));
+        config.timeouts.write = std::time::Duration::from_secs(60);
+    });
+    site.put("large.bin", noise(20 << 20));
+    let mut dawdler = site.client();
+    dawdler.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    eventually("it is being served", || site.held_by("request").0 == 1);
+    let over = || {
+        let document: Value = serde_json::from_slice(&site.get("/pools.json").body).expect("JSON");
+        let over = |list: &str, is_over: fn(&Value) -> bool| {
+            document[list].as_array().expect("a list").iter().filter(|row| is_over(row)).count()
+        };
+        let pools = over("pools", |pool| pool["over_age"] == true);
+        (pools, over("accounts", |row| row["over_age"].as_u64() > Some(0)))
+    };
+    // Not the requests that ask, though there are many.
+    eventually("it is marked", || over() == (1, 1));
+    drop(dawdler);
+    eventually("it is gone", || over() == (0, 0));
 }
 
 #[test]
@@ -125,6 +230,7 @@ fn others_see_the_pools_only_if_asked_for() {
     let mut client = crate::client::Client::connect(address);
     assert_eq!(client.get("/pools").status, 404);
     assert_eq!(client.get("/pools.json").status, 404);
+    assert_eq!(client.get("/metrics").status, 404);
     // Then the name is as good as any other.
     site.put("pools", "water");
     assert_eq!(client.get("/pools").text(), "water");

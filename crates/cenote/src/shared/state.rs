@@ -302,7 +302,7 @@ impl<S: BlockSource> Shared<S> {
         let mut panicked = None;
         {
             let mut rare = state.rare.lock();
-            if !rare.cleanups.is_empty() || !rare.large.is_untouched() {
+            if rare.cleanups.address() | rare.large.address() != 0 {
                 panicked = Some(state.end_cold(&mut rare));
             }
             let mut at = rare.newest;

@@ -1,0 +1,203 @@
+//! `/pools` in a real browser, while a load runs.
+//!
+//! Skipped, loudly, where there is no Chromium. With `CENOTE_SCREENSHOTS` set to a folder, the
+//! pictures of the documentation are written there.
+
+#![forbid(unsafe_code)]
+
+mod chromium;
+mod site;
+
+use chromium::Browser;
+use site::Site;
+use std::path::Path;
+
+/// A name that would be a script if it were not text.
+const NAME: &str = "<img src=x onerror=\"document.title='broken'\">&amp;";
+
+fn browser() -> Option<Browser> {
+    let Some(chromium) = chromium::find() else {
+        eprintln!("SKIPPED: no chromium: the page is not looked at in a browser");
+        return None;
+    };
+    Some(Browser::start(&chromium))
+}
+
+fn number(browser: &mut Browser, expression: &str) -> f64 {
+    browser.get(expression).as_f64().expect("a number")
+}
+
+#[test]
+fn the_page_lives_while_a_load_runs() {
+    let Some(mut browser) = browser() else { return };
+    let site = Site::under_load(NAME);
+    browser.screen(1280, 900, false);
+    browser.open(&format!("http://{}/pools", site.address()));
+    browser.until("document.body.className === 'live'");
+
+    // The figures move.
+    let made = "+[...document.querySelectorAll('#accounts tbody tr')].map(row => \
+                row.children[3].textContent.replace(/\\D/g, '')).reduce((a, b) => +a + +b, 0)";
+    let before = number(&mut browser, made);
+    browser.until(&format!("({made}) > {before}"));
+    browser.until("document.querySelectorAll('#tile-held path[d]').length === 2");
+
+    // The treemap is drawn: tiles of workers, connections and requests that lie side by side.
+    browser.until("document.querySelectorAll('#treemap .leaf').length >= 8");
+    let overlaps = "(() => {
+        const boxes = [...document.querySelectorAll('#treemap .leaf')].map(e => e.getBoundingClientRect());
+        const map = document.getElementById('treemap').getBoundingClientRect();
+        let bad = 0;
+        boxes.forEach((a, i) => {
+            if (a.left < map.left - 1 || a.right > map.right + 1 || a.top < map.top - 1 || a.bottom > map.bottom + 1) bad += 1;
+            boxes.slice(i + 1).forEach(b => {
+                const w = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+                const h = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+                if (w > 1.5 && h > 1.5) bad += 1;
+            });
+        });
+        return bad;
+    })()";
+    assert_eq!(browser.get(overlaps), 0);
+    assert!(number(&mut browser, "document.querySelectorAll('#treemap .group').length") >= 2.0);
+
+    // Names with markup are text.
+    browser.until(&format!(
+        "[...document.querySelectorAll('#accounts th.path')].some(e => e.textContent === {})",
+        serde_json::Value::from(NAME)
+    ));
+    assert_eq!(browser.get("document.querySelectorAll('img').length"), 0);
+    assert_eq!(browser.get("document.title"), "Pools: process");
+
+    // Sorting: each column up and down, the fattest and the oldest first.
+    let sorted = |browser: &mut Browser, column: &str| {
+        browser.get(&format!(
+            "(() => {{ const i = [...document.querySelectorAll('#pools th')].findIndex(th => th.querySelector('[data-sort={column}]'));
+                return [...document.querySelectorAll('#pools tbody tr')].map(row => row.children[i].textContent); }})()"
+        ))
+    };
+    browser.get("document.getElementById('pause').click()");
+    for column in ["name", "creator", "age", "held", "used", "peak", "limit", "refused"] {
+        let click = format!("document.querySelector('[data-sort={column}]').click()");
+        let direction = format!(
+            "document.querySelector('[data-sort={column}]').parentNode.getAttribute('aria-sort')"
+        );
+        browser.get(&click);
+        let (first, one) = (browser.get(&direction), sorted(&mut browser, column));
+        browser.get(&click);
+        let (second, other) = (browser.get(&direction), sorted(&mut browser, column));
+        let directions = [first.as_str(), second.as_str()];
+        assert!(
+            directions == [Some("ascending"), Some("descending")]
+                || directions == [Some("descending"), Some("ascending")],
+            "{column}: {directions:?}"
+        );
+        let reversed: Vec<_> = other.as_array().expect("cells").iter().rev().cloned().collect();
+        assert_eq!(one.as_array().expect("cells"), &reversed, "{column}");
+    }
+    browser.get("document.getElementById('fattest').click()");
+    let held =
+        "[...document.querySelectorAll('#pools tbody tr')].map(row => row.children[3].textContent)";
+    let held: Vec<_> = browser.get(held).as_array().expect("cells").iter().map(bytes).collect();
+    assert!(held.is_sorted_by(|a, b| a >= b) && held.first() > held.last(), "{held:?}");
+    browser.get("document.getElementById('pause').click()");
+    browser.until("document.body.className === 'live'");
+
+    // The block map of a pool, by keyboard alone.
+    browser.get("document.querySelector('#treemap .leaf[tabindex=\"0\"]').focus()");
+    let focused = "document.activeElement.getAttribute('aria-label')";
+    let before = browser.get("document.activeElement.style.cssText");
+    for key in ["ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp"] {
+        browser.press(key);
+    }
+    assert!(browser.get(focused).as_str().is_some_and(|label| label.contains(" held, ")));
+    let _ = before;
+    browser.get(
+        "[...document.querySelectorAll('#treemap .leaf')].find(e => /request #/.test(e.getAttribute('aria-label'))).focus()",
+    );
+    browser.press("Enter");
+    browser.until("document.querySelectorAll('#blocks-map .block svg rect.p-used').length > 0");
+    assert_eq!(browser.get("document.activeElement.id"), "blocks");
+    browser.press("Escape");
+    browser.until("document.getElementById('blocks').hidden");
+
+    // And of a pool of chunks, by its row.
+    open_row(&mut browser, "cache");
+    browser.until("document.querySelectorAll('#blocks-map .cluster svg path.p-used').length > 0");
+    browser.until("/[1-9]\\d* chunks used, [1-9]\\d* free/.test(document.getElementById('blocks-map').textContent)");
+
+    // Finding.
+    browser.get("const find = document.getElementById('find'); find.value = 'cache'; find.dispatchEvent(new Event('input'))");
+    browser.until("document.querySelectorAll('#pools tbody tr').length === 1");
+
+    assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
+
+    // It says when it has lost the server.
+    drop(site);
+    browser.until("document.body.className === 'lost'");
+    browser.until("/No answer since/.test(document.getElementById('state').textContent)");
+}
+
+#[test]
+fn it_can_be_read_in_the_dark_in_the_light_and_on_a_phone() {
+    let Some(mut browser) = browser() else { return };
+    let site = Site::under_load("uploads");
+    let folder = std::env::var_os("CENOTE_SCREENSHOTS");
+    for (name, width, height, dark) in
+        [("light", 1280, 1360, false), ("dark", 1280, 1360, true), ("phone", 390, 1360, true)]
+    {
+        browser.screen(width, height, dark);
+        browser.open(&format!("http://{}/pools", site.address()));
+        // Long enough for the lines to show something.
+        browser.until(
+            "document.querySelector('#tile-held path').getAttribute('d')?.split('L').length > 8",
+        );
+        browser.get("document.getElementById('fattest').click()");
+        browser.get("[...document.querySelectorAll('#treemap .leaf')].find(e => /request #/.test(e.getAttribute('aria-label'))).click()");
+        browser.until("document.querySelectorAll('#blocks-map .block').length > 0");
+        browser.get("scrollTo(0, 0)");
+        // Nothing sticks out at the side.
+        let width_of = number(&mut browser, "document.documentElement.scrollWidth");
+        assert!(width_of <= f64::from(width), "{name}: {width_of}");
+        if let Some(folder) = &folder {
+            browser.save(&Path::new(folder).join(format!("pools-{name}.png")));
+        }
+        // Text that can be told from what is behind it: at least 4.5 to 1, as WCAG asks.
+        let faint = browser.get(CONTRAST);
+        assert_eq!(faint, serde_json::json!([]), "{name}");
+    }
+    assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
+}
+
+/// Texts outside the treemap with a contrast to their ground of less than 4.5 to 1.
+const CONTRAST: &str = "(() => {
+    const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+    const rgb = text => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
+    const light = ([r, g, b]) => { const [x, y, z] = [r, g, b].map(c => (c /= 255) <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4); return .2126 * x + .7152 * y + .0722 * z; };
+    const ground = e => { for (; e; e = e.parentElement) { const c = rgb(getComputedStyle(e).backgroundColor); if (c[3] > 200) return c; } return [255, 255, 255]; };
+    const faint = [];
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        const e = texts.currentNode.parentElement, text = texts.currentNode.data.trim();
+        if (!text || e.closest('#treemap, script, style, .skip, [hidden], noscript') || !e.getClientRects().length) continue;
+        const [a, b] = [light(rgb(getComputedStyle(e).color)), light(ground(e))];
+        const contrast = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+        if (contrast < 4.5) faint.push(text + ' ' + contrast.toFixed(2));
+    }
+    return faint;
+})()";
+
+fn open_row(browser: &mut Browser, name: &str) {
+    let row = format!(
+        "[...document.querySelectorAll('#pools td.name button')].find(e => e.textContent.includes('{name}'))"
+    );
+    browser.until(&format!("Boolean({row})"));
+    browser.get(&format!("{row}.click()"));
+}
+
+fn bytes(text: &serde_json::Value) -> f64 {
+    let text = text.as_str().expect("text");
+    let (number, unit) = text.split_once(' ').expect("a unit");
+    let scale = ["B", "KiB", "MiB", "GiB"].iter().position(|known| *known == unit).expect("known");
+    number.parse::<f64>().expect("a number") * 1024_f64.powi(scale as i32)
+}

@@ -1,0 +1,141 @@
+//! A server under load: clients that ask, clients that dawdle, and other work beside it.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread::JoinHandle;
+
+use allocator_api2::vec::Vec;
+use cenote::{ChunkPool, Pool};
+use cenote_cli::serve::{Config, Server};
+use socket2::{Domain, Socket, Type};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+pub(crate) struct Site {
+    server: Option<Server>,
+    address: SocketAddr,
+    done: Arc<AtomicBool>,
+    others: std::vec::Vec<JoinHandle<()>>,
+    cache: Option<oneshot::Sender<()>>,
+    _dawdlers: std::vec::Vec<Socket>,
+    _folder: TempDir,
+}
+
+impl Site {
+    /// A server of three files with two workers; two clients that ask all the time, twelve that
+    /// take nothing of what they asked for, a pool on an account called `name`, and a cache.
+    pub(crate) fn under_load(name: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("small.txt"), [b'x'; 2000]).expect("a file");
+        fs::write(folder.path().join("large.bin"), vec![7; 20 << 20]).expect("a file");
+        for n in 0..200 {
+            fs::write(folder.path().join(format!("entry-{n}")), "x").expect("a file");
+        }
+        let mut config = Config::new(folder.path());
+        config.workers = 2;
+        config.request_limit = Some(1 << 20);
+        config.connection_limit = Some(2 << 20);
+        config.process_limit = Some(64 << 20);
+        let server = Server::start(config).expect("the server starts");
+        let address = server.address();
+        let done = Arc::new(AtomicBool::new(false));
+        let mut others: std::vec::Vec<_> = (0..2)
+            .map(|_| {
+                let done = done.clone();
+                std::thread::spawn(move || ask(address, &done))
+            })
+            .collect();
+        let dawdlers = (0..12).map(|n| dawdle(address, n)).collect();
+        let (cache, end) = oneshot::channel();
+        let (account, view) = (server.account().clone(), server.view().clone());
+        let name = name.to_owned();
+        others.push(std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            tokio::task::LocalSet::new().block_on(&runtime, async move {
+                let other = account.child("other work");
+                let (pools, answering) = view.local(&other);
+                tokio::task::spawn_local(answering.run());
+                let account_of_cache = other.child("cache");
+                let cache = ChunkPool::config().name("cache").account(&account_of_cache);
+                let cache = Rc::new(cache.build().expect("a pool"));
+                pools.add(&cache);
+                fill(&cache);
+                // One that the view is not told of.
+                let unshown = Pool::on(&account.child(name));
+                unshown.alloc_slice_copy(&[1_u8; 50_000]);
+                let _ = end.await;
+            });
+        }));
+        Self {
+            server: Some(server),
+            address,
+            done,
+            others,
+            cache: Some(cache),
+            _dawdlers: dawdlers,
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.done.store(true, SeqCst);
+        drop(self.cache.take());
+        for other in self.others.drain(..) {
+            let _ = other.join();
+        }
+        self._dawdlers.clear();
+        if let Some(server) = self.server.take() {
+            server.stop();
+        }
+    }
+}
+
+/// Objects of many sizes, every third of them freed again.
+fn fill(cache: &ChunkPool) {
+    for n in 0..900_usize {
+        let object = Vec::<u8, &ChunkPool>::with_capacity_in(16 + n * 37 % 500, cache);
+        if n % 3 > 0 {
+            // Stays as long as the pool.
+            object.leak();
+        }
+    }
+}
+
+/// Asks for one thing after the other.
+fn ask(address: SocketAddr, done: &AtomicBool) {
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    let mut answer = vec![0; 64 << 10];
+    for path in ["/small.txt", "/", "/no-such-file"].iter().cycle() {
+        if done.load(SeqCst) {
+            return;
+        }
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        // As much as comes at once: the load matters here, not the answers.
+        if stream.read(&mut answer).expect("it answers") == 0 {
+            return;
+        }
+    }
+}
+
+/// Asks for something large and takes none of it.
+fn dawdle(address: SocketAddr, n: u64) -> Socket {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(16 << 10).expect("a small buffer");
+    socket.connect(&address.into()).expect("the server listens");
+    let from = n * 1000;
+    let request =
+        format!("GET /large.bin HTTP/1.1\r\nHost: localhost\r\nRange: bytes={from}-\r\n\r\n");
+    (&socket).write_all(request.as_bytes()).expect("it reads");
+    socket
+}

@@ -1,0 +1,145 @@
+
+// The page itself: asks once a second, draws what comes, and says when nothing does.
+
+const EVERY = 1000, PATIENCE = 5000, REMEMBERED = 120;
+
+const tiles = [
+  {id: 'held', title: 'Held by pools', of: look => look.accounts[0].held_bytes, text: bytes,
+    note: look => look.accounts[0].limit_bytes === null ? 'peak ' + bytes(look.accounts[0].peak_bytes) : 'of ' + bytes(look.accounts[0].limit_bytes)},
+  {id: 'used', title: 'Used by objects', of: look => look.accounts[0].used_bytes, text: bytes, note: look => percent(look.accounts[0].used_bytes, look.accounts[0].held_bytes - look.accounts[0].unknown_bytes) + ' of held'},
+  {id: 'live', title: 'Pools', of: look => total(look, 'live'), text: count, note: () => 'now'},
+  {id: 'made', title: 'Made per second', of: (look, last) => rate(look, last, 'created'), text: count, note: look => count(total(look, 'created')) + ' in all'},
+  {id: 'refused', title: 'Refused charges', of: look => total(look, 'refused'), text: count, note: () => 'since start', bad: value => value > 0},
+  {id: 'old', title: 'Over their age', of: look => total(look, 'over_age'), text: count, note: () => 'pools', bad: value => value > 0},
+  {id: 'cache', title: 'Free blocks cached', of: look => look.memory.block_cache_bytes, text: bytes, note: look => 'by ' + count(look.block_caches.length) + ' threads'},
+  {id: 'other', title: 'In no pool', of: look => look.memory.other_bytes, text: bytes,
+    note: look => look.memory.other_grown_bytes === null ? '' : (look.memory.other_grown_bytes < 0 ? '' : '+') + bytes(look.memory.other_grown_bytes) + ' since start'},
+];
+
+const total = (look, field) => look.accounts.reduce((sum, row) => sum + row[field], 0);
+const rate = (look, last, field) => !last || look.now <= last.now ? null
+  : Math.max(0, (total(look, field) - total(last, field)) / (look.now - last.now));
+
+const remember = (list, value) => { list.push(value); if (list.length > REMEMBERED) list.shift(); return list; };
+
+const shownTiles = tiles.map(tile => {
+  const line = spark(), value = el('span'), note = el('small');
+  const element = el('div', {class: 'tile', id: 'tile-' + tile.id}, el('dt', {}, tile.title), el('dd', {}, value, note), line.element);
+  $('tiles').append(element);
+  return {tile, line, value, note, element, values: []};
+});
+
+const drawMemory = look => {
+  const {memory, accounts: [root]} = look;
+  const used = root.used_bytes ?? 0;
+  const parts = [
+    ['used', 'objects in pools', used],
+    ['free', 'free in pools', Math.max(0, memory.pools_bytes - used - root.unknown_bytes)],
+    ['unknown', 'in pools not looked into', root.unknown_bytes],
+    ['cache', 'cached blocks', memory.block_cache_bytes],
+    ['other', 'in no pool', memory.other_bytes ?? 0],
+  ];
+  const box = $('memory'), legend = $('memory-legend');
+  if (!box.children.length) {
+    box.append(...parts.map(([kind]) => el('span', {class: 'm-' + kind})));
+    legend.append(...parts.map(([kind, name]) => el('li', {}, el('span', {class: 'key m-' + kind}), name, el('b'))));
+  }
+  parts.forEach(([, , size], i) => {
+    box.children[i].style.flexGrow = size;
+    put(legend.children[i].lastChild, 'text', bytes(size));
+    legend.children[i].hidden = size === 0;
+  });
+  put(box, 'aria-label', parts.map(([, name, size]) => name + ' ' + bytes(size)).join(', '));
+};
+
+let last = null, chosen = null, paused = false, lostSince = null, timer = 0, round = 0;
+const history = new Map();
+const map = treemap($('treemap'), $('tip'), $('map-legend'), pool => open(pool));
+const pools = poolTable($('pools'), pool => open(pool));
+const accounts = accountTable($('accounts'));
+const panel = blocks(() => { chosen = null; if (last) draw(last); });
+
+const draw = look => {
+  map.draw(look, chosen);
+  pools.draw(look, chosen);
+};
+
+const open = pool => {
+  chosen = pool.id;
+  panel.open(pool);
+  if (last) draw(last);
+  panel.refresh(ask).catch(() => {});
+};
+
+const show = look => {
+  put($('service'), 'text', look.name);
+  document.title = 'Pools: ' + look.name;
+  for (const shown of shownTiles) {
+    const value = shown.tile.of(look, last);
+    put(shown.value, 'text', shown.tile.text(value));
+    put(shown.note, 'text', shown.tile.note(look));
+    put(shown.element, 'class', 'tile' + (shown.tile.bad?.(value) ? ' bad' : ''));
+    if (value !== null && value !== undefined) shown.line.draw(remember(shown.values, value));
+  }
+  const seen = new Set();
+  for (const row of look.accounts) {
+    const key = row.path.join('\n');
+    seen.add(key);
+    if (!history.has(key)) history.set(key, []);
+    remember(history.get(key), row.held_bytes);
+  }
+  for (const key of history.keys()) if (!seen.has(key)) history.delete(key);
+  drawMemory(look);
+  accounts.draw(look, history);
+  draw(look);
+  put($('since'), 'text', 'Up ' + duration(look.uptime_seconds)
+    + (look.silent.length ? '. No answer in time from ' + look.silent.map(path => path.join('/')).join(', ') + '.' : ''));
+  last = look;
+};
+
+const clock = date => date.toLocaleTimeString();
+const state = (kind, text) => { put(document.body, 'class', kind); put($('state-text'), 'text', text); };
+
+const ask = async address => {
+  const stop = new AbortController(), wait = setTimeout(() => stop.abort(), PATIENCE);
+  try {
+    return await fetch(address, {signal: stop.signal, cache: 'no-store', credentials: 'same-origin'});
+  } finally { clearTimeout(wait); }
+};
+
+const tick = async () => {
+  // A round that was begun while another was under way takes its place.
+  const mine = round += 1;
+  clearTimeout(timer);
+  try {
+    const response = await ask('pools.json');
+    if (!response.ok) throw new Error(response.status + ' ' + (await response.text()).trim());
+    const look = await response.json();
+    if (mine !== round) return;
+    show(look);
+    await panel.refresh(ask);
+    lostSince = null;
+    if (!paused) state('live', 'Live');
+  } catch (error) {
+    lostSince ??= last ? new Date(last.now * 1000) : new Date();
+    if (!paused) state('lost', 'No answer since ' + clock(lostSince) + (last ? '; what is shown is from then' : '') + '. Trying again.');
+  }
+  if (!paused && mine === round) timer = setTimeout(tick, EVERY);
+};
+
+$('pause').addEventListener('click', () => {
+  paused = !paused;
+  put($('pause'), 'aria-pressed', String(paused));
+  put($('pause'), 'text', paused ? 'Go on' : 'Pause');
+  clearTimeout(timer);
+  round += 1;
+  if (paused) state('paused', 'Paused at ' + clock(new Date()));
+  else tick();
+});
+// A page that nobody sees asks for nothing.
+document.addEventListener('visibilitychange', () => {
+  clearTimeout(timer);
+  if (!document.hidden && !paused) tick();
+});
+new ResizeObserver(() => { if (last) map.draw(last, chosen); }).observe($('treemap'));
+tick();

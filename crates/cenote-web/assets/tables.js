@@ -1,0 +1,118 @@
+
+// The table of pools, which can be sorted, and that of accounts.
+
+const zero = text => el('span', {class: 'zero'}, text);
+
+/** Columns of pools: title, what it sorts by, what it shows. */
+const COLUMNS = [
+  {id: 'name', title: 'Name', sort: row => label(row.path, row.numbers).join('/') + '/' + row.name, text: row => row.path.length > 1 ? label(row.path, row.numbers).slice(1).join(' › ') : row.name},
+  {id: 'creator', title: 'Made at', opt: true, sort: row => row.created_at, text: row => row.created_at},
+  {id: 'age', title: 'Age', number: true, sort: row => row.age_seconds ?? -1, text: row => duration(row.age_seconds)},
+  {id: 'held', title: 'Held', number: true, sort: row => row.held_bytes, text: row => bytes(row.held_bytes)},
+  {id: 'used', title: 'Used', number: true, sort: row => row.used_bytes ?? -1, text: row => bytes(row.used_bytes)},
+  {id: 'peak', title: 'Peak', number: true, opt: true, sort: row => row.peak_bytes, text: row => bytes(row.peak_bytes)},
+  {id: 'limit', title: 'Limit', number: true, opt: true, sort: row => row.limit_bytes ?? Infinity, text: row => bytes(row.limit_bytes)},
+  {id: 'refused', title: 'Refused', number: true, opt: true, sort: row => row.refused, text: row => count(row.refused)},
+  {id: 'blocks', title: 'Blocks', number: true, opt: true, sort: row => row.blocks ?? -1, text: row => count(row.blocks)},
+  {id: 'large', title: 'Large', number: true, opt: true, sort: row => row.large ?? -1, text: row => count(row.large)},
+  {id: 'cleanups', title: 'Cleanups', number: true, opt: true, sort: row => row.cleanups ?? -1, text: row => count(row.cleanups)},
+];
+
+const poolTable = (table, choose) => {
+  let column = COLUMNS[3], down = true, find = '', look = null, chosen = null;
+  const rows = new Map();
+  const heads = COLUMNS.map(head => el('th', {scope: 'col', class: (head.number ? 'n' : '') + (head.opt ? ' opt' : '')},
+    el('button', {type: 'button', 'data-sort': head.id, onclick: () => sortBy(head.id)}, head.title)));
+  const body = el('tbody');
+  table.replaceChildren(el('thead', {}, el('tr', {}, ...heads)), body);
+  const sortBy = (id, downwards) => {
+    const next = COLUMNS.find(head => head.id === id);
+    // Figures begin with the largest, names with the first.
+    down = downwards ?? (next === column ? !down : Boolean(next.number));
+    column = next;
+    draw();
+  };
+  const make = () => {
+    const button = el('button', {type: 'button', onclick: () => choose(row.pool)});
+    const cells = COLUMNS.map((head, i) => el('td', {class: (i === 0 ? 'name' : head.id === 'creator' ? 'at' : head.number ? 'n' : '') + (head.opt ? ' opt' : '')}, i === 0 ? button : ''));
+    const row = {element: el('tr', {}, ...cells), cells, button, pool: null};
+    return row;
+  };
+  const draw = () => {
+    if (!look) return;
+    heads.forEach((head, i) => put(head, 'aria-sort', COLUMNS[i] === column ? (down ? 'descending' : 'ascending') : null));
+    put($('fattest'), 'aria-pressed', String(column.id === 'held' && down));
+    put($('oldest'), 'aria-pressed', String(column.id === 'age' && down));
+    const list = look.pools.filter(pool => !find || (label(pool.path, pool.numbers).join('/') + ' ' + pool.name + ' ' + pool.created_at).toLowerCase().includes(find));
+    const sign = down ? -1 : 1;
+    list.sort((a, b) => {
+      const [x, y] = [column.sort(a), column.sort(b)];
+      return sign * (x < y ? -1 : x > y ? 1 : 0) || b.held_bytes - a.held_bytes || (b.age_seconds ?? 0) - (a.age_seconds ?? 0);
+    });
+    const gone = new Set(rows.keys());
+    let after = null;
+    for (const pool of list) {
+      const key = pool.id ?? 'account ' + pool.numbers.join('.');
+      const row = rows.get(key) ?? make();
+      rows.set(key, row); gone.delete(key);
+      row.pool = pool;
+      COLUMNS.forEach((head, i) => {
+        const text = head.text(pool);
+        if (i === 0) { put(row.button, 'text', text); put(row.button, 'title', pool.path.join('/') + ': ' + pool.kind + ' ' + pool.name); }
+        else put(row.cells[i], 'text', head.id === 'age' && pool.over_age ? text + ' ⚠' : text);
+      });
+      put(row.element, 'class', (pool.over_age ? 'old' : '') + (pool.id && pool.id === chosen ? ' chosen' : ''));
+      put(row.cells[2], 'class', pool.over_age ? 'n mark' : 'n');
+      put(row.cells[2], 'title', pool.over_age ? 'older than its account’s limit of age' : null);
+      // Moved only if it has to be: a row that has the focus keeps it.
+      const next = after ? after.nextSibling : body.firstChild;
+      if (next !== row.element) body.insertBefore(row.element, next);
+      after = row.element;
+    }
+    for (const key of gone) { rows.get(key).element.remove(); rows.delete(key); }
+    const old = look.accounts.reduce((sum, row) => sum + row.over_age, 0);
+    put($('pools-more'), 'text', list.length + ' shown of ' + count(look.pools_shown) + ' pools: the fattest and the oldest.'
+      + (old ? ' ' + count(old) + ' older than their limit of age (⚠).' : '')
+      + (look.pools_elsewhere ? ' ' + count(look.pools_elsewhere) + ' charge no account here.' : ''));
+  };
+  $('fattest').addEventListener('click', () => sortBy('held', true));
+  $('oldest').addEventListener('click', () => sortBy('age', true));
+  $('find').addEventListener('input', event => { find = event.target.value.toLowerCase(); draw(); });
+  return {draw(next, id) { look = next; chosen = id; draw(); }};
+};
+
+const accountTable = table => {
+  const body = el('tbody'), rows = new Map();
+  const titles = [['Account'], ['Now', 'n'], ['Pools', 'n'], ['Made', 'n opt'], ['Held', 'n'], ['', 'opt'], ['Used', 'n'], ['Peak', 'n opt'], ['Limit', 'n opt'],
+    ['Refused', 'n'], ['Recycled', 'n opt'], ['Oldest', 'n opt'], ['Over age', 'n opt'], ['Made at', 'opt']];
+  table.replaceChildren(el('thead', {}, el('tr', {}, ...titles.map(([title, kind]) =>
+    el('th', {scope: 'col', class: kind ?? ''}, title || el('span', {class: 'zero'}, 'lately'))))), body);
+  return {draw(look, history) {
+    const gone = new Set(rows.keys());
+    let after = null;
+    for (const row of look.accounts) {
+      const key = row.path.join('\n');
+      let shown = rows.get(key);
+      if (!shown) {
+        const line = spark();
+        const cells = titles.map(([, kind], i) => el(i === 0 ? 'th' : 'td', {class: i === 0 ? 'path' : i === 13 ? 'at opt' : (kind ?? '') + (i === 5 ? ' trend' : ''), scope: i === 0 ? 'row' : null}));
+        cells[0].style.setProperty('--depth', row.path.length - 1);
+        cells[5].append(line.element);
+        shown = {element: el('tr', {}, ...cells), cells, line};
+        rows.set(key, shown);
+      }
+      gone.delete(key);
+      const texts = [row.path[row.path.length - 1], count(row.accounts), count(row.live), count(row.created), bytes(row.held_bytes), null,
+        bytes(row.used_bytes), bytes(row.peak_bytes), bytes(row.limit_bytes), count(row.refused), bytes(row.recycled_bytes),
+        duration(row.age_seconds), count(row.over_age), row.created_at];
+      texts.forEach((text, i) => { if (text !== null) put(shown.cells[i], 'text', text); });
+      put(shown.cells[9], 'class', row.refused ? 'n alarm' : 'n');
+      put(shown.element, 'class', row.over_age ? 'old' : '');
+      shown.line.draw(history.get(key) ?? []);
+      const next = after ? after.nextSibling : body.firstChild;
+      if (next !== shown.element) body.insertBefore(shown.element, next);
+      after = shown.element;
+    }
+    for (const key of gone) { rows.get(key).element.remove(); rows.delete(key); }
+  }};
+};

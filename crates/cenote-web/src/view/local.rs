@@ -1,0 +1,158 @@
+//! The pools of one thread: noted as they are made, looked at by that thread alone, when it is
+//! asked, between the polls of its tasks.
+
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+use std::sync::{Arc, mpsc};
+use std::time::Instant;
+
+use cenote::{Account, Blocks};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use super::State;
+use super::map::BlockMap;
+use super::telling::{Telling, Told};
+use super::watched::Watched;
+
+/// Pools that are looked at before other tasks of the thread get their turn.
+const SLICE: usize = 32;
+
+/// A question to a thread.
+pub(super) enum Ask {
+    /// What its pools hold, and what its cache of blocks does.
+    Tell(mpsc::Sender<(usize, Told, usize)>),
+    /// The blocks of one.
+    Map(u64, mpsc::Sender<Option<BlockMap>>),
+}
+
+/// A note of the pools of one thread. Made by [`View::local`](super::View::local).
+///
+/// Cloning it gives another handle on the same note.
+#[derive(Clone)]
+pub struct Local {
+    pools: Rc<RefCell<Pools>>,
+}
+
+#[derive(Default)]
+struct Pools {
+    /// By id, which ascend.
+    list: Vec<Entry>,
+    next: u64,
+}
+
+struct Entry {
+    id: u64,
+    since: Instant,
+    pool: Weak<dyn Watched>,
+}
+
+impl std::fmt::Debug for Local {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Local").field("pools", &self.pools.borrow().list.len()).finish()
+    }
+}
+
+impl Local {
+    pub(super) fn new() -> Self {
+        Self { pools: Rc::default() }
+    }
+
+    /// Notes a pool, and that it is there from now on. It needs no word when it goes: those
+    /// that are gone are swept out when the list is full.
+    ///
+    /// Costs a look at the clock and a push; the list grows with the number of live pools,
+    /// never with the number of requests.
+    pub fn add<P: Watched + 'static>(&self, pool: &Rc<P>) {
+        let weak: Weak<P> = Rc::downgrade(pool);
+        let mut pools = self.pools.borrow_mut();
+        if pools.list.len() == pools.list.capacity() {
+            pools.list.retain(|entry| entry.pool.strong_count() > 0);
+            // At least half of it free, or sweeping would be most of the work.
+            let live = pools.list.len();
+            pools.list.reserve(live.max(16));
+        }
+        let id = pools.next;
+        pools.next += 1;
+        pools.list.push(Entry { id, since: Instant::now(), pool: weak });
+    }
+
+    /// Calls `f` with up to [`SLICE`] pools from an id on; returns the id to go on from.
+    fn slice(&self, from: u64, mut f: impl FnMut(u64, Instant, &dyn Watched)) -> Option<u64> {
+        // Handles first: what `f` does may end with the last handle of a pool, whose cleanups
+        // may note another.
+        let slice: Vec<_> = {
+            let pools = self.pools.borrow();
+            let start = pools.list.partition_point(|entry| entry.id < from);
+            let slice = pools.list[start..].iter().take(SLICE);
+            slice.map(|entry| (entry.id, entry.since, entry.pool.upgrade())).collect()
+        };
+        let last = slice.last()?.0;
+        for (id, since, pool) in slice {
+            if let Some(pool) = pool {
+                f(id, since, &*pool);
+            }
+        }
+        Some(last + 1)
+    }
+
+    fn find(&self, id: u64) -> Option<(Instant, Rc<dyn Watched>)> {
+        let pools = self.pools.borrow();
+        let at = pools.list.binary_search_by_key(&id, |entry| entry.id).ok()?;
+        let entry = &pools.list[at];
+        Some((entry.since, entry.pool.upgrade()?))
+    }
+
+    async fn tell(&self, state: &State, root: &Account, set: &str) -> Told {
+        let mut telling = Telling::new(root, &state.ages, set);
+        let mut from = 0;
+        while let Some(next) = self.slice(from, |id, since, pool| telling.count(id, since, pool)) {
+            from = next;
+            tokio::task::yield_now().await;
+        }
+        for (count, id) in telling.chosen().into_iter().enumerate() {
+            if let Some((since, pool)) = self.find(id) {
+                telling.tell(id, since, &*pool);
+            }
+            if count % SLICE == SLICE - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+        telling.done()
+    }
+}
+
+/// The thread's side of the questions: to be run on it, beside its work.
+#[must_use = "nothing is answered unless it runs"]
+pub struct Answering {
+    pub(super) local: Local,
+    pub(super) state: Arc<State>,
+    pub(super) index: usize,
+    pub(super) asks: UnboundedReceiver<Ask>,
+}
+
+impl std::fmt::Debug for Answering {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answering").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl Answering {
+    /// Answers until the view is gone. To be spawned as a local task of the thread.
+    ///
+    /// Looks at 32 pools at a time and yields in between.
+    pub async fn run(mut self) {
+        let set = format!("w{}", self.index);
+        while let Some(ask) = self.asks.recv().await {
+            // Whoever asked may have stopped waiting.
+            match ask {
+                Ask::Tell(to) => {
+                    let told = self.local.tell(&self.state, &self.state.root, &set).await;
+                    let _ = to.send((self.index, told, Blocks::cached_bytes()));
+                }
+                Ask::Map(id, to) => {
+                    let _ = to.send(self.local.find(id).map(|(_, pool)| pool.map()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! `/metrics`: the figures in the text format of Prometheus, by account.
+//!
+//! A series is a path of account names, never one connection. Paths are named first come, first
+//! served, up to a bound; all others are counted under `other`. Bytes are those of an account's
+//! own pools, without what is below, so that sums over accounts mean something.
+
+use std::collections::BTreeMap;
+use std::collections::HashSet;
+use std::fmt::Write;
+use std::sync::{Mutex, PoisonError};
+
+use super::look::Look;
+use super::rows::AccountRow;
+use super::tree::OTHERS;
+
+/// Paths that are named.
+const MOST_NAMED: usize = 200;
+const OTHER: &str = "other";
+
+/// The paths that are named. A path keeps its name for good: if it moved between its own series
+/// and that of the others, their counters would go down.
+pub(super) type Named = HashSet<String>;
+
+/// The figures of one series.
+#[derive(Clone, Debug, Default)]
+struct Series {
+    held: usize,
+    used: Option<usize>,
+    peak: usize,
+    limit: Option<usize>,
+    live: usize,
+    over_age: usize,
+    created: u64,
+    refused: u64,
+    recycled: u64,
+}
+
+impl Series {
+    fn add(&mut self, row: &AccountRow) {
+        self.held += row.own_held_bytes;
+        self.used = match (self.used, row.own_used_bytes) {
+            (Some(a), Some(b)) => Some(a + b),
+            (one, other) => one.or(other),
+        };
+        self.peak = self.peak.max(row.peak_bytes);
+        self.limit = self.limit.max(row.limit_bytes);
+        self.live += row.live;
+        self.over_age += row.over_age;
+        self.created += row.created;
+        self.refused += row.refused;
+        self.recycled += row.recycled_bytes;
+    }
+}
+
+/// The metrics of a look.
+pub(super) fn text(look: &Look, named: &Mutex<Named>) -> String {
+    let mut named = named.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut series: BTreeMap<String, Series> = BTreeMap::new();
+    for row in &look.accounts {
+        let path = row.path.join("/");
+        let others = row.path.iter().any(|name| name == OTHERS);
+        let name = if named.contains(&path) {
+            path
+        } else if !others && named.len() < MOST_NAMED && path != OTHER {
+            named.insert(path.clone());
+            path
+        } else {
+            OTHER.to_owned()
+        };
+        series.entry(name).or_default().add(row);
+    }
+    let mut out = String::with_capacity(128 * 9 * (series.len() + 1));
+    let mut family =
+        |name: &str, kind: &str, help: &str, value: &dyn Fn(&Series) -> Option<u64>| {
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for (account, series) in &series {
+                if let Some(value) = value(series) {
+                    let _ = writeln!(out, "{name}{{account=\"{}\"}} {value}", Label(account));
+                }
+            }
+        };
+    let bytes = |bytes: usize| Some(bytes as u64);
+    family(
+        "cenote_pool_held_bytes",
+        "gauge",
+        "Bytes of blocks and large objects that the pools of an account hold.",
+        &|series| bytes(series.held),
+    );
+    family(
+        "cenote_pool_used_bytes",
+        "gauge",
+        "Bytes that objects in the pools of an account take.",
+        &|series| series.used.and_then(bytes),
+    );
+    family(
+        "cenote_pool_peak_bytes",
+        "gauge",
+        "The most bytes that any one account of this path held at once, what is below included.",
+        &|series| bytes(series.peak),
+    );
+    family(
+        "cenote_pool_limit_bytes",
+        "gauge",
+        "The limit of an account, in bytes; absent where there is none.",
+        &|series| series.limit.and_then(bytes),
+    );
+    family("cenote_pools_live", "gauge", "Pools on an account now.", &|series| bytes(series.live));
+    family(
+        "cenote_pools_over_age",
+        "gauge",
+        "Pools on an account that are older than its limit of age.",
+        &|series| bytes(series.over_age),
+    );
+    family("cenote_pools_created_total", "counter", "Pools ever made on an account.", &|series| {
+        Some(series.created)
+    });
+    family(
+        "cenote_pool_refused_total",
+        "counter",
+        "Charges that the limit of an account refused.",
+        &|series| Some(series.refused),
+    );
+    family(
+        "cenote_pool_recycled_bytes_total",
+        "counter",
+        "Bytes of blocks that the pools of an account gave back.",
+        &|series| Some(series.recycled),
+    );
+    let _ = writeln!(
+        out,
+        "# HELP cenote_block_cache_bytes Bytes that a thread keeps in its cache of free blocks.\n\
+         # TYPE cenote_block_cache_bytes gauge"
+    );
+    // As many as threads that the service chose to show; those of one name are one series.
+    let mut caches: BTreeMap<String, usize> = BTreeMap::new();
+    for cache in &look.block_caches {
+        *caches.entry(cache.path.join("/")).or_default() += cache.bytes;
+    }
+    for (account, bytes) in &caches {
+        let _ = writeln!(out, "cenote_block_cache_bytes{{account=\"{}\"}} {bytes}", Label(account));
+    }
+    if let Some(resident) = look.memory.resident_bytes {
+        let _ = writeln!(
+            out,
+            "# HELP cenote_process_anonymous_bytes Resident anonymous memory of the process, pools and all else.\n\
+             # TYPE cenote_process_anonymous_bytes gauge\n\
+             cenote_process_anonymous_bytes {resident}"
+        );
+    }
+    out
+}
+
+/// A label's value, escaped as the format asks.
+struct Label<'a>(&'a str);
+
+impl std::fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            '\\' => f.write_str("\\\\"),
+            '"' => f.write_str("\\\""),
+            '\n' => f.write_str("\\n"),
+            // Legal, but nothing that a terminal or an editor should be sent.
+            c if c.is_control() => f.write_char('\u{fffd}'),
+            c => f.write_char(c),
+        })
+    }
+}

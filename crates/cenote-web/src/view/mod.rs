@@ -1,0 +1,250 @@
+//! The pools of a service, seen live: `/pools` (a page), `/pools.json`, `/metrics`.
+//!
+//! A [`View`] looks at a tree of accounts, and into the pools that it is shown: each thread notes
+//! its own in a [`Local`], shared ones are noted with [`View::watch`]. It answers HTTP requests
+//! of any server that speaks in the types of the `http` crate (hyper, axum, tower).
+//!
+//! ```
+//! use cenote::{Account, Pool};
+//! use cenote_web::view::View;
+//! use http::{HeaderMap, HeaderValue, Method, header};
+//! use std::rc::Rc;
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+//! # tokio::task::LocalSet::new().block_on(&runtime, async {
+//! // Once.
+//! let process = Account::root("process");
+//! let view = View::builder(&process).age_limit("request", std::time::Duration::from_secs(60)).build();
+//!
+//! // On each thread that has pools of its own.
+//! let worker = process.child("worker-0");
+//! let (pools, answering) = view.local(&worker);
+//! tokio::task::spawn_local(answering.run());
+//!
+//! // For each pool.
+//! let pool = Rc::new(Pool::on(&worker.child("request")));
+//! pools.add(&pool);
+//!
+//! // For each request that may be the view's.
+//! let mut headers = HeaderMap::new();
+//! headers.insert(header::HOST, HeaderValue::from_static("localhost:8080"));
+//! let peer = Some([127, 0, 0, 1].into());
+//! let answer = view.answer(&Method::GET, &"/metrics".parse().unwrap(), &headers, peer);
+//! let response = answer.expect("a path of the view").await;
+//! let text = String::from_utf8_lossy(response.body());
+//! assert!(text.contains("cenote_pools_live{account=\"process/worker-0/request\"} 1\n"));
+//! # });
+//! ```
+//!
+//! # What it costs
+//!
+//! Nothing while nobody looks, but the note of each pool: a look at the clock and a push. A look
+//! is made by a thread of the view's own: it reads the accounts without stopping anyone, and asks
+//! each thread for the figures of its pools, which the thread tells between the polls of its
+//! tasks, 32 pools at a time. Requests that come while it looks wait for the next look, and share
+//! it.
+//!
+//! # Who may see it
+//!
+//! Only GET and HEAD are answered, and only to clients of the same machine, unless
+//! [`ViewBuilder::access`] says otherwise. A request must name a host that the view goes by
+//! (`localhost`, an address, or one of [`ViewBuilder::hosts`]), so that a page from elsewhere
+//! cannot reach it by a name of its own. The page may use its own script and style and nothing
+//! else; it shows names as text. No answer contains memory of a pool, only sizes.
+
+mod access;
+mod answer;
+pub mod events;
+mod local;
+mod look;
+mod map;
+mod memory;
+mod metrics;
+mod observer;
+mod page;
+mod rows;
+mod service;
+mod shared;
+mod telling;
+mod tree;
+mod watched;
+
+pub use access::Access;
+pub use answer::Answer;
+pub use local::{Answering, Local};
+pub use look::{BlockCache, Look, Memory};
+pub use map::{Block, BlockMap, Cluster, Page};
+pub use rows::{AccountRow, PoolRow};
+pub use service::{Peer, ViewService};
+pub use watched::{Gist, Watched, WatchedWeak};
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use cenote::Account;
+use tokio::sync::mpsc::UnboundedSender;
+
+use access::Policy;
+use local::Ask;
+
+/// A live view of a tree of accounts and of the pools on them. See the [module](self).
+///
+/// Cloning it gives another handle. Its thread ends with the last one.
+#[derive(Clone)]
+pub struct View {
+    state: Arc<State>,
+    observer: observer::Observer,
+}
+
+/// What handles on a view and its thread share.
+pub(crate) struct State {
+    root: Account,
+    ages: AgeLimits,
+    policy: Policy,
+    since: Instant,
+    baseline: look::Baseline,
+    links: Mutex<Vec<Link>>,
+    shared: shared::Shared,
+    known: Mutex<look::Known>,
+    /// The paths of accounts that metrics name, first come, first served.
+    named: Mutex<metrics::Named>,
+}
+
+/// The way to a thread with pools of its own.
+struct Link {
+    index: usize,
+    path: Vec<String>,
+    asks: UnboundedSender<Ask>,
+}
+
+/// How old pools may become, by the name of the account that they are on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AgeLimits(BTreeMap<String, Duration>);
+
+impl AgeLimits {
+    fn limit(&self, name: &str) -> Option<Duration> {
+        self.0.get(name).copied()
+    }
+
+    fn exceeded(&self, name: &str, age: Duration) -> bool {
+        self.limit(name).is_some_and(|limit| age > limit)
+    }
+}
+
+/// How a view is to be made.
+#[derive(Debug)]
+pub struct ViewBuilder {
+    root: Account,
+    ages: AgeLimits,
+    policy: Policy,
+}
+
+impl ViewBuilder {
+    /// How old a pool may become that is on an account of this name; an older one is marked.
+    #[must_use]
+    pub fn age_limit(mut self, account: impl Into<String>, age: Duration) -> Self {
+        self.ages.0.insert(account.into(), age);
+        self
+    }
+
+    /// Who may see it; only clients of this machine unless set.
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.policy.access = access;
+        self
+    }
+
+    /// Names that the service goes by, besides `localhost` and plain addresses: what requests
+    /// may give as their host, without a port.
+    #[must_use]
+    pub fn hosts(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.policy.hosts.extend(names.into_iter().map(|name| name.into().to_ascii_lowercase()));
+        self
+    }
+
+    /// The view. Starts its thread; where that cannot be, requests are answered with 503.
+    #[must_use]
+    pub fn build(self) -> View {
+        let state = Arc::new(State {
+            baseline: look::Baseline::now(&self.root),
+            root: self.root,
+            ages: self.ages,
+            policy: self.policy,
+            since: Instant::now(),
+            links: Mutex::default(),
+            shared: shared::Shared::default(),
+            known: Mutex::default(),
+            named: Mutex::default(),
+        });
+        View { observer: observer::Observer::start(state.clone()), state }
+    }
+}
+
+impl View {
+    /// How to make a view of a root account and of all accounts under it.
+    #[must_use]
+    pub fn builder(root: &Account) -> ViewBuilder {
+        ViewBuilder { root: root.clone(), ages: AgeLimits::default(), policy: Policy::default() }
+    }
+
+    /// A note for the pools of the calling thread, and the task that answers for it, to be
+    /// spawned on this thread. `account` is the thread's, by which it is called.
+    pub fn local(&self, account: &Account) -> (Local, Answering) {
+        let (asks, asked) = tokio::sync::mpsc::unbounded_channel();
+        let mut path: Vec<_> = std::iter::successors(Some(account), |account| account.parent())
+            .map(|account| account.name().to_owned())
+            .collect();
+        path.reverse();
+        let index = self.state.with_links(|links| {
+            // Not the length: threads that are gone are taken out.
+            let index = links.last().map_or(0, |link| link.index + 1);
+            links.push(Link { index, path, asks });
+            index
+        });
+        let local = Local::new();
+        let state = self.state.clone();
+        (local.clone(), Answering { local, state, index, asks: asked })
+    }
+
+    /// Notes a pool that several threads use, and that it is there from now on; it needs no word
+    /// when it goes. The view's own thread looks into it.
+    pub fn watch(&self, pool: impl WatchedWeak) {
+        self.state.shared.add(Arc::new(pool));
+    }
+
+    /// Marks an account with the time, so that the view can tell its age. Worth it for accounts
+    /// whose pools the view is not shown; the age of pools that it is shown it knows.
+    pub fn stamp(&self, account: &Account) {
+        let millis = self.state.since.elapsed().as_millis() as u64;
+        account.set_stamp(millis + 1);
+    }
+
+    /// The root of the tree that it looks at.
+    #[must_use]
+    pub fn root(&self) -> &Account {
+        &self.state.root
+    }
+}
+
+impl State {
+    fn with_links<T>(&self, f: impl FnOnce(&mut Vec<Link>) -> T) -> T {
+        f(&mut self.links.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The age that a stamp tells; `None`: there is none.
+    fn age_at(&self, stamp: u64) -> Option<Duration> {
+        let since = Duration::from_millis(stamp.checked_sub(1)?);
+        Some(self.since.elapsed().saturating_sub(since))
+    }
+
+    fn age_of(&self, account: &Account) -> Option<Duration> {
+        self.age_at(account.stamp())
+    }
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View").field("root", &self.state.root).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,86 @@
+//! The view as a service of tower: to be mounted in axum, or served by itself.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::Full;
+
+use super::View;
+use super::answer::{self, Answer};
+
+/// The client's address, as an extension of a request: put it there so that [`ViewService`]
+/// knows who asks.
+///
+/// ```
+/// use cenote_web::view::Peer;
+/// let mut request = http::Request::new(());
+/// request.extensions_mut().insert(Peer(([127, 0, 0, 1], 40_000).into()));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// A [`View`] as a `tower` service: answers `/pools`, `/pools.json` and `/metrics`, and 404 for
+/// every other path. Made by [`View::service`].
+#[derive(Clone, Debug)]
+pub struct ViewService(View);
+
+impl View {
+    /// The view as a `tower` service, for `axum::Router::route_service` and the like. Requests
+    /// must have a [`Peer`] among their extensions, unless anyone may look.
+    #[must_use]
+    pub fn service(&self) -> ViewService {
+        ViewService(self.clone())
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for ViewService {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Served;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Served {
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+        match self.0.answer(request.method(), request.uri(), request.headers(), peer) {
+            Some(answer) => Served(Inner::Answer(answer)),
+            None => {
+                let nothing = answer::respond(
+                    StatusCode::NOT_FOUND,
+                    http::HeaderValue::from_static("text/plain"),
+                    Bytes::from_static(b"not found\n"),
+                );
+                Served(Inner::Nothing(ready(nothing)))
+            }
+        }
+    }
+}
+
+/// The future of [`ViewService`].
+#[derive(Debug)]
+pub struct Served(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Answer(Answer),
+    Nothing(Ready<Response<Bytes>>),
+}
+
+impl Future for Served {
+    type Output = Result<Response<Full<Bytes>>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = match &mut self.get_mut().0 {
+            Inner::Answer(answer) => Pin::new(answer).poll(cx),
+            Inner::Nothing(nothing) => Pin::new(nothing).poll(cx),
+        };
+        response.map(|response| Ok(response.map(Full::new)))
+    }
+}

@@ -1,0 +1,106 @@
+//! Pools that no one thread owns: noted from anywhere, looked at by the view's own thread.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use cenote::Account;
+
+use super::AgeLimits;
+use super::map::BlockMap;
+use super::telling::{Telling, Told};
+use super::watched::{Watched, WatchedWeak};
+
+/// So that threads seldom meet.
+const SHARDS: usize = 16;
+/// Pools that are looked at between two holds of a lock.
+const SLICE: usize = 32;
+
+/// A note of pools that any thread may use.
+#[derive(Default)]
+pub(super) struct Shared {
+    next: AtomicU64,
+    shards: [Mutex<Vec<Entry>>; SHARDS],
+}
+
+struct Entry {
+    id: u64,
+    since: Instant,
+    pool: Arc<dyn WatchedWeak>,
+}
+
+impl Shared {
+    pub(super) fn add(&self, pool: Arc<dyn WatchedWeak>) {
+        let mut hasher = DefaultHasher::new();
+        std::thread::current().id().hash(&mut hasher);
+        let shard = &self.shards[hasher.finish() as usize % SHARDS];
+        let mut list = lock(shard);
+        if list.len() == list.capacity() {
+            list.retain(|entry| entry.pool.with(&mut |_| {}));
+            let live = list.len();
+            list.reserve(live.max(16));
+        }
+        // Under the lock, so that ids ascend in each shard.
+        let id = self.next.fetch_add(1, Relaxed);
+        list.push(Entry { id, since: Instant::now(), pool });
+    }
+
+    /// Calls `f` with up to [`SLICE`] pools of a shard, from an id on; returns the id to go on
+    /// from. The lock is not held meanwhile.
+    fn slice(
+        &self,
+        shard: &Mutex<Vec<Entry>>,
+        from: u64,
+        mut f: impl FnMut(u64, Instant, &dyn Watched),
+    ) -> Option<u64> {
+        let slice: Vec<_> = {
+            let list = lock(shard);
+            let start = list.partition_point(|entry| entry.id < from);
+            let slice = list[start..].iter().take(SLICE);
+            slice.map(|entry| (entry.id, entry.since, entry.pool.clone())).collect()
+        };
+        let last = slice.last()?.0;
+        for (id, since, pool) in slice {
+            pool.with(&mut |pool| f(id, since, pool));
+        }
+        Some(last + 1)
+    }
+
+    fn find(&self, id: u64) -> Option<(Instant, Arc<dyn WatchedWeak>)> {
+        self.shards.iter().find_map(|shard| {
+            let list = lock(shard);
+            let at = list.binary_search_by_key(&id, |entry| entry.id).ok()?;
+            Some((list[at].since, list[at].pool.clone()))
+        })
+    }
+
+    pub(super) fn tell(&self, root: &Account, ages: &AgeLimits) -> Told {
+        let mut telling = Telling::new(root, ages, "s");
+        for shard in &self.shards {
+            let mut from = 0;
+            while let Some(next) =
+                self.slice(shard, from, |id, since, pool| telling.count(id, since, pool))
+            {
+                from = next;
+            }
+        }
+        for id in telling.chosen() {
+            if let Some((since, pool)) = self.find(id) {
+                pool.with(&mut |pool| telling.tell(id, since, pool));
+            }
+        }
+        telling.done()
+    }
+
+    pub(super) fn map(&self, id: u64) -> Option<BlockMap> {
+        let mut map = None;
+        self.find(id)?.1.with(&mut |pool| map = Some(pool.map()));
+        map
+    }
+}
+
+fn lock(shard: &Mutex<Vec<Entry>>) -> MutexGuard<'_, Vec<Entry>> {
+    // Each step leaves the list whole, so one that was held in a panic is as good.
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -75,6 +75,18 @@ impl AllocError {
         }
     }
 
+    /// Whether the size or the alignment was one that no object can have, however much memory
+    /// there is.
+    ///
+    /// ```
+    /// let pool = cenote::Pool::new();
+    /// assert!(pool.try_alloc_zeroed_bytes(usize::MAX).unwrap_err().is_too_large());
+    /// ```
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.cause, Cause::Size)
+    }
+
     /// How many bytes were asked for where it failed: a block's size, if a pool needed a block.
     #[must_use]
     pub fn size(&self) -> usize {

@@ -419,6 +419,20 @@ impl<S: BlockSource> ChunkPool<S> {
         panicked.resume();
     }
 
+    /// Runs the pending cleanups now, the newest first, and those that they register: what a
+    /// reset or the drop begins with, for bindings whose cleanups use the pool by other means
+    /// than the reference that they are given. The pool can still be used meanwhile, and after.
+    ///
+    /// # Panics
+    /// With the first panic of a cleanup, after all have run.
+    ///
+    /// # Safety
+    /// Nothing that `own` gave is used any more.
+    #[doc(hidden)]
+    pub unsafe fn run_cleanups_now(&self) {
+        self.run_cleanups().resume();
+    }
+
     fn run_cleanups(&self) -> Panicked {
         // SAFETY: the pool of this list, whole and borrowed here.
         unsafe { self.cleanups.run_all(self.erased()) }

@@ -341,15 +341,32 @@ impl<S: BlockSource> CountedPool<S> {
     /// Runs the cleanups, as long as the pool can still be used by them, and frees what is in
     /// no block.
     fn end(&mut self) -> Panicked {
-        let panicked = if self.cleanups.is_empty() {
-            Panicked::none()
-        } else {
-            // SAFETY: the pool of this list, whole and borrowed here.
-            unsafe { self.cleanups.run_all(self.erased()) }
-        };
+        let panicked = self.run_cleanups();
         self.large.free_all(&self.supply);
         self.lasting.free_all(&self.supply);
         panicked
+    }
+
+    /// Runs the pending cleanups now, the newest first, and those that they register: what a
+    /// reset or the drop begins with, for bindings whose cleanups use the pool by other means
+    /// than the reference that they are given. The pool can still be used meanwhile, and after.
+    ///
+    /// # Panics
+    /// With the first panic of a cleanup, after all have run.
+    ///
+    /// # Safety
+    /// Nothing that `own` gave is used any more.
+    #[doc(hidden)]
+    pub unsafe fn run_cleanups_now(&self) {
+        self.run_cleanups().resume();
+    }
+
+    fn run_cleanups(&self) -> Panicked {
+        if self.cleanups.is_empty() {
+            return Panicked::none();
+        }
+        // SAFETY: the pool of this list, whole and borrowed here.
+        unsafe { self.cleanups.run_all(self.erased()) }
     }
 
     fn erased(&self) -> PoolPtr {

@@ -519,6 +519,20 @@ impl<S: BlockSource> Pool<S> {
         panicked.resume();
     }
 
+    /// Runs the pending cleanups now, the newest first, and those that they register: what a
+    /// reset or the drop begins with, for bindings whose cleanups use the pool by other means
+    /// than the reference that they are given. The pool can still be used meanwhile, and after.
+    ///
+    /// # Panics
+    /// With the first panic of a cleanup, after all have run.
+    ///
+    /// # Safety
+    /// Nothing that `own` gave is used any more.
+    #[doc(hidden)]
+    pub unsafe fn run_cleanups_now(&self) {
+        self.run_cleanups().resume();
+    }
+
     /// Runs the cleanups as long as the pool can still be used by them.
     fn run_cleanups(&self) -> Panicked {
         // SAFETY: the pool of this list, whole and borrowed here.

@@ -429,8 +429,11 @@ impl<S: BlockSource> ChunkPool<S> {
     /// # Safety
     /// Nothing that `own` gave is used any more.
     #[doc(hidden)]
+    #[inline]
     pub unsafe fn run_cleanups_now(&self) {
-        self.run_cleanups().resume();
+        if !self.cleanups.is_empty() {
+            self.run_cleanups().resume();
+        }
     }
 
     fn run_cleanups(&self) -> Panicked {

@@ -27,6 +27,21 @@ impl<S: BlockSource> CountedPool<S> {
         }
     }
 
+    /// [`CountedPool::try_alloc_layout`] where the current block has room, and `None`, with
+    /// nothing changed, where it has not, or the layout has no bytes: the part that a binding has
+    /// among its own few instructions.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn alloc_in_window(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let (last, end) = self.window();
+        let (from, to) = (last.addr().get(), end.addr().get());
+        if layout.size() == 0 {
+            return None;
+        }
+        let fit = window::fit_up(from, to, layout.size(), layout.align())?;
+        Some(self.accept(last, fit, layout.size()))
+    }
+
     /// Places an object at an alignment known only now.
     #[inline(always)]
     pub(super) fn bump_any<M: Mode>(&self, layout: Layout) -> Result<NonNull<u8>, M::Error> {

@@ -60,6 +60,17 @@ impl<S: BlockSource> Pool<S> {
         self.bump_any::<Quiet>(layout).ok()
     }
 
+    /// [`Pool::try_alloc_layout`] where the current block has room, and `None`, with nothing
+    /// changed, where it has not: the part that a binding has among its own few instructions.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn alloc_in_window(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let (last, end) = self.window();
+        let (from, to) = (last.addr().get(), end.addr().get());
+        let fit = window::fit_up(from, to, layout.size(), layout.align())?;
+        Some(self.accept(last, fit, layout.size()))
+    }
+
     /// Zeroed memory of this size and alignment.
     ///
     /// # Panics

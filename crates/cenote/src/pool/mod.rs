@@ -529,8 +529,11 @@ impl<S: BlockSource> Pool<S> {
     /// # Safety
     /// Nothing that `own` gave is used any more.
     #[doc(hidden)]
+    #[inline]
     pub unsafe fn run_cleanups_now(&self) {
-        self.run_cleanups().resume();
+        if !self.cleanups.is_empty() {
+            self.run_cleanups().resume();
+        }
     }
 
     /// Runs the cleanups as long as the pool can still be used by them.

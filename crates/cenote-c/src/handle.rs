@@ -1,0 +1,555 @@
+//! Handles: what a C program holds of a pool, and what becomes of them.
+//!
+//! A handle is the address of a *place*, in which the pool's value lies, plus a number below
+//! [`ALIGN`] that is another one each time the place is used again. The place knows the handle
+//! of what is in it now, its *key*; so one look at the place tells whether a handle is live,
+//! and one that was destroyed is noticed although something else is in its place meanwhile (until
+//! the number comes round, after 512 of them). Each kind has its key at an offset of its own, so
+//! that the same compare notices a handle of another kind.
+//!
+//! That look is allowed since places are never given back to the system: destroyed ones are
+//! used again, by the same kind, first those that the thread itself destroyed last. What a
+//! program keeps for this is as many places as there were handles at one time.
+//!
+//! Relies on: a handle is used by one thread at a time (accounts: by any), as the header says.
+//! Never does: follow a handle further than to its key before that was compared.
+
+use core::cell::{Cell, UnsafeCell};
+use core::mem::{MaybeUninit, offset_of};
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::alloc::Layout;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+
+use crate::error::{Status, fail, panicked};
+use crate::misuse;
+
+/// What places are aligned to.
+const ALIGN: usize = 512;
+
+const KINDS: usize = NAMES.len();
+
+/// What reports call the kinds, by [`Kind::INDEX`].
+const NAMES: [&str; 5] = ["pool", "counted pool", "chunk pool", "buddy", "account"];
+
+/// A kind of handle: implemented by its opaque type in C.
+pub(crate) trait Kind: Sized {
+    /// Below [`KINDS`], and no other kind's.
+    const INDEX: usize;
+    /// What handles of this kind stand for.
+    type Value;
+
+    /// What is done before the value is dropped, while its handle can still be used.
+    fn before_end(_value: &Self::Value) {}
+}
+
+/// What a place of any kind begins with.
+#[repr(C)]
+struct Head {
+    /// The handle of what is in the place, in the entry of its kind; else zeros.
+    keys: [AtomicUsize; KINDS],
+    /// How often the place was used, below [`ALIGN`].
+    uses: Cell<usize>,
+    /// Whether the value is being reset or destroyed, and its cleanups are running.
+    busy: Cell<bool>,
+    /// Cleanups that were registered here so far.
+    tickets: Cell<u64>,
+    /// The next spare place; of a spare one only.
+    next: Cell<*mut Head>,
+    /// The next segment; of the first place of each.
+    segment: Cell<*mut Head>,
+    name: Cell<Option<Box<str>>>,
+}
+
+impl Head {
+    fn spare(next: *mut Head) -> Self {
+        Self {
+            keys: [const { AtomicUsize::new(0) }; KINDS],
+            uses: Cell::new(0),
+            busy: Cell::new(false),
+            tickets: Cell::new(0),
+            next: Cell::new(next),
+            segment: Cell::new(ptr::null_mut()),
+            name: Cell::new(None),
+        }
+    }
+}
+
+/// Where a value lies as long as its handle is live.
+#[repr(C, align(512))]
+pub(crate) struct Place<T> {
+    head: Head,
+    value: UnsafeCell<MaybeUninit<T>>,
+}
+
+const _: () = assert!(align_of::<Place<u8>>() == ALIGN);
+const _: () = assert!(offset_of!(Place<u8>, head) == 0);
+
+impl<T> Place<T> {
+    /// The value of the handle by which this place was found.
+    #[inline(always)]
+    pub(crate) fn value(&self) -> &T {
+        // SAFETY: the cell's memory is in place for ever.
+        let value = unsafe { &*self.value.get() };
+        // SAFETY: the key was compared: the handle is live, so its value was written, and it is
+        // dropped only by the thread that uses the handle.
+        unsafe { value.assume_init_ref() }
+    }
+
+    /// The name that was given when it was made.
+    pub(crate) fn name(&self) -> Option<String> {
+        let name = self.head.name.take();
+        let copy = name.as_deref().map(str::to_owned);
+        self.head.name.set(name);
+        copy
+    }
+
+    /// A number for a cleanup, which no other has: the place's, and one that goes up. Not 0.
+    pub(crate) fn ticket(&self) -> u64 {
+        const BITS: u32 = 26;
+        let count = self.head.tickets.get() + 1;
+        self.head.tickets.set(count);
+        let place = ptr::from_ref(self).addr() / ALIGN;
+        ((place as u64) << BITS) | (count & ((1 << BITS) - 1))
+    }
+
+    /// Calls `f` as the only one who resets or destroys what is here; [`Status::Busy`] where that
+    /// is under way.
+    pub(crate) fn alone(&self, f: impl FnOnce() -> Status) -> Status {
+        if self.head.busy.replace(true) {
+            let message = format_args!(
+                "cenote: a cleanup cannot reset or destroy the pool that it is called for"
+            );
+            return fail(Status::Busy, message);
+        }
+        let status = f();
+        self.head.busy.set(false);
+        status
+    }
+
+    /// Calls `f`, during which what is here can be neither reset nor destroyed.
+    pub(crate) fn held<R>(&self, f: impl FnOnce() -> R) -> R {
+        let before = self.head.busy.replace(true);
+        let result = f();
+        self.head.busy.set(before);
+        result
+    }
+
+    /// The value, for who resets it.
+    ///
+    /// # Safety
+    /// The handle is live, nobody has a reference to the value, and nobody takes one as long as
+    /// this one is used.
+    #[allow(clippy::mut_from_ref, reason = "the caller's promise")]
+    pub(crate) unsafe fn value_mut(&self) -> &mut T {
+        // SAFETY: the caller's promise.
+        let value = unsafe { &mut *self.value.get() };
+        // SAFETY: written, as in `value`.
+        unsafe { value.assume_init_mut() }
+    }
+}
+
+/// The place of a handle that is live, and of this kind.
+///
+/// # Safety
+/// `handle` is null; or it came from this library, whatever became of it; or there is memory at
+/// its address that may be read.
+#[inline(always)]
+pub(crate) unsafe fn live<'p, K: Kind>(handle: *const K) -> Option<&'p Place<K::Value>> {
+    if handle.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise; it is not null.
+    if unsafe { key(handle.cast(), K::INDEX) } != handle.addr() {
+        return None;
+    }
+    // SAFETY: only places of this kind have that key, and places stay for ever.
+    Some(unsafe { &*place_of(handle.cast()).cast() })
+}
+
+/// The live handle at the place of `handle` if that is of the kind of this index; or anything, if
+/// it is no handle.
+///
+/// # Safety
+/// As for [`live`], and `handle` is not null.
+#[inline(always)]
+unsafe fn key(handle: *const u8, index: usize) -> usize {
+    let at =
+        place_of(handle).wrapping_byte_add(offset_of!(Head, keys) + index * size_of::<usize>());
+    // SAFETY: the caller's promise: a place's key; or there is memory at the address, and since
+    // systems give memory in pages of a multiple of 512 bytes, it reaches from `ALIGN` to
+    // `ALIGN`.
+    let key = unsafe { AtomicUsize::from_ptr(at.cast_mut().cast()) };
+    key.load(Ordering::Relaxed)
+}
+
+#[inline(always)]
+fn place_of(handle: *const u8) -> *const u8 {
+    handle.map_addr(|address| address & !(ALIGN - 1))
+}
+
+/// The place of a handle, or why there is none.
+///
+/// # Safety
+/// As for [`live`].
+#[inline(always)]
+pub(crate) unsafe fn open<'p, K: Kind>(handle: *const K) -> Result<&'p Place<K::Value>, Status> {
+    // SAFETY: the caller's promise.
+    match unsafe { live(handle) } {
+        Some(place) => Ok(place),
+        // SAFETY: the caller's promise.
+        None => Err(unsafe { explain(handle.cast(), K::INDEX) }),
+    }
+}
+
+/// The kind of a live handle of any kind.
+///
+/// # Safety
+/// As for [`live`].
+pub(crate) unsafe fn kind_of(handle: *const u8) -> Option<usize> {
+    // SAFETY: the caller's promise; null is looked at first.
+    (0..KINDS).find(|&index| !handle.is_null() && unsafe { key(handle, index) } == handle.addr())
+}
+
+/// Says what is wrong with a handle. NULL is nobody's mistake but a failure before; anything else is
+/// misuse.
+///
+/// # Safety
+/// As for [`live`].
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn explain(handle: *const u8, wanted: usize) -> Status {
+    let wanted = NAMES.get(wanted).unwrap_or(&"handle");
+    if handle.is_null() {
+        return fail(Status::Handle, format_args!("cenote: the {wanted} is NULL"));
+    }
+    // SAFETY: the caller's promise.
+    match unsafe { kind_of(handle) } {
+        Some(index) => misuse::meet(
+            Status::Handle,
+            format_args!("cenote: {handle:p} is a {}, where a {wanted} belongs", NAMES[index]),
+        ),
+        None => misuse::meet(
+            Status::Handle,
+            format_args!("cenote: {handle:p} is no {wanted}: it was destroyed, or never was one"),
+        ),
+    }
+}
+
+/// Makes a handle for what `make` returns; null where that fails, or there is no memory.
+#[inline]
+pub(crate) fn create<K: Kind>(
+    name: Option<Box<str>>,
+    make: impl FnOnce() -> Result<K::Value, Status>,
+) -> *mut K {
+    let Some(head) = take::<K>() else {
+        fail(Status::Memory, format_args!("out of memory: no {} could be made", NAMES[K::INDEX]));
+        return ptr::null_mut();
+    };
+    // SAFETY: places stay for ever, and this one is spare.
+    let place = unsafe { head.cast::<Place<K::Value>>().as_ref() };
+    match make() {
+        // SAFETY: the place is nobody else's, and has no value.
+        Ok(value) => unsafe { place.value.get().write(MaybeUninit::new(value)) },
+        Err(_) => {
+            // SAFETY: taken above.
+            unsafe { give::<K>(head) };
+            return ptr::null_mut();
+        }
+    }
+    if name.is_some() {
+        place.head.name.set(name);
+    }
+    let uses = (place.head.uses.get() + 1) % ALIGN;
+    place.head.uses.set(uses);
+    let handle = head.as_ptr().map_addr(|address| address | uses);
+    place.head.keys[K::INDEX].store(handle.addr(), Ordering::Relaxed);
+    handle.cast()
+}
+
+/// Ends a handle, and what it stands for. NULL is fine.
+///
+/// # Safety
+/// As for [`live`]; and nobody uses what it stands for any more.
+#[inline]
+pub(crate) unsafe fn destroy<K: Kind>(handle: *mut K) -> Status {
+    if handle.is_null() {
+        return Status::Ok;
+    }
+    // SAFETY: the caller's promise.
+    let place = match unsafe { open(handle.cast_const()) } {
+        Ok(place) => place,
+        Err(status) => return status,
+    };
+    let mut ended = false;
+    let status = place.alone(|| {
+        ended = true;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            // By shared references, since cleanups use the handle.
+            let ran = catch_unwind(AssertUnwindSafe(|| K::before_end(place.value())));
+            place.head.keys[K::INDEX].store(0, Ordering::Relaxed);
+            // SAFETY: the handle was live until now, and nobody reaches its value any more.
+            let value: *mut K::Value = unsafe { place.value_mut() };
+            // SAFETY: as above; it is not dropped again, since the key is gone.
+            unsafe { value.drop_in_place() };
+            ran
+        }));
+        match outcome {
+            Ok(Ok(())) => Status::Ok,
+            Ok(Err(payload)) | Err(payload) => panicked(payload),
+        }
+    });
+    if ended {
+        drop(place.head.name.take());
+        if let Some(head) = NonNull::new(place_of(handle.cast_const().cast()).cast_mut().cast()) {
+            // SAFETY: its value was dropped.
+            unsafe { give::<K>(head) };
+        }
+    }
+    status
+}
+
+// ---- spare places ----------------------------------------------------------------------------
+
+/// Spare places that a thread keeps for itself at most.
+const KEPT: usize = 64;
+/// Bytes of a segment, the allocation that places are cut from, at least.
+const SEGMENT: usize = 8192;
+
+struct Local {
+    lists: [Cell<*mut Head>; KINDS],
+    /// How many more may be kept; 0 before the first is, and when the thread is at its end.
+    room: Cell<usize>,
+    ended: Cell<bool>,
+}
+
+struct Spare {
+    lists: [*mut Head; KINDS],
+    /// The newest segment: keeps all of them reachable, for those who look for leaks.
+    segments: *mut Head,
+}
+
+// SAFETY: spare places are nobody's, and are reached under the lock.
+unsafe impl Send for Spare {}
+
+static SPARE: Mutex<Spare> =
+    Mutex::new(Spare { lists: [ptr::null_mut(); KINDS], segments: ptr::null_mut() });
+
+std::thread_local! {
+    // Without destructor, so that it is reached at once, and to the thread's very end.
+    static LOCAL: Local = const {
+        Local {
+            lists: [const { Cell::new(ptr::null_mut()) }; KINDS],
+            room: Cell::new(0),
+            ended: Cell::new(false),
+        }
+    };
+    static FAREWELL: Farewell = const { Farewell };
+}
+
+struct Farewell;
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        LOCAL.with(|local| {
+            local.ended.set(true);
+            local.room.set(0);
+            for (kind, list) in local.lists.iter().enumerate() {
+                // SAFETY: spare places, off the thread's list one by one.
+                while let Some(head) = unsafe { pop(list) } {
+                    // SAFETY: spare, and on no list any more.
+                    unsafe { give_to_all(kind, head) };
+                }
+            }
+        });
+    }
+}
+
+/// # Safety
+/// What is on the list are places.
+#[inline(always)]
+unsafe fn pop(list: &Cell<*mut Head>) -> Option<NonNull<Head>> {
+    let head = NonNull::new(list.get())?;
+    // SAFETY: places stay for ever.
+    list.set(unsafe { head.as_ref() }.next.get());
+    Some(head)
+}
+
+/// A place of this kind that is nobody's.
+#[inline(always)]
+fn take<K: Kind>() -> Option<NonNull<Head>> {
+    LOCAL.with(|local| {
+        // SAFETY: the thread's list of places.
+        match unsafe { pop(&local.lists[K::INDEX]) } {
+            Some(head) => {
+                local.room.set(local.room.get() + 1);
+                Some(head)
+            }
+            None => take_from_all(K::INDEX, Layout::new::<Place<K::Value>>()),
+        }
+    })
+}
+
+/// # Safety
+/// A place of this kind, without a value, and on no list.
+#[inline(always)]
+unsafe fn give<K: Kind>(head: NonNull<Head>) {
+    LOCAL.with(|local| {
+        let room = local.room.get();
+        if room == 0 {
+            // SAFETY: the caller's promise.
+            return unsafe { give_cold(K::INDEX, head) };
+        }
+        local.room.set(room - 1);
+        // SAFETY: places stay for ever.
+        unsafe { head.as_ref() }.next.set(local.lists[K::INDEX].get());
+        local.lists[K::INDEX].set(head.as_ptr());
+    });
+}
+
+/// The thread keeps no more, or none yet.
+///
+/// # Safety
+/// As for [`give`].
+#[cold]
+#[inline(never)]
+unsafe fn give_cold(kind: usize, head: NonNull<Head>) {
+    LOCAL.with(|local| {
+        let first = !local.ended.get() && local.lists.iter().all(|list| list.get().is_null());
+        if first && FAREWELL.try_with(|_| ()).is_ok() {
+            local.room.set(KEPT);
+        }
+    });
+    // SAFETY: the caller's promise.
+    unsafe { give_to_all(kind, head) };
+}
+
+/// # Safety
+/// As for [`give`].
+unsafe fn give_to_all(kind: usize, head: NonNull<Head>) {
+    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    // SAFETY: places stay for ever.
+    unsafe { head.as_ref() }.next.set(spare.lists[kind]);
+    spare.lists[kind] = head.as_ptr();
+}
+
+/// A place that no thread keeps, or a new one.
+#[cold]
+#[inline(never)]
+fn take_from_all(kind: usize, place: Layout) -> Option<NonNull<Head>> {
+    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+    if spare.lists[kind].is_null() {
+        let number = (SEGMENT / place.size()).max(2);
+        let layout = Layout::from_size_align(place.size() * number, ALIGN).ok()?;
+        // SAFETY: the layout has bytes.
+        let segment = NonNull::new(unsafe { std::alloc::alloc(layout) })?.cast::<Head>();
+        for index in (0..number).rev() {
+            // SAFETY: inside the segment.
+            let head = unsafe { segment.byte_add(index * place.size()) };
+            // SAFETY: just taken, and aligned so that every place in it is.
+            unsafe { head.write(Head::spare(spare.lists[kind])) };
+            spare.lists[kind] = head.as_ptr();
+        }
+        // SAFETY: just written.
+        unsafe { segment.as_ref() }.segment.set(spare.segments);
+        spare.segments = segment.as_ptr();
+    }
+    let list = Cell::new(spare.lists[kind]);
+    // SAFETY: the list of spare places, under its lock.
+    let head = unsafe { pop(&list) };
+    spare.lists[kind] = list.get();
+    head
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A kind for these tests alone, at the index of accounts.
+    struct Number;
+
+    impl Kind for Number {
+        const INDEX: usize = 4;
+        type Value = u64;
+    }
+
+    fn make(number: u64) -> *mut Number {
+        create::<Number>(None, || Ok(number))
+    }
+
+    fn is_live(handle: *mut Number) -> bool {
+        // SAFETY: these tests use handles that were made.
+        unsafe { live(handle.cast_const()) }.is_some()
+    }
+
+    #[test]
+    fn a_destroyed_handle_is_noticed_although_its_place_is_used_again() {
+        let first = make(1);
+        assert!(is_live(first));
+        let mut seen = vec![first.addr()];
+        let mut handle = first;
+        for number in 2..500 {
+            // SAFETY: live, and not used afterwards but to be looked at.
+            assert_eq!(unsafe { destroy(handle) }, Status::Ok);
+            assert!(!is_live(handle));
+            handle = make(number);
+            assert!(is_live(handle) && !is_live(first));
+            seen.push(handle.addr());
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 499, "a handle came twice");
+        // SAFETY: live.
+        unsafe { destroy(handle) };
+    }
+
+    #[test]
+    fn places_of_threads_that_ended_are_used_again() {
+        let segments = || {
+            let spare = SPARE.lock().unwrap();
+            let (mut count, mut at) = (0, NonNull::new(spare.segments));
+            while let Some(segment) = at {
+                count += 1;
+                // SAFETY: segments stay for ever.
+                at = NonNull::new(unsafe { segment.as_ref() }.segment.get());
+            }
+            count
+        };
+        let work = || {
+            let handles: Vec<_> = (0..100).map(make).collect();
+            // SAFETY: live.
+            handles
+                .into_iter()
+                .for_each(|handle| assert_eq!(unsafe { destroy(handle) }, Status::Ok));
+        };
+        std::thread::spawn(work).join().unwrap();
+        let before = segments();
+        for _ in 0..50 {
+            std::thread::spawn(work).join().unwrap();
+        }
+        // The other tests of this file may be making some too.
+        assert!(segments() < before + 50, "{before} segments became {}", segments());
+    }
+
+    #[test]
+    fn a_handle_of_another_kind_or_inside_a_place_is_none() {
+        struct Other;
+        impl Kind for Other {
+            const INDEX: usize = 0;
+            type Value = u64;
+        }
+        let handle = make(7);
+        let other = handle.cast_const().cast::<Other>();
+        // SAFETY: a handle of this library.
+        assert!(unsafe { live(other) }.is_none());
+        // SAFETY: in the memory of a place.
+        assert!(unsafe { live(handle.cast_const().wrapping_byte_add(1)) }.is_none());
+        // SAFETY: a handle of this library.
+        assert_eq!(unsafe { kind_of(other.cast()) }, Some(4));
+        // SAFETY: live.
+        assert_eq!(unsafe { destroy(handle) }, Status::Ok);
+        // SAFETY: it was a handle of this library.
+        assert_eq!(unsafe { kind_of(other.cast()) }, None);
+    }
+}

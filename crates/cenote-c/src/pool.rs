@@ -1,0 +1,383 @@
+//! `cenote_pool_*`: allocate by moving a pointer, give everything back at once.
+
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ptr::{self, NonNull};
+
+use cenote::{CleanupKey, Pool};
+
+use crate::account::cenote_account_t;
+use crate::error::{Status, fail, guard, misconfigured, refused};
+use crate::handle::{Kind, create, destroy, live, open};
+use crate::options::{account, cenote_pool_options_t, name, read, set};
+use crate::pooled::{
+    self, ALIGN, Refusal, cenote_cleanup_fn, cleanup_add, cleanup_end, figure, give, layout,
+    memory, small, zeroed,
+};
+
+/// `cenote_pool_t`
+#[repr(C)]
+#[allow(non_camel_case_types, reason = "the name in C")]
+pub struct cenote_pool_t {
+    _opaque: [u8; 0],
+}
+
+impl Kind for cenote_pool_t {
+    const INDEX: usize = 0;
+    type Value = Pool;
+
+    #[inline(always)]
+    fn before_end(pool: &Pool) {
+        pooled::Pooled::run_cleanups(pool);
+    }
+}
+
+/// `cenote_pool_t *cenote_pool_create(void)`
+#[unsafe(no_mangle)]
+pub extern "C" fn cenote_pool_create() -> *mut cenote_pool_t {
+    create(None, || Ok(Pool::new()))
+}
+
+/// `cenote_pool_t *cenote_pool_create_on(cenote_account_t *account)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_create_on(
+    account: *mut cenote_account_t,
+) -> *mut cenote_pool_t {
+    guard(ptr::null_mut(), || {
+        // SAFETY: the caller's promise.
+        match unsafe { open(account.cast_const()) } {
+            Ok(account) => create(None, || Ok(Pool::on(account.value()))),
+            Err(_) => ptr::null_mut(),
+        }
+    })
+}
+
+/// `cenote_pool_t *cenote_pool_create_with(const cenote_pool_options_t *options)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_create_with(
+    options: *const cenote_pool_options_t,
+) -> *mut cenote_pool_t {
+    guard(ptr::null_mut(), || {
+        // SAFETY: the caller's promise.
+        unsafe { create_with(options) }.unwrap_or(ptr::null_mut())
+    })
+}
+
+/// # Safety
+/// As for `cenote_pool_create_with`.
+unsafe fn create_with(options: *const cenote_pool_options_t) -> Result<*mut cenote_pool_t, Status> {
+    // SAFETY: the caller's promise.
+    let options = unsafe { read(options) }?;
+    // SAFETY: the caller's promise.
+    let name = unsafe { name(options.name) }?;
+    // SAFETY: the caller's promise.
+    let account = unsafe { account(options.account) }?;
+    let mut builder = Pool::builder().zero_on_release(options.zero_on_release != 0);
+    if let Some(account) = account {
+        builder = builder.account(account);
+    }
+    if let Some(bytes) = set(options.first_block) {
+        builder = builder.first_block(bytes);
+    }
+    if let Some(bytes) = set(options.largest_block) {
+        builder = builder.largest_block(bytes);
+    }
+    if let Some(bytes) = set(options.large_threshold) {
+        builder = builder.large_threshold(bytes);
+    }
+    Ok(create(name, || builder.build().map_err(|error| misconfigured(&error))))
+}
+
+/// `int cenote_pool_destroy(cenote_pool_t *pool)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_destroy(pool: *mut cenote_pool_t) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { destroy(pool) }.into()
+}
+
+/// `int cenote_pool_reset(cenote_pool_t *pool)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_reset(pool: *mut cenote_pool_t) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { pooled::reset(pool) }
+}
+
+/// `void *cenote_pool_alloc(cenote_pool_t *pool, size_t size)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_alloc(pool: *mut cenote_pool_t, size: usize) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    if let Some(place) = unsafe { live(pool.cast_const()) }
+        && let Some(layout) = small(size)
+        && let Some(start) = place.value().alloc_in_window(layout)
+    {
+        return start.as_ptr().cast();
+    }
+    // SAFETY: the caller's promise.
+    unsafe { alloc_cold(pool, size, ALIGN) }
+}
+
+/// # Safety
+/// As for `cenote_pool_alloc`.
+#[cold]
+#[inline(never)]
+unsafe fn alloc_cold(pool: *mut cenote_pool_t, size: usize, align: usize) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    unsafe { memory(pool.cast_const(), |pool| Ok(pool.try_alloc_layout(layout(1, size, align)?)?)) }
+}
+
+/// `void *cenote_pool_zalloc(cenote_pool_t *pool, size_t size)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_zalloc(pool: *mut cenote_pool_t, size: usize) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    unsafe { cenote_pool_calloc(pool, 1, size) }
+}
+
+/// `void *cenote_pool_calloc(cenote_pool_t *pool, size_t count, size_t size)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_calloc(
+    pool: *mut cenote_pool_t,
+    count: usize,
+    size: usize,
+) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    unsafe { memory(pool.cast_const(), |pool| zeroed(pool, layout(count, size, ALIGN)?)) }
+}
+
+/// `void *cenote_pool_alloc_aligned(cenote_pool_t *pool, size_t size, size_t align)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_alloc_aligned(
+    pool: *mut cenote_pool_t,
+    size: usize,
+    align: usize,
+) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    unsafe { alloc_cold(pool, size, align) }
+}
+
+/// `void *cenote_pool_alloc_bytes(cenote_pool_t *pool, size_t size)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_alloc_bytes(
+    pool: *mut cenote_pool_t,
+    size: usize,
+) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    unsafe { memory(pool.cast_const(), |pool| bytes(pool, size)) }
+}
+
+/// Bytes without alignment.
+fn bytes(pool: &Pool, size: usize) -> Result<NonNull<u8>, Refusal> {
+    Ok(NonNull::from(pool.try_alloc_bytes(size.max(1))?).cast())
+}
+
+/// `void *cenote_pool_memdup(cenote_pool_t *pool, const void *bytes, size_t size)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_memdup(
+    pool: *mut cenote_pool_t,
+    bytes: *const c_void,
+    size: usize,
+) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    let copy = unsafe { cenote_pool_alloc(pool, size) };
+    if !copy.is_null() && !bytes.is_null() {
+        // SAFETY: so many bytes at both, by the caller's promise; the new ones are fresh.
+        unsafe { ptr::copy_nonoverlapping(bytes.cast::<u8>(), copy.cast(), size) };
+    }
+    copy
+}
+
+/// `char *cenote_pool_strdup(cenote_pool_t *pool, const char *text)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_strdup(
+    pool: *mut cenote_pool_t,
+    text: *const c_char,
+) -> *mut c_char {
+    let length = match text.is_null() {
+        true => 0,
+        // SAFETY: the caller's promise.
+        false => unsafe { CStr::from_ptr(text) }.count_bytes(),
+    };
+    // SAFETY: so many bytes.
+    unsafe { cenote_pool_strndup(pool, text, length) }
+}
+
+/// `char *cenote_pool_strndup(cenote_pool_t *pool, const char *text, size_t length)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_strndup(
+    pool: *mut cenote_pool_t,
+    text: *const c_char,
+    length: usize,
+) -> *mut c_char {
+    // SAFETY: the caller's promise.
+    let copy = unsafe { memory(pool.cast_const(), |pool| bytes(pool, length.saturating_add(1))) };
+    let copy = copy.cast::<c_char>();
+    if copy.is_null() {
+        return copy;
+    }
+    if text.is_null() {
+        // SAFETY: fresh memory of that size, and one more.
+        unsafe { copy.write_bytes(0, length) };
+    } else {
+        // SAFETY: so many bytes at both, by the caller's promise; the new ones are fresh.
+        unsafe { ptr::copy_nonoverlapping(text, copy, length) };
+    }
+    // SAFETY: one more.
+    let end = unsafe { copy.add(length) };
+    // SAFETY: likewise.
+    unsafe { end.write(0) };
+    copy
+}
+
+/// `void *cenote_pool_realloc(cenote_pool_t *pool, void *object, size_t old_size, size_t new_size)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_realloc(
+    pool: *mut cenote_pool_t,
+    object: *mut c_void,
+    old_size: usize,
+    new_size: usize,
+) -> *mut c_void {
+    let Some(start) = NonNull::new(object.cast::<u8>()) else {
+        // SAFETY: the caller's promise.
+        return unsafe { cenote_pool_alloc(pool, new_size) };
+    };
+    let resize = |pool: &Pool| {
+        let (old, new) = (layout(1, old_size, ALIGN)?, layout(1, new_size, ALIGN)?);
+        let moved = if new.size() >= old.size() {
+            // SAFETY: the caller's promise: an object of this pool and size, not used any more.
+            unsafe { pool.try_grow(start, old, new) }
+        } else {
+            // SAFETY: likewise.
+            unsafe { pool.try_shrink(start, old, new) }
+        };
+        Ok(moved?)
+    };
+    // SAFETY: the caller's promise.
+    unsafe { memory(pool.cast_const(), resize) }
+}
+
+/// `int cenote_pool_free(cenote_pool_t *pool, void *object)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_free(pool: *mut cenote_pool_t, object: *mut c_void) -> c_int {
+    let mut large = true;
+    let free = |pool: &Pool, start| {
+        // SAFETY: the caller's promise: if it is a large object, nobody uses it any more.
+        large = unsafe { pool.free_large(start) };
+        Ok(())
+    };
+    // SAFETY: the caller's promise.
+    let status =
+        guard(Status::Internal.into(), || unsafe { give(pool.cast_const(), object, free) });
+    if large { status } else { Status::Declined.into() }
+}
+
+/// `uint64_t cenote_pool_cleanup_add(cenote_pool_t *pool, cenote_cleanup_fn call, void *data)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_cleanup_add(
+    pool: *mut cenote_pool_t,
+    call: cenote_cleanup_fn,
+    data: *mut c_void,
+) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe { cleanup_add(pool.cast_const(), call, data) }
+}
+
+/// `int cenote_pool_cleanup_run(cenote_pool_t *pool, uint64_t cleanup)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_cleanup_run(pool: *mut cenote_pool_t, cleanup: u64) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { cleanup_end(pool.cast_const(), cleanup, true) }
+}
+
+/// `int cenote_pool_cleanup_cancel(cenote_pool_t *pool, uint64_t cleanup)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_cleanup_cancel(
+    pool: *mut cenote_pool_t,
+    cleanup: u64,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    unsafe { cleanup_end(pool.cast_const(), cleanup, false) }
+}
+
+/// `int cenote_pool_attach_fd(cenote_pool_t *pool, int fd)`
+#[cfg(unix)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_attach_fd(pool: *mut cenote_pool_t, fd: c_int) -> c_int {
+    use std::os::fd::{FromRawFd, OwnedFd};
+    let status = guard(Status::Internal, || {
+        // SAFETY: the caller's promise.
+        let place = match unsafe { open(pool.cast_const()) } {
+            Ok(place) => place,
+            Err(status) => return status,
+        };
+        if fd < 0 {
+            return fail(
+                Status::Config,
+                format_args!("the descriptor is {fd}: it must not be negative"),
+            );
+        }
+        // SAFETY: the caller's promise: it is open, and the pool's from now on.
+        let file = unsafe { OwnedFd::from_raw_fd(fd) };
+        place.value().attach_fd(file).map_or_else(|error| refused(&error), |_| Status::Ok)
+    });
+    status.into()
+}
+
+/// `int cenote_pool_close_fd(cenote_pool_t *pool, int fd)`
+#[cfg(unix)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_close_fd(pool: *mut cenote_pool_t, fd: c_int) -> c_int {
+    let status = guard(Status::Internal, || {
+        // SAFETY: the caller's promise.
+        let place = match unsafe { open(pool.cast_const()) } {
+            Ok(place) => place,
+            Err(status) => return status,
+        };
+        match place.value().cleanup(CleanupKey::descriptor(fd)) {
+            Some(closing) => {
+                closing.run();
+                Status::Ok
+            }
+            None => {
+                fail(Status::NotFound, format_args!("descriptor {fd} is not attached to this pool"))
+            }
+        }
+    });
+    status.into()
+}
+
+/// `int cenote_pool_delete_path(cenote_pool_t *pool, const char *path)`
+#[cfg(unix)]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_delete_path(
+    pool: *mut cenote_pool_t,
+    path: *const c_char,
+) -> c_int {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let status = guard(Status::Internal, || {
+        // SAFETY: the caller's promise.
+        let place = match unsafe { open(pool.cast_const()) } {
+            Ok(place) => place,
+            Err(status) => return status,
+        };
+        if path.is_null() {
+            return fail(Status::Config, format_args!("the path is NULL"));
+        }
+        // SAFETY: the caller's promise.
+        let path = OsStr::from_bytes(unsafe { CStr::from_ptr(path) }.to_bytes());
+        place.value().delete_path(path).map_or_else(|error| refused(&error), |_| Status::Ok)
+    });
+    status.into()
+}
+
+/// `size_t cenote_pool_held(const cenote_pool_t *pool)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_held(pool: *const cenote_pool_t) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { figure(pool, Pool::held_bytes) }
+}
+
+/// `size_t cenote_pool_used(const cenote_pool_t *pool)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_pool_used(pool: *const cenote_pool_t) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { figure(pool, Pool::used_bytes) }
+}

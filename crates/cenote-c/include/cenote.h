@@ -444,7 +444,7 @@ size_t cenote_buddy_largest_free(const cenote_buddy_t *buddy);
  */
 
 /*
- * Writes it to a buffer of `size` bytes, as much as fits, with a NUL at the end. Returns the length
+ * Writes it to a buffer of `size` bytes, as many whole characters as fit, with a NUL at the end. Returns the length
  * of all of it without the NUL, as snprintf() does, so that a return of `size` or more means that
  * there was no room; 0 where it failed. The buffer may be NULL if `size` is 0.
  */

@@ -3,11 +3,11 @@
 use core::ffi::{c_int, c_void};
 use core::ptr::{self, NonNull};
 
-use cenote::ChunkPool;
 use cenote::misuse::{BadFree, OnBadFree};
+use cenote::{AllocError, ChunkPool};
 
 use crate::account::cenote_account_t;
-use crate::error::{Status, guard, misconfigured};
+use crate::error::{Status, guard, misconfigured, refused};
 use crate::handle::{Kind, create, destroy, live, open};
 use crate::options::{account, cenote_chunk_options_t, name, read, set};
 use crate::pooled::{
@@ -113,21 +113,36 @@ pub unsafe extern "C" fn cenote_chunk_reset(pool: *mut cenote_chunk_t) -> c_int 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cenote_chunk_alloc(pool: *mut cenote_chunk_t, size: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
-    if let Some(place) = unsafe { live(pool.cast_const()) }
-        && let Some(layout) = small(size)
-        && let Ok(start) = place.value().try_alloc_layout(layout)
-    {
-        return start.as_ptr().cast();
+    let Some(place) = (unsafe { live(pool.cast_const()) }) else {
+        // SAFETY: the caller's promise.
+        return unsafe { alloc_cold(pool, size, ALIGN) };
+    };
+    let Some(layout) = small(size) else {
+        // SAFETY: the caller's promise.
+        return unsafe { alloc_cold(pool, size, ALIGN) };
+    };
+    match place.value().try_alloc_layout(layout) {
+        Ok(start) => start.as_ptr().cast(),
+        Err(error) => refuse(error),
     }
-    // SAFETY: the caller's promise.
-    unsafe { alloc_cold(pool, size, ALIGN) }
+}
+
+#[cold]
+#[inline(never)]
+fn refuse(error: AllocError) -> *mut c_void {
+    refused(&error);
+    ptr::null_mut()
 }
 
 /// # Safety
 /// As for `cenote_chunk_alloc`.
 #[cold]
 #[inline(never)]
-unsafe fn alloc_cold(pool: *mut cenote_chunk_t, size: usize, align: usize) -> *mut c_void {
+unsafe extern "C" fn alloc_cold(
+    pool: *mut cenote_chunk_t,
+    size: usize,
+    align: usize,
+) -> *mut c_void {
     // SAFETY: the caller's promise.
     unsafe { memory(pool.cast_const(), |pool| Ok(pool.try_alloc_layout(layout(1, size, align)?)?)) }
 }

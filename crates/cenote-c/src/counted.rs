@@ -107,8 +107,11 @@ pub unsafe extern "C" fn cenote_counted_alloc(
     size: usize,
 ) -> *mut c_void {
     // SAFETY: the caller's promise.
-    if let Some(place) = unsafe { live(pool.cast_const()) }
-        && let Some(layout) = small(size)
+    let Some(place) = (unsafe { live(pool.cast_const()) }) else {
+        // SAFETY: the caller's promise.
+        return unsafe { alloc_cold(pool, size, ALIGN) };
+    };
+    if let Some(layout) = small(size)
         && let Some(start) = place.value().alloc_in_window(layout)
     {
         return start.as_ptr().cast();
@@ -121,7 +124,11 @@ pub unsafe extern "C" fn cenote_counted_alloc(
 /// As for `cenote_counted_alloc`.
 #[cold]
 #[inline(never)]
-unsafe fn alloc_cold(pool: *mut cenote_counted_t, size: usize, align: usize) -> *mut c_void {
+unsafe extern "C" fn alloc_cold(
+    pool: *mut cenote_counted_t,
+    size: usize,
+    align: usize,
+) -> *mut c_void {
     // SAFETY: the caller's promise.
     unsafe { memory(pool.cast_const(), |pool| Ok(pool.try_alloc_layout(layout(1, size, align)?)?)) }
 }

@@ -2,7 +2,7 @@
 //!
 //! A handle is the address of a *place*, in which the pool's value lies, plus a number below
 //! [`ALIGN`] that is another one each time the place is used again. The place knows the handle
-//! of what is in it now, its *key*; so one look at the place tells whether a handle is live,
+//! of what is in it now (plus a constant): its *key*; so one look at the place tells whether a handle is live,
 //! and one that was destroyed is noticed although something else is in its place meanwhile (until
 //! the number comes round, after 512 of them). Each kind has its key at an offset of its own, so
 //! that the same compare notices a handle of another kind.
@@ -30,6 +30,10 @@ const ALIGN: usize = 512;
 
 const KINDS: usize = NAMES.len();
 
+/// What a key is above its handle. Nowhere else in memory stands an address with this added; the
+/// plain one of a variable on the stack well may, right where its key would be.
+const ABOVE: usize = 0x2f6d_3b95;
+
 /// What reports call the kinds, by [`Kind::INDEX`].
 const NAMES: [&str; 5] = ["pool", "counted pool", "chunk pool", "buddy", "account"];
 
@@ -47,7 +51,7 @@ pub(crate) trait Kind: Sized {
 /// What a place of any kind begins with.
 #[repr(C)]
 struct Head {
-    /// The handle of what is in the place, in the entry of its kind; else zeros.
+    /// The key of what is in the place, in the entry of its kind; else zeros.
     keys: [AtomicUsize; KINDS],
     /// How often the place was used, below [`ALIGN`].
     uses: Cell<usize>,
@@ -160,23 +164,22 @@ pub(crate) unsafe fn live<'p, K: Kind>(handle: *const K) -> Option<&'p Place<K::
     if handle.is_null() {
         return None;
     }
+    let place = place_of(handle.cast());
     // SAFETY: the caller's promise; it is not null.
-    if unsafe { key(handle.cast(), K::INDEX) } != handle.addr() {
+    if unsafe { key(place, K::INDEX) } != handle.addr().wrapping_add(ABOVE) {
         return None;
     }
     // SAFETY: only places of this kind have that key, and places stay for ever.
-    Some(unsafe { &*place_of(handle.cast()).cast() })
+    Some(unsafe { &*place.cast() })
 }
 
-/// The live handle at the place of `handle` if that is of the kind of this index; or anything, if
-/// it is no handle.
+/// The key at a place if what is there is of the kind of this index; or anything, if it is none.
 ///
 /// # Safety
-/// As for [`live`], and `handle` is not null.
+/// `place` is the place of a handle as for [`live`], which is not null.
 #[inline(always)]
-unsafe fn key(handle: *const u8, index: usize) -> usize {
-    let at =
-        place_of(handle).wrapping_byte_add(offset_of!(Head, keys) + index * size_of::<usize>());
+unsafe fn key(place: *const u8, index: usize) -> usize {
+    let at = place.wrapping_byte_add(offset_of!(Head, keys) + index * size_of::<usize>());
     // SAFETY: the caller's promise: a place's key; or there is memory at the address, and since
     // systems give memory in pages of a multiple of 512 bytes, it reaches from `ALIGN` to
     // `ALIGN`.
@@ -186,7 +189,7 @@ unsafe fn key(handle: *const u8, index: usize) -> usize {
 
 #[inline(always)]
 fn place_of(handle: *const u8) -> *const u8 {
-    handle.map_addr(|address| address & !(ALIGN - 1))
+    handle.wrapping_byte_sub(handle.addr() & (ALIGN - 1))
 }
 
 /// The place of a handle, or why there is none.
@@ -208,8 +211,12 @@ pub(crate) unsafe fn open<'p, K: Kind>(handle: *const K) -> Result<&'p Place<K::
 /// # Safety
 /// As for [`live`].
 pub(crate) unsafe fn kind_of(handle: *const u8) -> Option<usize> {
-    // SAFETY: the caller's promise; null is looked at first.
-    (0..KINDS).find(|&index| !handle.is_null() && unsafe { key(handle, index) } == handle.addr())
+    if handle.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise; it is not null.
+    let is = |&index: &usize| unsafe { key(place_of(handle), index) } == handle.addr().wrapping_add(ABOVE);
+    (0..KINDS).find(is)
 }
 
 /// Says what is wrong with a handle. NULL is nobody's mistake but a failure before; anything else is
@@ -264,7 +271,7 @@ pub(crate) fn create<K: Kind>(
     let uses = (place.head.uses.get() + 1) % ALIGN;
     place.head.uses.set(uses);
     let handle = head.as_ptr().map_addr(|address| address | uses);
-    place.head.keys[K::INDEX].store(handle.addr(), Ordering::Relaxed);
+    place.head.keys[K::INDEX].store(handle.addr().wrapping_add(ABOVE), Ordering::Relaxed);
     handle.cast()
 }
 

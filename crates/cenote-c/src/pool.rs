@@ -10,7 +10,7 @@ use crate::error::{Status, fail, guard, misconfigured, refused};
 use crate::handle::{Kind, create, destroy, live, open};
 use crate::options::{account, cenote_pool_options_t, name, read, set};
 use crate::pooled::{
-    self, ALIGN, Refusal, cenote_cleanup_fn, cleanup_add, cleanup_end, figure, give, layout,
+    self, ALIGN, Refusal, cenote_cleanup_fn, cleanup_add, cleanup_end, exact, figure, give, layout,
     memory, small, zeroed,
 };
 
@@ -105,8 +105,11 @@ pub unsafe extern "C" fn cenote_pool_reset(pool: *mut cenote_pool_t) -> c_int {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cenote_pool_alloc(pool: *mut cenote_pool_t, size: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
-    if let Some(place) = unsafe { live(pool.cast_const()) }
-        && let Some(layout) = small(size)
+    let Some(place) = (unsafe { live(pool.cast_const()) }) else {
+        // SAFETY: the caller's promise.
+        return unsafe { alloc_cold(pool, size, ALIGN) };
+    };
+    if let Some(layout) = small(size)
         && let Some(start) = place.value().alloc_in_window(layout)
     {
         return start.as_ptr().cast();
@@ -119,7 +122,11 @@ pub unsafe extern "C" fn cenote_pool_alloc(pool: *mut cenote_pool_t, size: usize
 /// As for `cenote_pool_alloc`.
 #[cold]
 #[inline(never)]
-unsafe fn alloc_cold(pool: *mut cenote_pool_t, size: usize, align: usize) -> *mut c_void {
+unsafe extern "C" fn alloc_cold(
+    pool: *mut cenote_pool_t,
+    size: usize,
+    align: usize,
+) -> *mut c_void {
     // SAFETY: the caller's promise.
     unsafe { memory(pool.cast_const(), |pool| Ok(pool.try_alloc_layout(layout(1, size, align)?)?)) }
 }
@@ -239,15 +246,19 @@ pub unsafe extern "C" fn cenote_pool_realloc(
         return unsafe { cenote_pool_alloc(pool, new_size) };
     };
     let resize = |pool: &Pool| {
-        let (old, new) = (layout(1, old_size, ALIGN)?, layout(1, new_size, ALIGN)?);
-        let moved = if new.size() >= old.size() {
+        // Exactly so many bytes are copied, since the object may be one without alignment.
+        let (old, new) = (exact(1, old_size, ALIGN)?, exact(1, new_size, ALIGN)?);
+        if new.size() < old.size() {
             // SAFETY: the caller's promise: an object of this pool and size, not used any more.
-            unsafe { pool.try_grow(start, old, new) }
-        } else {
-            // SAFETY: likewise.
-            unsafe { pool.try_shrink(start, old, new) }
-        };
-        Ok(moved?)
+            return Ok(unsafe { pool.try_shrink(start, old, new) }?);
+        }
+        let (place, new) = (layout(1, old_size, ALIGN)?, layout(1, new_size, ALIGN)?);
+        // SAFETY: likewise; those that are aligned have the place of such a layout.
+        if let Some(same) = unsafe { pool.grow_newest(start, place, new) } {
+            return Ok(same);
+        }
+        // SAFETY: likewise.
+        Ok(unsafe { pool.try_grow(start, old, new) }?)
     };
     // SAFETY: the caller's promise.
     unsafe { memory(pool.cast_const(), resize) }

@@ -70,10 +70,25 @@ pooled!(Pool, CountedPool, ChunkPool);
 
 // ---- memory ------------------------------------------------------------------------------------
 
-/// The layout of `count` objects of `each` bytes; [`Status::Size`] where none can be so. None has
-/// no bytes: so each address that C gets is one of its own.
+/// The layout of `count` objects of `each` bytes; [`Status::Size`] where none can be so.
+///
+/// Sizes are raised to a multiple of [`ALIGN`], and alignments to it: so where one object ends, the
+/// next may begin. None has no bytes: so each address that C gets is one of its own.
 #[inline(always)]
 pub(crate) fn layout(count: usize, each: usize, align: usize) -> Result<Layout, Status> {
+    // What is no power of two stays so, to be refused.
+    let raised = if align < ALIGN && align.is_power_of_two() { ALIGN } else { align };
+    exact(count, each, raised).map(|exact| {
+        let size = exact.size().next_multiple_of(ALIGN);
+        // SAFETY: a layout's size may be raised to a multiple of its alignment, which is one of
+        // `ALIGN`.
+        unsafe { Layout::from_size_align_unchecked(size, exact.align()) }
+    })
+}
+
+/// The same without raising either, but for a size of 0.
+#[inline(always)]
+pub(crate) fn exact(count: usize, each: usize, align: usize) -> Result<Layout, Status> {
     count
         .checked_mul(each)
         .and_then(|size| Layout::from_size_align(size.max(1), align).ok())
@@ -179,7 +194,7 @@ pub(crate) fn small(size: usize) -> Option<Layout> {
         return None;
     }
     // SAFETY: a power of two, and far below `isize::MAX` with it.
-    Some(unsafe { Layout::from_size_align_unchecked(size, ALIGN) })
+    Some(unsafe { Layout::from_size_align_unchecked((size + (ALIGN - 1)) & !(ALIGN - 1), ALIGN) })
 }
 
 /// A figure of what the handle stands for; 0 where there is none.

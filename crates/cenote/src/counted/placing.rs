@@ -27,18 +27,18 @@ impl<S: BlockSource> CountedPool<S> {
         }
     }
 
-    /// [`CountedPool::try_alloc_layout`] where the current block has room, and `None`, with
-    /// nothing changed, where it has not, or the layout has no bytes: the part that a binding has
-    /// among its own few instructions.
+    /// [`CountedPool::try_alloc_layout`] where the current block has room and what is free of it
+    /// begins aligned so, and `None`, with nothing changed, where not, or for a layout without
+    /// bytes; see [`Pool::alloc_in_window`](crate::Pool::alloc_in_window).
     #[doc(hidden)]
     #[inline(always)]
     pub fn alloc_in_window(&self, layout: Layout) -> Option<NonNull<u8>> {
         let (last, end) = self.window();
         let (from, to) = (last.addr().get(), end.addr().get());
-        if layout.size() == 0 {
+        if from & (layout.align() - 1) != 0 || layout.size() == 0 {
             return None;
         }
-        let fit = window::fit_up(from, to, layout.size(), layout.align())?;
+        let fit = window::fit_up(from, to, layout.size(), window::MIN_ALIGN)?;
         Some(self.accept(last, fit, layout.size()))
     }
 

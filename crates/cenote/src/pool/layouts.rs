@@ -60,14 +60,19 @@ impl<S: BlockSource> Pool<S> {
         self.bump_any::<Quiet>(layout).ok()
     }
 
-    /// [`Pool::try_alloc_layout`] where the current block has room, and `None`, with nothing
-    /// changed, where it has not: the part that a binding has among its own few instructions.
+    /// [`Pool::try_alloc_layout`] where the current block has room and what is free of it begins
+    /// aligned so, and `None`, with nothing changed, where not: the part that a binding has among
+    /// its own few instructions. Where all sizes are multiples of one alignment, that is the usual
+    /// case, and the rounding is off the way from one object to the next.
     #[doc(hidden)]
     #[inline(always)]
     pub fn alloc_in_window(&self, layout: Layout) -> Option<NonNull<u8>> {
         let (last, end) = self.window();
         let (from, to) = (last.addr().get(), end.addr().get());
-        let fit = window::fit_up(from, to, layout.size(), layout.align())?;
+        if from & (layout.align() - 1) != 0 {
+            return None;
+        }
+        let fit = window::fit_up(from, to, layout.size(), MIN_ALIGN)?;
         Some(self.accept(last, fit, layout.size()))
     }
 
@@ -183,18 +188,38 @@ impl<S: BlockSource> Pool<S> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<u8>, M::Error> {
-        let (last, end) = self.window();
-        let address = start.addr().get();
-        if address & (new.align() - 1) == 0 && old.size() != 0 {
-            let (from, to) = (last.addr().get(), end.addr().get());
-            if let Some(next) = window::resize_newest(from, to, address, old.size(), new.size()) {
-                self.last.set(at(last, next));
-                debug::unmark(start, new.size());
-                return Ok(at(last, address));
-            }
+        // SAFETY: the caller's promise, passed on.
+        if let Some(same) = unsafe { self.grow_newest(start, old, new) } {
+            return Ok(same);
         }
         // SAFETY: the caller's promise, passed on.
         unsafe { self.grow_cold::<M>(start, old, new) }
+    }
+
+    /// The part of [`Pool::try_grow`] that moves nothing: `None`, with nothing changed, where the
+    /// object is not the newest, or there is no room.
+    ///
+    /// # Safety
+    /// As for [`Pool::try_grow`].
+    #[doc(hidden)]
+    #[inline(always)]
+    pub unsafe fn grow_newest(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Option<NonNull<u8>> {
+        let (last, end) = self.window();
+        let address = start.addr().get();
+        if address & (new.align() - 1) != 0 || old.size() == 0 {
+            return None;
+        }
+        let (from, to) = (last.addr().get(), end.addr().get());
+        let next = window::resize_newest(from, to, address, old.size(), new.size())?;
+        self.last.set(at(last, next));
+        debug::unmark(start, new.size());
+        // The pool's own pointer: the caller's may be good for the old size only.
+        Some(at(last, address))
     }
 
     /// # Safety

@@ -1,0 +1,58 @@
+//! The table of misuse in `tests/c/misuse.c`: each case in a process of its own, under each policy.
+
+#![cfg(unix)]
+
+mod support;
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use support::{Link, compile, succeed};
+
+const SIGABRT: i32 = 6;
+
+/// The cases, and whether each is misuse.
+fn cases(program: &PathBuf) -> Vec<(String, bool)> {
+    let out = succeed(Command::new(program).arg("list"));
+    let cases: Vec<_> = String::from_utf8(out.stdout)
+        .expect("text")
+        .lines()
+        .map(|line| line.split_once(' ').expect("a name and what it is"))
+        .map(|(name, what)| (name.to_owned(), what == "misuse"))
+        .collect();
+    assert!(cases.len() > 70, "only {} cases", cases.len());
+    cases
+}
+
+fn run(program: &PathBuf, case: &str, policy: &str) -> (Output, String) {
+    let out = Command::new(program).args([case, policy]).output().expect("it runs");
+    let told = String::from_utf8_lossy(&out.stderr).into_owned();
+    (out, told)
+}
+
+#[test]
+fn by_default_misuse_is_reported_and_ends_the_process() {
+    let program = compile("tests/c/misuse.c", Link::Static, "abort");
+    for (case, misuse) in cases(&program) {
+        let (out, told) = run(&program, &case, "abort");
+        if misuse {
+            assert_eq!(out.status.signal(), Some(SIGABRT), "{case}: {out:?}");
+            assert!(told.starts_with("cenote: ") && told.lines().count() == 1, "{case}: {told}");
+        } else {
+            assert!(out.status.success() && told.is_empty(), "{case}: {out:?}");
+        }
+    }
+}
+
+#[test]
+fn under_the_other_policies_it_has_a_code_and_changes_nothing() {
+    let program = compile("tests/c/misuse.c", Link::Static, "survive");
+    for (case, misuse) in cases(&program) {
+        let (out, told) = run(&program, &case, "return");
+        assert!(out.status.success() && told.is_empty(), "{case}: {out:?}");
+        let (out, told) = run(&program, &case, "report");
+        assert!(out.status.success(), "{case}: {out:?}");
+        assert_eq!(!told.is_empty(), misuse, "{case}: {told}");
+        assert!(told.lines().all(|line| line.starts_with("cenote: ")), "{case}: {told}");
+    }
+}

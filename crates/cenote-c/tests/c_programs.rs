@@ -1,0 +1,123 @@
+//! The C programs in `tests/c` and the example: compiled with every warning an error, run against
+//! the static and the shared library, under valgrind and under AddressSanitizer.
+
+mod support;
+
+use std::process::Command;
+use support::{Link, compile, compiler, has, output, succeed};
+
+/// Each passes where it exits with 0.
+const PROGRAMS: [(&str, &[&str]); 8] = [
+    ("tests/c/pool.c", &[]),
+    ("tests/c/counted_and_chunk.c", &[]),
+    ("tests/c/buddy.c", &[]),
+    ("tests/c/account.c", &[]),
+    ("tests/c/sizes.c", &[]),
+    ("tests/c/mp.c", &[]),
+    ("tests/c/threads.c", &[]),
+    ("tests/c/misuse.c", &["all", "return"]),
+];
+
+#[test]
+fn c_programs_run_with_the_static_library() {
+    for (source, arguments) in PROGRAMS {
+        succeed(Command::new(compile(source, Link::Static, "static")).args(arguments));
+    }
+}
+
+#[test]
+fn c_programs_run_with_the_shared_library() {
+    for (source, arguments) in PROGRAMS {
+        succeed(Command::new(compile(source, Link::Shared, "shared")).args(arguments));
+    }
+}
+
+#[test]
+fn valgrind_finds_no_error_and_no_leak_in_the_c_programs() {
+    if !has("valgrind", "the C programs under valgrind") {
+        return;
+    }
+    for (source, arguments) in PROGRAMS {
+        let program = compile(source, Link::Static, "valgrind");
+        let mut valgrind = Command::new("valgrind");
+        valgrind.args(["-q", "--error-exitcode=99", "--leak-check=full", "--fair-sched=yes"]);
+        succeed(valgrind.arg(program).args(arguments));
+    }
+}
+
+#[test]
+fn address_sanitizer_finds_nothing_in_the_c_programs() {
+    let probe = output("probe.c");
+    std::fs::write(&probe, "int main(void) { return 0; }").expect("the target folder is writable");
+    let mut build = compiler(false);
+    build.arg("-fsanitize=address").arg(&probe).arg("-o").arg(output("probe"));
+    if !build.output().is_ok_and(|out| out.status.success()) {
+        eprintln!("SKIPPED: no AddressSanitizer here: the C programs under it");
+        return;
+    }
+    for (source, arguments) in PROGRAMS {
+        let program = compile(source, Link::Sanitized, "asan");
+        let mut run = Command::new(program);
+        // Sizes that nobody can have are asked for, which is no mistake.
+        run.env("ASAN_OPTIONS", "allocator_may_return_null=1:detect_leaks=1").args(arguments);
+        let out = succeed(&mut run);
+        // What is asked for in vain is told, as a warning.
+        let told = String::from_utf8_lossy(&out.stderr);
+        assert!(!told.contains("ERROR: "), "{source}: {told}");
+    }
+}
+
+#[test]
+fn the_example_shows_who_holds_what_and_refuses_what_is_too_much() {
+    let out = succeed(&mut Command::new(compile("examples/requests.c", Link::Static, "static")));
+    let text = String::from_utf8(out.stdout).expect("text");
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[0], "200 GET /small, 4096 bytes held", "{text}");
+    assert_eq!(lines[1], "  end of GET /small", "{text}");
+    assert!(
+        lines[4].starts_with("503 GET /too-large: account process/worker-0 is at its limit of")
+    );
+    assert!(lines[7].trim_start().starts_with("worker-0"), "{text}");
+}
+
+#[test]
+fn the_mp_scenario_prints_what_every_block_counts() {
+    let out = succeed(&mut Command::new(compile("tests/c/mp.c", Link::Static, "printed")));
+    let text = String::from_utf8(out.stdout).expect("text");
+    let step = |title: &str| {
+        let from =
+            text.find(&format!("-- {title} --\n")).unwrap_or_else(|| panic!("{title}: {text}"));
+        let rest = &text[from + title.len() + 7..];
+        rest[..rest.find("-- ").unwrap_or(rest.len())].to_owned()
+    };
+    assert!(step("created").contains("0 blocks, 0 references"));
+    let busy = step("512 bytes, 30 times");
+    assert_eq!(busy.matches("refs    7").count() * 7 + busy.matches("refs    2").count() * 2, 30);
+    assert_eq!(busy.matches("current").count(), 1);
+    let freed = step("all 30 freed");
+    assert!(freed.contains("0 references"), "{freed}");
+    assert_eq!(freed.matches("refs    0").count(), freed.matches('[').count(), "{freed}");
+    let large = step("5120 bytes, 10 times");
+    // What each takes from the block cache, whose sizes are powers of two.
+    let sizes = large.lines().last().expect("a line of sizes");
+    assert!(large.contains("10 large") && sizes.matches(" 8192 B").count() == 10, "{large}");
+    assert!(step("the 10 freed").contains("0 large"));
+    assert!(step("reset").contains("0 references"));
+    assert!(step("256 bytes, 100 times").contains("100 references"));
+}
+
+#[test]
+fn the_headers_are_cpp_and_an_exception_in_a_cleanup_ends_the_process() {
+    if !has("c++", "the headers in C++") {
+        return;
+    }
+    let program = compile("tests/c/cxx.cpp", Link::Static, "cxx");
+    succeed(&mut Command::new(&program));
+    let thrown = Command::new(&program).arg("throw").output().expect("it runs");
+    assert!(!thrown.status.success() && thrown.stdout.is_empty(), "{thrown:?}");
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(thrown.status.signal(), Some(6), "{thrown:?}");
+    }
+}

@@ -1,2 +1,108 @@
 //! Every memory pool and allocator that one would pick instead of cenote, side by side in one run.
-fn main() {}
+//!
+//! `cargo run --release -p cenote-bench` prints a table while it works and writes
+//! `docs/PERFORMANCE.md` with its charts.
+
+mod cli;
+mod count;
+mod groups;
+mod harness;
+mod peers;
+mod report;
+mod stats;
+mod work;
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+
+use cli::Cli;
+use groups::{GROUPS, Group};
+use harness::{Effort, Row};
+use report::table::Live;
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    if let Some(name) = &cli.count_group {
+        count::child(GROUPS.iter().find(|group| group.name == name).context("no such group")?);
+        return Ok(());
+    }
+    if cli.list {
+        for group in GROUPS {
+            println!("{:<14} {}", group.name, group.about);
+        }
+        return Ok(());
+    }
+    let chosen = chosen(&cli.only)?;
+    let effort = if cli.quick { Effort::QUICK } else { Effort::FULL };
+    let scratch = Scratch::new()?;
+    let counting = !cli.no_count && count::available();
+    if !counting {
+        eprintln!("SKIPPED: instructions per unit (no valgrind, or not asked for)");
+    }
+    let mut rows = Vec::new();
+    for group in &chosen {
+        let mut live = Live::new(group);
+        let counts = if counting {
+            live.doing("counting instructions");
+            count::group(group, &scratch.0).unwrap_or_else(|why| {
+                eprintln!("SKIPPED: instructions of {}: {why:#}", group.name);
+                count::Counts::new()
+            })
+        } else {
+            count::Counts::new()
+        };
+        for case in (group.cases)() {
+            let name = case.name.clone();
+            let mut found =
+                harness::measure(case, effort, |round| live.round(&name, round, effort.rounds));
+            for row in &mut found {
+                row.instructions = counts.get(&(row.case.clone(), row.subject.clone())).copied();
+            }
+            live.case(&found);
+            rows.extend(found);
+        }
+    }
+    if let Some(file) = &cli.json {
+        report::json::write(file, &rows)?;
+    }
+    if cli.only.is_empty() && !cli.quick || cli.docs.is_some() {
+        finish(&cli, &rows)?;
+    }
+    Ok(())
+}
+
+fn finish(_cli: &Cli, _rows: &[Row]) -> Result<()> {
+    Ok(())
+}
+
+fn chosen(only: &[String]) -> Result<Vec<&'static Group>> {
+    for name in only {
+        if !GROUPS.iter().any(|group| group.name == name) {
+            let all: Vec<_> = GROUPS.iter().map(|group| group.name).collect();
+            bail!("no group {name}; there are {}", all.join(", "));
+        }
+    }
+    Ok(GROUPS
+        .iter()
+        .filter(|group| only.is_empty() || only.iter().any(|name| name == group.name))
+        .collect())
+}
+
+/// A folder that goes when the run is over.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self> {
+        let folder = std::env::temp_dir().join(format!("cenote-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

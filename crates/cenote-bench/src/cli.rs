@@ -1,0 +1,34 @@
+//! What can be asked for.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// cenote's pools and everything that one would pick instead, side by side in one run.
+///
+/// Prints a table while it works. A run of all groups writes docs/PERFORMANCE.md and its charts.
+#[derive(Debug, Parser)]
+#[command(name = "cenote-bench", version)]
+pub(crate) struct Cli {
+    /// Fewer and shorter rounds: a look, not a measurement.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Only this group (may be given several times); the page is not written then.
+    #[arg(long, value_name = "GROUP")]
+    pub(crate) only: Vec<String>,
+    /// Also write the rows to a file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Where PERFORMANCE.md and charts/ go; by default the repository's docs/.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) docs: Option<PathBuf>,
+    /// Do not count instructions, even where valgrind is installed.
+    #[arg(long)]
+    pub(crate) no_count: bool,
+    /// The names of the groups, and no more.
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Do each subject's work once under callgrind; the bench calls itself so.
+    #[arg(long, hide = true, value_name = "GROUP")]
+    pub(crate) count_group: Option<String>,
+}

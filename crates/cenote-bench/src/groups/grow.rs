@@ -1,0 +1,147 @@
+//! Collections that grow from nothing.
+
+use std::hint::black_box;
+
+use allocator_api2::alloc::{Allocator, Global};
+use allocator_api2::vec::Vec as VecIn;
+use hashbrown::HashMap;
+
+use super::request_full::Text;
+use crate::harness::{Case, Subject, timed};
+use crate::peers::arenas::{Arena, Blink, BumpScope};
+use crate::work::seen;
+
+pub(crate) const ONE: &str = "a vector to 10,000";
+pub(crate) const TWO: &str = "two vectors in turn to 10,000";
+pub(crate) const TEXT: &str = "a string, 1,000 pieces of 10 B";
+pub(crate) const MAP: &str = "a map of 1,000";
+
+/// A piece of work over an allocator.
+trait Work: Copy + 'static {
+    fn run<A: Allocator + Clone>(self, handle: A);
+}
+
+#[derive(Clone, Copy)]
+struct One;
+impl Work for One {
+    #[inline(always)]
+    fn run<A: Allocator + Clone>(self, handle: A) {
+        let mut vector = VecIn::new_in(handle);
+        for number in 0..10_000_u64 {
+            vector.push(number);
+        }
+        seen(vector.as_ptr());
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Two;
+impl Work for Two {
+    #[inline(always)]
+    fn run<A: Allocator + Clone>(self, handle: A) {
+        let (mut one, mut two) = (VecIn::new_in(handle.clone()), VecIn::new_in(handle));
+        for number in 0..10_000_u64 {
+            one.push(number);
+            two.push(number);
+        }
+        seen(one.as_ptr());
+        seen(two.as_ptr());
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Pieces;
+impl Work for Pieces {
+    #[inline(always)]
+    fn run<A: Allocator + Clone>(self, handle: A) {
+        use std::fmt::Write;
+        let piece = black_box("0123456789");
+        let mut text = Text(VecIn::new_in(handle));
+        for _ in 0..1_000 {
+            let _ = text.write_str(piece);
+        }
+        seen(text.0.as_ptr());
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Map;
+impl Work for Map {
+    #[inline(always)]
+    fn run<A: Allocator + Clone>(self, handle: A) {
+        // A fixed hash: random seeds would give every subject another map.
+        let mut map = HashMap::with_hasher_in(Fixed, handle);
+        for number in 0..1_000_u64 {
+            map.insert(number, number);
+        }
+        black_box(map.len());
+    }
+}
+
+/// hashbrown's hash with a fixed seed.
+#[derive(Clone, Copy)]
+struct Fixed;
+impl std::hash::BuildHasher for Fixed {
+    type Hasher = Mix;
+    fn build_hasher(&self) -> Mix {
+        Mix(0)
+    }
+}
+
+/// One multiplication and a fold.
+struct Mix(u64);
+impl std::hash::Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+    fn write_u64(&mut self, number: u64) {
+        let wide =
+            u128::from(self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+        self.0 = (wide >> 64) as u64 ^ wide as u64;
+    }
+}
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case::new("grow", ONE, "vector", || with(One)),
+        Case::new("grow", TWO, "pair", || with(Two)),
+        Case::new("grow", TEXT, "string", || with(Pieces)),
+        Case::new("grow", MAP, "map", || with(Map)),
+    ]
+}
+
+fn with<W: Work>(work: W) -> Vec<Subject> {
+    vec![
+        subject("cenote", work, cenote::Pool::new()),
+        subject("bumpalo", work, bumpalo::Bump::new()),
+        subject("bump-scope", work, BumpScope::new()),
+        subject("multitude", work, multitude::Arena::new()),
+        subject("oxc_allocator", work, oxc_allocator::Allocator::new()),
+        subject("blink-alloc", work, Blink::default()),
+        Subject::new("glibc (global allocator)", move |times| {
+            timed(|| {
+                for _ in 0..times {
+                    work.run(Global);
+                }
+            })
+        }),
+    ]
+}
+
+#[inline(never)]
+fn grow<A: Arena, W: Work>(arena: &mut A, work: W, times: u64) {
+    for _ in 0..times {
+        work.run(arena.handle());
+        arena.reset();
+    }
+}
+
+fn subject<A: Arena + 'static, W: Work>(name: &str, work: W, mut arena: A) -> Subject {
+    grow(&mut arena, work, 4);
+    Subject::new(name, move |times| timed(|| grow(&mut arena, work, times)))
+}

@@ -1,0 +1,310 @@
+//! The peers in C and C++, as the build found them: each gives a batch, or says why there is none.
+
+use std::ffi::c_void;
+
+use crate::harness::Subject;
+#[allow(unused_imports)]
+use crate::harness::timed;
+
+/// A table of sizes, as the loops take it.
+pub(crate) type Sizes = &'static [u32];
+
+#[cfg(has_nginx)]
+mod nginx_loops {
+    use super::c_void;
+    macro_rules! loops {
+        ($($name:ident: $request:ident $reset:ident $full:ident $create:ident $destroy:ident $palloc:ident $large:ident;)*) => {
+            unsafe extern "C" {
+                $(
+                    pub(super) fn $request(sizes: *const u32, count: usize, pool: usize, times: u64);
+                    pub(super) fn $reset(sizes: *const u32, count: usize, pool: usize, times: u64);
+                    pub(super) fn $full(sizes: *const u32, count: usize, pool: usize, large: usize, pushes: usize, times: u64);
+                    pub(super) fn $create(size: usize) -> *mut c_void;
+                    pub(super) fn $destroy(pool: *mut c_void);
+                    pub(super) fn $palloc(pool: *mut c_void, size: usize) -> *mut c_void;
+                    pub(super) fn $large(pool: *mut c_void, objects: *mut *mut c_void, order: *const u32, mask: usize, size: usize, times: u64);
+                )*
+            }
+            $(
+                pub(super) const $name: Loops = Loops {
+                    request: $request, reset: $reset, full: $full, create: $create, destroy: $destroy, palloc: $palloc, large: $large,
+                };
+            )*
+        };
+    }
+    /// One build of nginx's pools.
+    #[derive(Clone, Copy)]
+    pub(super) struct Loops {
+        pub(super) request: unsafe extern "C" fn(*const u32, usize, usize, u64),
+        pub(super) reset: unsafe extern "C" fn(*const u32, usize, usize, u64),
+        pub(super) full: unsafe extern "C" fn(*const u32, usize, usize, usize, usize, u64),
+        pub(super) create: unsafe extern "C" fn(usize) -> *mut c_void,
+        pub(super) destroy: unsafe extern "C" fn(*mut c_void),
+        pub(super) palloc: unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void,
+        pub(super) large:
+            unsafe extern "C" fn(*mut c_void, *mut *mut c_void, *const u32, usize, usize, u64),
+    }
+    loops! {
+        O1: nginx_o1_request nginx_o1_reset nginx_o1_request_full nginx_o1_create nginx_o1_destroy nginx_o1_palloc nginx_o1_large;
+        O2: nginx_o2_request nginx_o2_reset nginx_o2_request_full nginx_o2_create nginx_o2_destroy nginx_o2_palloc nginx_o2_large;
+    }
+}
+
+/// nginx's own C as its configure compiles it, and at -O2.
+pub(crate) const NGINX: &str = "nginx";
+/// As above.
+pub(crate) const NGINX_O2: &str = "nginx -O2";
+/// Why nginx is missing.
+#[cfg(not(has_nginx))]
+pub(crate) const NO_NGINX: &str = "not built (see the build's warning)";
+/// nginx's own size of a request's pool.
+pub(crate) const NGINX_POOL: usize = 4096;
+
+/// nginx's `request`, `reset` or `full` loop, for both builds.
+#[cfg(has_nginx)]
+pub(crate) fn nginx(work: NginxWork, sizes: Sizes) -> Vec<Subject> {
+    use nginx_loops::{O1, O2};
+    [(NGINX, O1), (NGINX_O2, O2)]
+        .into_iter()
+        .map(|(name, loops)| {
+            Subject::new(name, move |times| {
+                let (start, count) = (sizes.as_ptr(), sizes.len());
+                // SAFETY: the table is `count` long and outlives the call; the loops keep nothing.
+                timed(|| match work {
+                    NginxWork::Request => unsafe {
+                        (loops.request)(start, count, NGINX_POOL, times)
+                    },
+                    NginxWork::Reset => unsafe { (loops.reset)(start, count, NGINX_POOL, times) },
+                    NginxWork::Full { large, pushes } => unsafe {
+                        (loops.full)(start, count, NGINX_POOL, large, pushes, times);
+                    },
+                })
+            })
+            .holding(NGINX_POOL)
+        })
+        .collect()
+}
+
+/// As above, where nginx is missing.
+#[cfg(not(has_nginx))]
+pub(crate) fn nginx(_: NginxWork, _: Sizes) -> Vec<Subject> {
+    vec![Subject::missing(NGINX, NO_NGINX), Subject::missing(NGINX_O2, NO_NGINX)]
+}
+
+/// nginx's requests on several threads.
+#[cfg(has_nginx)]
+pub(crate) fn nginx_threads(threads: usize) -> Vec<Subject> {
+    let sizes = crate::work::request_sizes();
+    vec![crate::groups::threads::spread(NGINX, threads, move |times| {
+        // SAFETY: the table is as long as it says; pools are made and destroyed within the loop.
+        unsafe { (nginx_loops::O1.request)(sizes.as_ptr(), sizes.len(), NGINX_POOL, times) };
+    })]
+}
+
+/// As above, where nginx is missing.
+#[cfg(not(has_nginx))]
+pub(crate) fn nginx_threads(_: usize) -> Vec<Subject> {
+    vec![Subject::missing(NGINX, NO_NGINX)]
+}
+
+/// Which of the loops.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(has_nginx), allow(dead_code))]
+pub(crate) enum NginxWork {
+    /// Create, allocate, destroy.
+    Request,
+    /// Allocate, reset.
+    Reset,
+    /// A fuller request.
+    Full {
+        /// Bytes of each large object.
+        large: usize,
+        /// Values pushed to each array.
+        pushes: usize,
+    },
+}
+
+/// Frees one of `live` large objects and allocates another.
+#[cfg(has_nginx)]
+pub(crate) fn nginx_large(live: usize, size: usize, order: &'static [u32]) -> Vec<Subject> {
+    use nginx_loops::{O1, O2};
+    [(NGINX, O1), (NGINX_O2, O2)]
+        .into_iter()
+        .map(|(name, loops)| {
+            // SAFETY: no conditions; never destroyed, as the subject lives to the end of its case.
+            let pool = unsafe { (loops.create)(NGINX_POOL) };
+            let mut objects: Vec<*mut c_void> = (0..live)
+                // SAFETY: the pool is live.
+                .map(|_| unsafe { (loops.palloc)(pool, size) })
+                .collect();
+            let keep = Keep { pool, destroy: loops.destroy };
+            Subject::new(name, move |times| {
+                let keep = &keep;
+                timed(|| {
+                    // SAFETY: every number in `order` is below `live`, its length is a power of two.
+                    unsafe {
+                        (loops.large)(
+                            keep.pool,
+                            objects.as_mut_ptr(),
+                            order.as_ptr(),
+                            order.len() - 1,
+                            size,
+                            times,
+                        );
+                    }
+                })
+            })
+        })
+        .collect()
+}
+
+/// As above, where nginx is missing.
+#[cfg(not(has_nginx))]
+pub(crate) fn nginx_large(_: usize, _: usize, _: &'static [u32]) -> Vec<Subject> {
+    vec![Subject::missing(NGINX, NO_NGINX), Subject::missing(NGINX_O2, NO_NGINX)]
+}
+
+/// A pool that ends with its subject.
+#[cfg(has_nginx)]
+struct Keep {
+    pool: *mut c_void,
+    destroy: unsafe extern "C" fn(*mut c_void),
+}
+
+#[cfg(has_nginx)]
+impl Drop for Keep {
+    fn drop(&mut self) {
+        // SAFETY: made by the same build, destroyed once.
+        unsafe { (self.destroy)(self.pool) }
+    }
+}
+
+/// Where a C library is missing.
+#[allow(dead_code)]
+const NOT_INSTALLED: &str = "not installed";
+
+/// The two loops of one C pool.
+#[cfg(any(has_apr, has_obstack, has_pmr))]
+type Loop = unsafe extern "C" fn(*const u32, usize, u64);
+
+#[cfg(any(has_apr, has_obstack, has_pmr))]
+fn looped(name: &str, work: Loop, sizes: Sizes) -> Subject {
+    Subject::new(name, move |times| {
+        // SAFETY: the table is as long as it says and outlives the call; the loops keep nothing.
+        timed(|| unsafe { work(sizes.as_ptr(), sizes.len(), times) })
+    })
+}
+
+#[cfg(has_apr)]
+unsafe extern "C" {
+    fn apr_request(sizes: *const u32, count: usize, times: u64);
+    fn apr_reset(sizes: *const u32, count: usize, times: u64);
+}
+#[cfg(has_obstack)]
+unsafe extern "C" {
+    fn obstack_request(sizes: *const u32, count: usize, times: u64);
+    fn obstack_reset(sizes: *const u32, count: usize, times: u64);
+}
+#[cfg(has_pmr)]
+unsafe extern "C" {
+    fn pmr_request(sizes: *const u32, count: usize, times: u64);
+    fn pmr_reset(sizes: *const u32, count: usize, times: u64);
+    fn pmr_pool_new() -> *mut c_void;
+    fn pmr_pool_delete(pool: *mut c_void);
+    fn pmr_pool_get(pool: *mut c_void, size: usize) -> *mut c_void;
+    fn pmr_pool_put(pool: *mut c_void, start: *mut c_void, size: usize);
+}
+#[cfg(has_talloc)]
+unsafe extern "C" {
+    fn talloc_request(sizes: *const u32, count: usize, pool: usize, times: u64);
+    fn talloc_reset(sizes: *const u32, count: usize, pool: usize, times: u64);
+}
+
+/// The C and C++ pools but nginx's, in requests with a pool of their own.
+pub(crate) fn others_request(sizes: Sizes) -> Vec<Subject> {
+    vec![
+        #[cfg(has_apr)]
+        looped("APR pool", apr_request, sizes),
+        #[cfg(not(has_apr))]
+        Subject::missing("APR pool", NOT_INSTALLED),
+        #[cfg(has_obstack)]
+        looped("obstack", obstack_request, sizes),
+        #[cfg(not(has_obstack))]
+        Subject::missing("obstack", NOT_INSTALLED),
+        #[cfg(has_pmr)]
+        looped("std::pmr monotonic(4096)", pmr_request, sizes),
+        #[cfg(not(has_pmr))]
+        Subject::missing("std::pmr monotonic(4096)", NOT_INSTALLED),
+        #[cfg(has_talloc)]
+        // SAFETY: as in `looped`.
+        Subject::new("talloc", move |times| {
+            timed(|| unsafe { talloc_request(sizes.as_ptr(), sizes.len(), 0, times) })
+        }),
+        #[cfg(has_talloc)]
+        // SAFETY: as in `looped`.
+        Subject::new("talloc_pool(8192)", move |times| {
+            timed(|| unsafe { talloc_request(sizes.as_ptr(), sizes.len(), 8192, times) })
+        }),
+        #[cfg(not(has_talloc))]
+        Subject::missing("talloc", NOT_INSTALLED),
+    ]
+}
+
+/// The same in one pool that is emptied after each request.
+pub(crate) fn others_reset(sizes: Sizes) -> Vec<Subject> {
+    vec![
+        #[cfg(has_apr)]
+        looped("APR pool, clear", apr_reset, sizes),
+        #[cfg(not(has_apr))]
+        Subject::missing("APR pool, clear", NOT_INSTALLED),
+        #[cfg(has_obstack)]
+        looped("obstack, free to a mark", obstack_reset, sizes),
+        #[cfg(not(has_obstack))]
+        Subject::missing("obstack, free to a mark", NOT_INSTALLED),
+        #[cfg(has_pmr)]
+        looped("std::pmr monotonic over a buffer, release", pmr_reset, sizes),
+        #[cfg(not(has_pmr))]
+        Subject::missing("std::pmr monotonic over a buffer, release", NOT_INSTALLED),
+        #[cfg(has_talloc)]
+        // SAFETY: as in `looped`.
+        Subject::new("talloc_pool(8192), free children", move |times| {
+            timed(|| unsafe { talloc_reset(sizes.as_ptr(), sizes.len(), 8192, times) })
+        }),
+        #[cfg(not(has_talloc))]
+        Subject::missing("talloc_pool(8192), free children", NOT_INSTALLED),
+    ]
+}
+
+/// `std::pmr::unsynchronized_pool_resource`, object by object.
+#[cfg(has_pmr)]
+pub(crate) struct PmrPool(*mut c_void);
+
+#[cfg(has_pmr)]
+impl PmrPool {
+    pub(crate) fn new() -> Self {
+        // SAFETY: no conditions.
+        Self(unsafe { pmr_pool_new() })
+    }
+}
+
+#[cfg(has_pmr)]
+impl Drop for PmrPool {
+    fn drop(&mut self) {
+        // SAFETY: made by `new`, deleted once.
+        unsafe { pmr_pool_delete(self.0) }
+    }
+}
+
+#[cfg(has_pmr)]
+impl super::mallocs::Malloc for PmrPool {
+    #[inline(always)]
+    fn get(&self, layout: std::alloc::Layout) -> *mut u8 {
+        // SAFETY: the pool is live.
+        unsafe { pmr_pool_get(self.0, layout.size()) }.cast()
+    }
+    #[inline(always)]
+    unsafe fn put(&self, start: *mut u8, layout: std::alloc::Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { pmr_pool_put(self.0, start.cast(), layout.size()) }
+    }
+}

@@ -31,4 +31,7 @@ pub(crate) struct Cli {
     /// Do each subject's work once under callgrind; the bench calls itself so.
     #[arg(long, hide = true, value_name = "GROUP")]
     pub(crate) count_group: Option<String>,
+    /// Measure a group in this process, a line of JSON for each case; the bench calls itself so.
+    #[arg(long, hide = true, value_name = "GROUP")]
+    pub(crate) measure_group: Option<String>,
 }

@@ -8,9 +8,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::groups::Group;
+use crate::harness;
 
 /// Units in a counted batch.
 const UNITS: u64 = 256;
@@ -39,8 +40,9 @@ pub(crate) fn child(group: &Group) {
         for subject in (case.subjects)() {
             if let Some(mut batch) = subject.batch {
                 batch(WARM);
+                let before = harness::measured();
                 batch(UNITS);
-                println!("{}\t{}", case.name, subject.name);
+                println!("{}\t{}\t{before}\t{}", case.name, subject.name, harness::measured());
             }
         }
     }
@@ -66,20 +68,25 @@ pub(crate) fn group(group: &Group, scratch: &Path) -> Result<Counts> {
         .output()?;
     ensure!(out.status.success(), "valgrind: {}", String::from_utf8_lossy(&out.stderr));
     let mut counts = Counts::new();
-    for (at, line) in String::from_utf8(out.stdout)?.lines().enumerate() {
-        let (case, subject) = line.split_once('\t').context("a line of the child")?;
-        let dump = folder.join(format!("out.{}", 2 * at + 2));
-        let text = std::fs::read_to_string(&dump).with_context(|| dump.display().to_string())?;
-        let total = text
-            .lines()
-            .find_map(|line| {
-                line.strip_prefix("summary: ").or_else(|| line.strip_prefix("totals: "))
-            })
-            .context("no sum in a dump")?;
-        counts.insert(
-            (case.to_owned(), subject.to_owned()),
-            total.trim().parse::<f64>()? / UNITS as f64,
-        );
+    for line in String::from_utf8(out.stdout)?.lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [case, subject, before, after] = fields[..] else { bail!("a line of the child: {line}") };
+        let mut total = 0.0;
+        // Sums are numbered from 1.
+        for number in before.parse::<usize>()? + 1..=after.parse()? {
+            total += sum(&folder.join(format!("out.{number}")))?;
+        }
+        counts.insert((case.to_owned(), subject.to_owned()), total / UNITS as f64);
     }
     Ok(counts)
+}
+
+/// The instructions that one dump tells.
+fn sum(dump: &Path) -> Result<f64> {
+    let text = std::fs::read_to_string(dump).with_context(|| dump.display().to_string())?;
+    let total = text
+        .lines()
+        .find_map(|line| line.strip_prefix("summary: ").or_else(|| line.strip_prefix("totals: ")))
+        .context("no sum in a dump")?;
+    Ok(total.trim().parse()?)
 }

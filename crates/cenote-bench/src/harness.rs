@@ -5,7 +5,10 @@
 //! all alike. Figures are medians over rounds, and ratios are taken within a round.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use crate::stats::{self, Spread};
 
@@ -43,7 +46,6 @@ impl Subject {
 
 /// One piece of work, done by several subjects.
 pub(crate) struct Case {
-    pub(crate) group: &'static str,
     pub(crate) name: String,
     /// What one unit is, as the table calls it: "request", "object".
     pub(crate) unit: &'static str,
@@ -54,14 +56,13 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// A case of `group`, whose first subject is the one that others are compared with.
+    /// A case, whose first subject is the one that others are compared with.
     pub(crate) fn new(
-        group: &'static str,
         name: impl Into<String>,
         unit: &'static str,
         subjects: impl FnOnce() -> Vec<Subject> + 'static,
     ) -> Self {
-        Self { group, name: name.into(), unit, subjects: Box::new(subjects), counted: true }
+        Self { name: name.into(), unit, subjects: Box::new(subjects), counted: true }
     }
 
     /// The same, without instructions.
@@ -74,22 +75,26 @@ impl Case {
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
+    /// Processes in which the rounds are run, one after the other: where code, stack and heap come
+    /// to lie is another matter of luck, and each process draws anew.
+    pub(crate) processes: usize,
+    /// Rounds in each of them.
     pub(crate) rounds: usize,
     pub(crate) sample: Duration,
 }
 
 impl Effort {
-    pub(crate) const FULL: Self = Self { rounds: 41, sample: Duration::from_millis(4) };
-    pub(crate) const QUICK: Self = Self { rounds: 9, sample: Duration::from_millis(1) };
+    pub(crate) const FULL: Self = Self { processes: 7, rounds: 7, sample: Duration::from_millis(3) };
+    pub(crate) const QUICK: Self = Self { processes: 3, rounds: 5, sample: Duration::from_millis(1) };
 }
 
 /// What one subject did in one case.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    pub(crate) group: &'static str,
+    pub(crate) group: String,
     pub(crate) case: String,
     pub(crate) subject: String,
-    pub(crate) unit: &'static str,
+    pub(crate) unit: String,
     /// Nanoseconds per unit over the rounds; nothing where the subject could not take part.
     pub(crate) ns: Option<Spread>,
     /// This subject's time over that of the case's first, taken in each round.
@@ -99,8 +104,57 @@ pub(crate) struct Row {
     pub(crate) note: String,
 }
 
+/// The rounds of a case, as one process measured them.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Rounds {
+    pub(crate) case: String,
+    pub(crate) unit: String,
+    pub(crate) subjects: Vec<Times>,
+}
+
+/// One subject's rounds.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Times {
+    pub(crate) name: String,
+    pub(crate) note: String,
+    pub(crate) held: Option<usize>,
+    /// Nanoseconds per unit, a number for each round.
+    pub(crate) ns: Vec<f64>,
+}
+
+impl Rounds {
+    /// More rounds of the same case, from another process.
+    pub(crate) fn add(&mut self, more: Self) {
+        for (one, other) in self.subjects.iter_mut().zip(more.subjects) {
+            one.ns.extend(other.ns);
+        }
+    }
+
+    /// Medians, spreads and ratios.
+    pub(crate) fn rows(&self, group: &str) -> Vec<Row> {
+        let ours = self.subjects.first().map_or(&[][..], |first| &first.ns);
+        self.subjects
+            .iter()
+            .map(|subject| {
+                let ratios: Vec<f64> = subject.ns.iter().zip(ours).map(|(one, ours)| one / ours).collect();
+                Row {
+                    group: group.into(),
+                    case: self.case.clone(),
+                    subject: subject.name.clone(),
+                    unit: self.unit.clone(),
+                    ns: stats::spread(&subject.ns),
+                    ratio: stats::spread(&ratios),
+                    instructions: None,
+                    held: subject.held,
+                    note: subject.note.clone(),
+                }
+            })
+            .collect()
+    }
+}
+
 /// Times `work`. Everything measured runs below this one function, which is how callgrind is told
-/// what to count; so a batch calls it once.
+/// what to count.
 pub(crate) fn timed(mut work: impl FnMut()) -> Duration {
     let start = Instant::now();
     cenote_bench_measured(&mut work);
@@ -113,6 +167,14 @@ pub(crate) fn timed(mut work: impl FnMut()) -> Duration {
 fn cenote_bench_measured(work: &mut dyn FnMut()) {
     work();
     black_box(());
+    MEASURED.fetch_add(1, Ordering::Relaxed);
+}
+
+static MEASURED: AtomicUsize = AtomicUsize::new(0);
+
+/// How often something was timed so far; callgrind wrote as many sums.
+pub(crate) fn measured() -> usize {
+    MEASURED.load(Ordering::Relaxed)
 }
 
 /// Units that fill a sample.
@@ -128,9 +190,8 @@ fn calibrate(batch: &mut Batch, sample: Duration) -> u64 {
     }
 }
 
-/// Runs a case; `progress` is told each round.
-pub(crate) fn measure(case: Case, effort: Effort, mut progress: impl FnMut(usize)) -> Vec<Row> {
-    let (group, name, unit) = (case.group, case.name, case.unit);
+/// Runs a case.
+pub(crate) fn measure(case: Case, effort: Effort) -> Rounds {
     let mut subjects = (case.subjects)();
     let units: Vec<u64> = subjects
         .iter_mut()
@@ -145,24 +206,50 @@ pub(crate) fn measure(case: Case, effort: Effort, mut progress: impl FnMut(usize
                 times[at].push(took.as_nanos() as f64 / units[at] as f64);
             }
         }
-        progress(round + 1);
     }
-    subjects
+    let subjects = subjects
         .into_iter()
-        .zip(&times)
-        .map(|(subject, ns)| {
-            let ratios: Vec<f64> = ns.iter().zip(&times[0]).map(|(one, ours)| one / ours).collect();
-            Row {
-                group,
-                case: name.clone(),
-                subject: subject.name,
-                unit,
-                ns: stats::spread(ns),
-                ratio: stats::spread(&ratios),
-                instructions: None,
-                held: subject.held,
-                note: subject.missing.into(),
-            }
-        })
-        .collect()
+        .zip(times)
+        .map(|(one, ns)| Times { name: one.name, note: one.missing.into(), held: one.held, ns })
+        .collect();
+    Rounds { case: case.name, unit: case.unit.into(), subjects }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ratios_are_taken_within_a_round() {
+        let times = |name: &str, ns: &[f64]| Times { name: name.into(), note: String::new(), held: None, ns: ns.into() };
+        // The machine was three times slower in the second round, for both.
+        let rounds = Rounds {
+            case: "case".into(),
+            unit: "unit".into(),
+            subjects: vec![times("ours", &[10.0, 30.0, 10.0]), times("theirs", &[20.0, 60.0, 20.0])],
+        };
+        let rows = rounds.rows("group");
+        assert_eq!(rows[1].ratio, Some(Spread { median: 2.0, mad: 0.0 }));
+    }
+
+    #[test]
+    fn a_round_runs_every_subject() {
+        let calls = std::rc::Rc::new(std::cell::Cell::new(0));
+        let seen = calls.clone();
+        let case = Case::new("group", "case", "unit", move || {
+            (0..3)
+                .map(|_| {
+                    let seen = seen.clone();
+                    Subject::new("one", move |units| {
+                        seen.set(seen.get() + 1);
+                        Duration::from_millis(units)
+                    })
+                })
+                .collect()
+        });
+        let rounds = measure(case, Effort { processes: 1, rounds: 4, sample: Duration::from_millis(1) });
+        assert!(rounds.subjects.iter().all(|one| one.ns == [1e6; 4]));
+        // Each was calibrated by one batch.
+        assert_eq!(calls.get(), 3 + 12);
+    }
 }

@@ -9,6 +9,7 @@ mod groups;
 mod harness;
 mod peers;
 mod report;
+mod run;
 mod stats;
 mod work;
 
@@ -24,9 +25,13 @@ use report::table::Live;
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
+    let named = |name: &String| GROUPS.iter().find(|group| group.name == name).context("no such group");
     if let Some(name) = &cli.count_group {
-        count::child(GROUPS.iter().find(|group| group.name == name).context("no such group")?);
+        count::child(named(name)?);
         return Ok(());
+    }
+    if let Some(name) = &cli.measure_group {
+        return run::child(named(name)?, if cli.quick { Effort::QUICK } else { Effort::FULL });
     }
     if cli.list {
         for group in GROUPS {
@@ -35,7 +40,6 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let chosen = chosen(&cli.only)?;
-    let effort = if cli.quick { Effort::QUICK } else { Effort::FULL };
     let scratch = Scratch::new()?;
     let counting = !cli.no_count && count::available();
     if !counting {
@@ -43,7 +47,7 @@ fn main() -> Result<()> {
     }
     let mut rows = Vec::new();
     for group in &chosen {
-        let mut live = Live::new(group);
+        let live = Live::new(group);
         let counts = if counting {
             live.doing("counting instructions");
             count::group(group, &scratch.0).unwrap_or_else(|why| {
@@ -53,10 +57,8 @@ fn main() -> Result<()> {
         } else {
             count::Counts::new()
         };
-        for case in (group.cases)() {
-            let name = case.name.clone();
-            let mut found =
-                harness::measure(case, effort, |round| live.round(&name, round, effort.rounds));
+        for rounds in run::group(group, cli.quick, &live)? {
+            let mut found = rounds.rows(group.name);
             for row in &mut found {
                 row.instructions = counts.get(&(row.case.clone(), row.subject.clone())).copied();
             }

@@ -15,7 +15,7 @@ pub(crate) const FOUR: &str = "cenote, four accounts deep";
 pub(crate) const READ: &str = "cenote, four accounts deep, read all the while";
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new("accounts", CASE, "request", || {
+    vec![Case::new(CASE, "request", || {
         let root = Account::root("process");
         let four = root.child("worker").child("connection").child("request");
         vec![

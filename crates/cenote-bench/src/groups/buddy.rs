@@ -21,7 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
     CASES
         .into_iter()
         .map(|(name, live)| {
-            Case::new("buddy", name, "free and allocate", move || {
+            Case::new(name, "free and allocate", move || {
                 vec![
                     subject(
                         "cenote",

@@ -44,7 +44,7 @@ pub(crate) fn cases() -> Vec<Case> {
         .zip(mixes)
         .map(|(&(name, _), (low, high, live))| {
             let mix = Mix { low, high, live };
-            Case::new("chunk", name, "free and allocate", move || {
+            Case::new(name, "free and allocate", move || {
                 let mut all = vec![subject("cenote", ChunkPool::new(), mix)];
                 all.extend(general(&mix, ""));
                 all.push(subject("mimalloc heap", MimallocHeap::new(), mix));

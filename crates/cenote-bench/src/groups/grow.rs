@@ -108,10 +108,10 @@ impl std::hash::Hasher for Mix {
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("grow", ONE, "vector", || with(One)),
-        Case::new("grow", TWO, "pair", || with(Two)),
-        Case::new("grow", TEXT, "string", || with(Pieces)),
-        Case::new("grow", MAP, "map", || with(Map)),
+        Case::new(ONE, "vector", || with(One)),
+        Case::new(TWO, "pair", || with(Two)),
+        Case::new(TEXT, "string", || with(Pieces)),
+        Case::new(MAP, "map", || with(Map)),
     ]
 }
 

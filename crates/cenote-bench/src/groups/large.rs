@@ -21,7 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
     CASES
         .into_iter()
         .map(|(name, live)| {
-            Case::new("large", name, "free and allocate", move || {
+            Case::new(name, "free and allocate", move || {
                 let mut random = Random::new();
                 let order: &'static [u32] =
                     (0..PLAN).map(|_| random.below(live as u64) as u32).collect::<Vec<_>>().leak();
@@ -39,10 +39,12 @@ fn cenote(live: usize, order: &'static [u32]) -> Subject {
     let size = black_box(SIZE);
     let mut objects: Vec<NonNull<u8>> =
         (0..live).map(|_| pool.alloc_layout(layout(size))).collect();
+    let mut at = 0;
     Subject::new("cenote", move |times| {
         timed(|| {
             for turn in 0..times {
-                let object = &mut objects[order[turn as usize & (PLAN - 1)] as usize];
+                let object = &mut objects[order[at] as usize];
+                at = (at + 1) & (PLAN - 1);
                 // SAFETY: allocated by this pool, large, and replaced below.
                 if !unsafe { pool.free_large(*object) } {
                     std::process::abort();

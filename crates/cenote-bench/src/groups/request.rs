@@ -12,7 +12,7 @@ pub(crate) const MAKE: &str = "make, 40 allocations, drop";
 pub(crate) const RESET: &str = "40 allocations, reset";
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new("request", MAKE, "request", make), Case::new("request", RESET, "request", reset)]
+    vec![Case::new(MAKE, "request", make), Case::new(RESET, "request", reset)]
 }
 
 fn make() -> Vec<Subject> {

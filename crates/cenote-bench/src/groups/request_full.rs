@@ -16,7 +16,7 @@ const LARGE: usize = 20_000;
 const PUSHES: usize = 64;
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![Case::new("request-full", "make, fill, drop", "request", subjects)]
+    vec![Case::new("make, fill, drop", "request", subjects)]
 }
 
 fn subjects() -> Vec<Subject> {

@@ -12,6 +12,7 @@ use crate::work::{layout, request_sizes, touch, touch_at};
 
 pub(crate) const ONE: &str = "requests on 1 thread";
 pub(crate) const TWO: &str = "requests on 2 threads";
+pub(crate) const SCALING: &str = "cenote on 2 threads and on 1";
 pub(crate) const ACROSS: &str = "made here, dropped there";
 
 /// Pools that are handed over at once.
@@ -19,9 +20,16 @@ const PARCEL: usize = 64;
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("threads", ONE, "request", || side_by_side(1)).uncounted(),
-        Case::new("threads", TWO, "request", || side_by_side(2)).uncounted(),
-        Case::new("threads", ACROSS, "pool", across).uncounted(),
+        Case::new(ONE, "request", || side_by_side(1)).uncounted(),
+        Case::new(TWO, "request", || side_by_side(2)).uncounted(),
+        Case::new(SCALING, "request", || {
+            vec![
+                spread("cenote, 2 threads", 2, arena_life(cenote::Pool::new)),
+                spread("cenote, 1 thread", 1, arena_life(cenote::Pool::new)),
+            ]
+        })
+        .uncounted(),
+        Case::new(ACROSS, "pool", across).uncounted(),
     ]
 }
 

@@ -63,20 +63,20 @@ impl Kind for Slice {
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("values", U64, "value", || {
+        Case::new(U64, "value", || {
             with(Number, |all| all.push(typed("typed-arena", |turn| turn)))
         }),
-        Case::new("values", STRUCT, "value", || {
+        Case::new(STRUCT, "value", || {
             with(Records, |all| {
                 all.push(typed("typed-arena", |turn| Record { _words: [turn, 1, 2, 3, 4, turn] }));
             })
         }),
-        Case::new("values", TEXT, "text", || {
+        Case::new(TEXT, "text", || {
             with(Text(black_box("GET /index.html HTTP/1.1")), |all| {
                 all.push(typed_text(black_box("GET /index.html HTTP/1.1")))
             })
         }),
-        Case::new("values", SLICE, "slice", || {
+        Case::new(SLICE, "slice", || {
             with(Slice(black_box(&[7; 100])), |all| all.push(typed_slice(black_box(&[7; 100]))))
         }),
     ]

@@ -33,15 +33,15 @@ impl Live {
         self.bar.set_message(what.to_owned());
     }
 
-    /// A round of a case is over.
-    pub(crate) fn round(&self, case: &str, round: usize, rounds: usize) {
-        self.bar.set_length(rounds as u64);
-        self.bar.set_position(round as u64);
+    /// A case of a process is over.
+    pub(crate) fn step(&self, step: usize, steps: usize, case: &str) {
+        self.bar.set_length(steps as u64);
+        self.bar.set_position(step as u64);
         self.bar.set_message(case.to_owned());
     }
 
     /// A case is over.
-    pub(crate) fn case(&mut self, rows: &[Row]) {
+    pub(crate) fn case(&self, rows: &[Row]) {
         self.bar.suspend(|| {
             if let Some(first) = rows.first() {
                 println!("\n  {} (per {})", first.case, first.unit);

@@ -6,7 +6,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use support::{asan_library, compile, has, has_asan, here, plain_library, succeed};
+use support::{asan_library, compile, has, has_asan, here, plain_library, skipped, succeed};
 
 /// The files of the test program.
 fn sources() -> Vec<PathBuf> {
@@ -87,7 +87,7 @@ fn every_case_of_the_c_program_is_a_test_here() {
 #[test]
 fn the_library_exports_njs_s_eleven_functions() {
     if !has("nm") {
-        return eprintln!("SKIPPED: no nm, so what the library exports is not listed");
+        return skipped("no nm, so what the library exports is not listed");
     }
     let symbols = succeed(Command::new("nm").args(["--defined-only", "-g"]).arg(plain_library()));
     let symbols = String::from_utf8_lossy(&symbols.stdout).into_owned();
@@ -133,7 +133,7 @@ fn wrong_frees_are_reported_the_first_ones_one_by_one() {
 #[test]
 fn all_cases_are_clean_under_valgrind() {
     if !has("valgrind") {
-        return eprintln!("SKIPPED: no valgrind, so the C tests do not run under it");
+        return skipped("no valgrind, so the C tests do not run under it");
     }
     let checks = ["--error-exitcode=9", "--leak-check=full", "--quiet"];
     succeed(Command::new("valgrind").args(checks).arg(program()).env("UNDER_VALGRIND", "1"));
@@ -142,7 +142,7 @@ fn all_cases_are_clean_under_valgrind() {
 #[test]
 fn all_cases_are_clean_under_address_sanitizer() {
     if !has_asan() {
-        return eprintln!("SKIPPED: no AddressSanitizer, so the C tests do not run under it");
+        return skipped("no AddressSanitizer, so the C tests do not run under it");
     }
     let program = compile("contract-asan", &sources(), &["-fsanitize=address"], asan_library());
     // Sizes that nobody can have are asked for.
@@ -152,7 +152,7 @@ fn all_cases_are_clean_under_address_sanitizer() {
 #[test]
 fn address_sanitizer_sees_what_is_done_to_a_freed_object() {
     if !has_asan() {
-        return eprintln!("SKIPPED: no AddressSanitizer, so it is not seen to find anything");
+        return skipped("no AddressSanitizer, so it is not seen to find anything");
     }
     let source = here().join("tests/c/use_after_free.c");
     let program = compile("use-after-free", &[source], &["-fsanitize=address"], asan_library());

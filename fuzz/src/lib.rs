@@ -1,0 +1,7 @@
+//! What the fuzz targets share: inputs that reach every size and alignment (`input`), pools as
+//! one kind of thing (`subject`), and a session of operations with a shadow of what the pool
+//! should hold (`session`).
+
+pub mod input;
+pub mod session;
+pub mod subject;

@@ -93,7 +93,7 @@ pub unsafe extern "C" fn cenote_buddy_alloc(
 ) -> *mut c_void {
     let take = |buddy: &Buddy<'static>| {
         // A block is aligned to its own size, which is a page's at least.
-        Ok(buddy.acquire(layout(1, size, 1)?)?)
+        Ok(buddy.acquire(layout(size, 1)?)?)
     };
     // SAFETY: the caller's promise.
     unsafe { memory(buddy.cast_const(), take) }

@@ -12,7 +12,7 @@ use crate::handle::{Kind, create, destroy, live, open};
 use crate::options::{account, cenote_chunk_options_t, name, read, set};
 use crate::pooled::{
     self, ALIGN, cenote_cleanup_fn, cleanup_add, cleanup_end, figure, give, layout, memory, moved,
-    small, zeroed,
+    product, small, zeroed,
 };
 
 /// `cenote_chunk_t`
@@ -144,7 +144,7 @@ unsafe extern "C" fn alloc_cold(
     align: usize,
 ) -> *mut c_void {
     // SAFETY: the caller's promise.
-    unsafe { memory(pool.cast_const(), |pool| Ok(pool.try_alloc_layout(layout(1, size, align)?)?)) }
+    unsafe { memory(pool.cast_const(), |pool| Ok(pool.try_alloc_layout(layout(size, align)?)?)) }
 }
 
 /// `void *cenote_chunk_zalloc(cenote_chunk_t *pool, size_t size)`
@@ -154,7 +154,9 @@ pub unsafe extern "C" fn cenote_chunk_zalloc(
     size: usize,
 ) -> *mut c_void {
     // SAFETY: the caller's promise.
-    unsafe { cenote_chunk_calloc(pool, 1, size) }
+    let object = unsafe { cenote_chunk_alloc(pool, size) };
+    // SAFETY: fresh memory of that size.
+    unsafe { zeroed(object, size) }
 }
 
 /// `void *cenote_chunk_calloc(cenote_chunk_t *pool, size_t count, size_t size)`
@@ -164,8 +166,11 @@ pub unsafe extern "C" fn cenote_chunk_calloc(
     count: usize,
     size: usize,
 ) -> *mut c_void {
-    // SAFETY: the caller's promise.
-    unsafe { memory(pool.cast_const(), |pool| zeroed(pool, layout(count, size, ALIGN)?)) }
+    match product(count, size) {
+        // SAFETY: the caller's promise.
+        Ok(size) => unsafe { cenote_chunk_zalloc(pool, size) },
+        Err(_) => ptr::null_mut(),
+    }
 }
 
 /// `void *cenote_chunk_alloc_aligned(cenote_chunk_t *pool, size_t size, size_t align)`
@@ -175,6 +180,10 @@ pub unsafe extern "C" fn cenote_chunk_alloc_aligned(
     size: usize,
     align: usize,
 ) -> *mut c_void {
+    if align == ALIGN {
+        // SAFETY: the caller's promise.
+        return unsafe { cenote_chunk_alloc(pool, size) };
+    }
     // SAFETY: the caller's promise.
     unsafe { alloc_cold(pool, size, align) }
 }

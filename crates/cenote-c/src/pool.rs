@@ -11,7 +11,7 @@ use crate::handle::{Kind, create, destroy, live, open};
 use crate::options::{account, cenote_pool_options_t, name, read, set};
 use crate::pooled::{
     self, ALIGN, Refusal, cenote_cleanup_fn, cleanup_add, cleanup_end, exact, figure, give, layout,
-    memory, small, zeroed,
+    memory, product, small, zeroed,
 };
 
 /// `cenote_pool_t`
@@ -128,14 +128,16 @@ unsafe extern "C" fn alloc_cold(
     align: usize,
 ) -> *mut c_void {
     // SAFETY: the caller's promise.
-    unsafe { memory(pool.cast_const(), |pool| Ok(pool.try_alloc_layout(layout(1, size, align)?)?)) }
+    unsafe { memory(pool.cast_const(), |pool| Ok(pool.try_alloc_layout(layout(size, align)?)?)) }
 }
 
 /// `void *cenote_pool_zalloc(cenote_pool_t *pool, size_t size)`
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cenote_pool_zalloc(pool: *mut cenote_pool_t, size: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
-    unsafe { cenote_pool_calloc(pool, 1, size) }
+    let object = unsafe { cenote_pool_alloc(pool, size) };
+    // SAFETY: fresh memory of that size.
+    unsafe { zeroed(object, size) }
 }
 
 /// `void *cenote_pool_calloc(cenote_pool_t *pool, size_t count, size_t size)`
@@ -145,8 +147,11 @@ pub unsafe extern "C" fn cenote_pool_calloc(
     count: usize,
     size: usize,
 ) -> *mut c_void {
-    // SAFETY: the caller's promise.
-    unsafe { memory(pool.cast_const(), |pool| zeroed(pool, layout(count, size, ALIGN)?)) }
+    match product(count, size) {
+        // SAFETY: the caller's promise.
+        Ok(size) => unsafe { cenote_pool_zalloc(pool, size) },
+        Err(_) => ptr::null_mut(),
+    }
 }
 
 /// `void *cenote_pool_alloc_aligned(cenote_pool_t *pool, size_t size, size_t align)`
@@ -156,6 +161,10 @@ pub unsafe extern "C" fn cenote_pool_alloc_aligned(
     size: usize,
     align: usize,
 ) -> *mut c_void {
+    if align == ALIGN {
+        // SAFETY: the caller's promise.
+        return unsafe { cenote_pool_alloc(pool, size) };
+    }
     // SAFETY: the caller's promise.
     unsafe { alloc_cold(pool, size, align) }
 }
@@ -166,6 +175,22 @@ pub unsafe extern "C" fn cenote_pool_alloc_bytes(
     pool: *mut cenote_pool_t,
     size: usize,
 ) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    if let Some(place) = unsafe { live(pool.cast_const()) }
+        && size != 0
+        && let Some(start) = place.value().alloc_bytes_in_window(size)
+    {
+        return start.as_ptr().cast();
+    }
+    // SAFETY: the caller's promise.
+    unsafe { bytes_cold(pool, size) }
+}
+
+/// # Safety
+/// As for `cenote_pool_alloc_bytes`.
+#[cold]
+#[inline(never)]
+unsafe extern "C" fn bytes_cold(pool: *mut cenote_pool_t, size: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
     unsafe { memory(pool.cast_const(), |pool| bytes(pool, size)) }
 }
@@ -214,7 +239,7 @@ pub unsafe extern "C" fn cenote_pool_strndup(
     length: usize,
 ) -> *mut c_char {
     // SAFETY: the caller's promise.
-    let copy = unsafe { memory(pool.cast_const(), |pool| bytes(pool, length.saturating_add(1))) };
+    let copy = unsafe { cenote_pool_alloc_bytes(pool, length.saturating_add(1)) };
     let copy = copy.cast::<c_char>();
     if copy.is_null() {
         return copy;
@@ -247,12 +272,12 @@ pub unsafe extern "C" fn cenote_pool_realloc(
     };
     let resize = |pool: &Pool| {
         // Exactly so many bytes are copied, since the object may be one without alignment.
-        let (old, new) = (exact(1, old_size, ALIGN)?, exact(1, new_size, ALIGN)?);
+        let (old, new) = (exact(old_size, ALIGN)?, exact(new_size, ALIGN)?);
         if new.size() < old.size() {
             // SAFETY: the caller's promise: an object of this pool and size, not used any more.
             return Ok(unsafe { pool.try_shrink(start, old, new) }?);
         }
-        let (place, new) = (layout(1, old_size, ALIGN)?, layout(1, new_size, ALIGN)?);
+        let (place, new) = (layout(old_size, ALIGN)?, layout(new_size, ALIGN)?);
         // SAFETY: likewise; those that are aligned have the place of such a layout.
         if let Some(same) = unsafe { pool.grow_newest(start, place, new) } {
             return Ok(same);

@@ -70,15 +70,15 @@ pooled!(Pool, CountedPool, ChunkPool);
 
 // ---- memory ------------------------------------------------------------------------------------
 
-/// The layout of `count` objects of `each` bytes; [`Status::Size`] where none can be so.
+/// The layout of an object of `size` bytes; [`Status::Size`] where none can be so.
 ///
 /// Sizes are raised to a multiple of [`ALIGN`], and alignments to it: so where one object ends, the
 /// next may begin. None has no bytes: so each address that C gets is one of its own.
 #[inline(always)]
-pub(crate) fn layout(count: usize, each: usize, align: usize) -> Result<Layout, Status> {
+pub(crate) fn layout(size: usize, align: usize) -> Result<Layout, Status> {
     // What is no power of two stays so, to be refused.
     let raised = if align < ALIGN && align.is_power_of_two() { ALIGN } else { align };
-    exact(count, each, raised).map(|exact| {
+    exact(size, raised).map(|exact| {
         let size = exact.size().next_multiple_of(ALIGN);
         // SAFETY: a layout's size may be raised to a multiple of its alignment, which is one of
         // `ALIGN`.
@@ -88,11 +88,8 @@ pub(crate) fn layout(count: usize, each: usize, align: usize) -> Result<Layout, 
 
 /// The same without raising either, but for a size of 0.
 #[inline(always)]
-pub(crate) fn exact(count: usize, each: usize, align: usize) -> Result<Layout, Status> {
-    count
-        .checked_mul(each)
-        .and_then(|size| Layout::from_size_align(size.max(1), align).ok())
-        .ok_or_else(|| impossible(count, each, align))
+pub(crate) fn exact(size: usize, align: usize) -> Result<Layout, Status> {
+    Layout::from_size_align(size.max(1), align).map_err(|_| impossible(1, size, align))
 }
 
 #[cold]
@@ -101,9 +98,10 @@ fn impossible(count: usize, each: usize, align: usize) -> Status {
     if !align.is_power_of_two() {
         return fail(Status::Size, format_args!("alignment is {align}: it must be a power of two"));
     }
-    let message =
-        format_args!("no object can have {count} times {each} bytes at an alignment of {align}");
-    fail(Status::Size, message)
+    fail(
+        Status::Size,
+        format_args!("no object can have {count} times {each} bytes, aligned to {align}"),
+    )
 }
 
 /// Memory that `place` takes from what the handle stands for; null, with the reason noted, where
@@ -156,12 +154,23 @@ impl From<AllocError> for Refusal {
     }
 }
 
-/// Zeroed memory.
-pub(crate) fn zeroed<P: Pooled>(pool: &P, layout: Layout) -> Result<NonNull<u8>, Refusal> {
-    let start = pool.alloc(layout)?;
-    // SAFETY: fresh memory of that size.
-    unsafe { start.write_bytes(0, layout.size()) };
-    Ok(start)
+/// Zeroes fresh memory for an object of `size` bytes, if there is any.
+///
+/// # Safety
+/// `object` is null, or `size` bytes there (one, if that is 0) are the caller's.
+#[inline(always)]
+pub(crate) unsafe fn zeroed(object: *mut c_void, size: usize) -> *mut c_void {
+    if !object.is_null() {
+        // SAFETY: the caller's promise.
+        unsafe { object.write_bytes(0, size.max(1)) };
+    }
+    object
+}
+
+/// `count` times `each` bytes; [`Status::Size`] where that cannot be.
+#[inline(always)]
+pub(crate) fn product(count: usize, each: usize) -> Result<usize, Status> {
+    count.checked_mul(each).ok_or_else(|| impossible(count, each, ALIGN))
 }
 
 /// Moves an object to memory of another size, and frees it by `free`, which checks that it is one.
@@ -174,7 +183,7 @@ pub(crate) unsafe fn moved<P: Pooled>(
     (old, new): (usize, usize),
     free: impl Fn(&P, NonNull<u8>) -> Result<(), BadFree>,
 ) -> Result<NonNull<u8>, Refusal> {
-    let place = pool.alloc(layout(1, new, ALIGN)?)?;
+    let place = pool.alloc(layout(new, ALIGN)?)?;
     // SAFETY: so many bytes at both; the new ones are fresh.
     unsafe { place.copy_from_nonoverlapping(start, old.min(new)) };
     match free(pool, start) {

@@ -76,6 +76,18 @@ impl<S: BlockSource> Pool<S> {
         Some(self.accept(last, fit, layout.size()))
     }
 
+    /// `size` bytes without alignment where the current block has room, and `None`, with nothing
+    /// changed, where not: as [`Pool::alloc_in_window`].
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn alloc_bytes_in_window(&self, size: usize) -> Option<NonNull<u8>> {
+        let (last, end) = self.window();
+        let start = at(end, window::fit_down(last.addr().get(), end.addr().get(), size)?);
+        self.end.set(start);
+        debug::unmark(start, size);
+        Some(start)
+    }
+
     /// Zeroed memory of this size and alignment.
     ///
     /// # Panics

@@ -11,19 +11,23 @@
 //! used again, by the same kind, first those that the thread itself destroyed last. What a
 //! program keeps for this is as many places as there were handles at one time.
 //!
+//! Files: this one has what a handle is and how it is checked; `spare` the places that are
+//! nobody's.
+//!
 //! Relies on: a handle is used by one thread at a time (accounts: by any), as the header says.
 //! Never does: follow a handle further than to its key before that was compared.
+
+mod spare;
 
 use core::cell::{Cell, UnsafeCell};
 use core::mem::{MaybeUninit, offset_of};
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicUsize, Ordering};
-use std::alloc::Layout;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Status, fail, panicked};
 use crate::misuse;
+use core::alloc::Layout;
 
 /// What places are aligned to.
 const ALIGN: usize = 512;
@@ -250,7 +254,7 @@ pub(crate) fn create<K: Kind>(
     name: Option<Box<str>>,
     make: impl FnOnce() -> Result<K::Value, Status>,
 ) -> *mut K {
-    let Some(head) = take::<K>() else {
+    let Some(head) = spare::take(K::INDEX, Layout::new::<Place<K::Value>>()) else {
         fail(Status::Memory, format_args!("out of memory: no {} could be made", NAMES[K::INDEX]));
         return ptr::null_mut();
     };
@@ -261,7 +265,7 @@ pub(crate) fn create<K: Kind>(
         Ok(value) => unsafe { place.value.get().write(MaybeUninit::new(value)) },
         Err(_) => {
             // SAFETY: taken above.
-            unsafe { give::<K>(head) };
+            unsafe { spare::give(K::INDEX, head) };
             return ptr::null_mut();
         }
     }
@@ -311,162 +315,10 @@ pub(crate) unsafe fn destroy<K: Kind>(handle: *mut K) -> Status {
         drop(place.head.name.take());
         if let Some(head) = NonNull::new(place_of(handle.cast_const().cast()).cast_mut().cast()) {
             // SAFETY: its value was dropped.
-            unsafe { give::<K>(head) };
+            unsafe { spare::give(K::INDEX, head) };
         }
     }
     status
-}
-
-// ---- spare places ----------------------------------------------------------------------------
-
-/// Spare places that a thread keeps for itself at most.
-const KEPT: usize = 64;
-/// Bytes of a segment, the allocation that places are cut from, at least.
-const SEGMENT: usize = 8192;
-
-struct Local {
-    lists: [Cell<*mut Head>; KINDS],
-    /// How many more may be kept; 0 before the first is, and when the thread is at its end.
-    room: Cell<usize>,
-    ended: Cell<bool>,
-}
-
-struct Spare {
-    lists: [*mut Head; KINDS],
-    /// The newest segment: keeps all of them reachable, for those who look for leaks.
-    segments: *mut Head,
-}
-
-// SAFETY: spare places are nobody's, and are reached under the lock.
-unsafe impl Send for Spare {}
-
-static SPARE: Mutex<Spare> =
-    Mutex::new(Spare { lists: [ptr::null_mut(); KINDS], segments: ptr::null_mut() });
-
-std::thread_local! {
-    // Without destructor, so that it is reached at once, and to the thread's very end.
-    static LOCAL: Local = const {
-        Local {
-            lists: [const { Cell::new(ptr::null_mut()) }; KINDS],
-            room: Cell::new(0),
-            ended: Cell::new(false),
-        }
-    };
-    static FAREWELL: Farewell = const { Farewell };
-}
-
-struct Farewell;
-
-impl Drop for Farewell {
-    fn drop(&mut self) {
-        LOCAL.with(|local| {
-            local.ended.set(true);
-            local.room.set(0);
-            for (kind, list) in local.lists.iter().enumerate() {
-                // SAFETY: spare places, off the thread's list one by one.
-                while let Some(head) = unsafe { pop(list) } {
-                    // SAFETY: spare, and on no list any more.
-                    unsafe { give_to_all(kind, head) };
-                }
-            }
-        });
-    }
-}
-
-/// # Safety
-/// What is on the list are places.
-#[inline(always)]
-unsafe fn pop(list: &Cell<*mut Head>) -> Option<NonNull<Head>> {
-    let head = NonNull::new(list.get())?;
-    // SAFETY: places stay for ever.
-    list.set(unsafe { head.as_ref() }.next.get());
-    Some(head)
-}
-
-/// A place of this kind that is nobody's.
-#[inline(always)]
-fn take<K: Kind>() -> Option<NonNull<Head>> {
-    LOCAL.with(|local| {
-        // SAFETY: the thread's list of places.
-        match unsafe { pop(&local.lists[K::INDEX]) } {
-            Some(head) => {
-                local.room.set(local.room.get() + 1);
-                Some(head)
-            }
-            None => take_from_all(K::INDEX, Layout::new::<Place<K::Value>>()),
-        }
-    })
-}
-
-/// # Safety
-/// A place of this kind, without a value, and on no list.
-#[inline(always)]
-unsafe fn give<K: Kind>(head: NonNull<Head>) {
-    LOCAL.with(|local| {
-        let room = local.room.get();
-        if room == 0 {
-            // SAFETY: the caller's promise.
-            return unsafe { give_cold(K::INDEX, head) };
-        }
-        local.room.set(room - 1);
-        // SAFETY: places stay for ever.
-        unsafe { head.as_ref() }.next.set(local.lists[K::INDEX].get());
-        local.lists[K::INDEX].set(head.as_ptr());
-    });
-}
-
-/// The thread keeps no more, or none yet.
-///
-/// # Safety
-/// As for [`give`].
-#[cold]
-#[inline(never)]
-unsafe fn give_cold(kind: usize, head: NonNull<Head>) {
-    LOCAL.with(|local| {
-        let first = !local.ended.get() && local.lists.iter().all(|list| list.get().is_null());
-        if first && FAREWELL.try_with(|_| ()).is_ok() {
-            local.room.set(KEPT);
-        }
-    });
-    // SAFETY: the caller's promise.
-    unsafe { give_to_all(kind, head) };
-}
-
-/// # Safety
-/// As for [`give`].
-unsafe fn give_to_all(kind: usize, head: NonNull<Head>) {
-    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-    // SAFETY: places stay for ever.
-    unsafe { head.as_ref() }.next.set(spare.lists[kind]);
-    spare.lists[kind] = head.as_ptr();
-}
-
-/// A place that no thread keeps, or a new one.
-#[cold]
-#[inline(never)]
-fn take_from_all(kind: usize, place: Layout) -> Option<NonNull<Head>> {
-    let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
-    if spare.lists[kind].is_null() {
-        let number = (SEGMENT / place.size()).max(2);
-        let layout = Layout::from_size_align(place.size() * number, ALIGN).ok()?;
-        // SAFETY: the layout has bytes.
-        let segment = NonNull::new(unsafe { std::alloc::alloc(layout) })?.cast::<Head>();
-        for index in (0..number).rev() {
-            // SAFETY: inside the segment.
-            let head = unsafe { segment.byte_add(index * place.size()) };
-            // SAFETY: just taken, and aligned so that every place in it is.
-            unsafe { head.write(Head::spare(spare.lists[kind])) };
-            spare.lists[kind] = head.as_ptr();
-        }
-        // SAFETY: just written.
-        unsafe { segment.as_ref() }.segment.set(spare.segments);
-        spare.segments = segment.as_ptr();
-    }
-    let list = Cell::new(spare.lists[kind]);
-    // SAFETY: the list of spare places, under its lock.
-    let head = unsafe { pop(&list) };
-    spare.lists[kind] = list.get();
-    head
 }
 
 #[cfg(test)]
@@ -474,14 +326,14 @@ mod tests {
     use super::*;
 
     /// A kind for these tests alone, at the index of accounts.
-    struct Number;
+    pub(super) struct Number;
 
     impl Kind for Number {
         const INDEX: usize = 4;
         type Value = u64;
     }
 
-    fn make(number: u64) -> *mut Number {
+    pub(super) fn make(number: u64) -> *mut Number {
         create::<Number>(None, || Ok(number))
     }
 
@@ -509,34 +361,6 @@ mod tests {
         assert_eq!(seen.len(), 499, "a handle came twice");
         // SAFETY: live.
         unsafe { destroy(handle) };
-    }
-
-    #[test]
-    fn places_of_threads_that_ended_are_used_again() {
-        let segments = || {
-            let spare = SPARE.lock().unwrap();
-            let (mut count, mut at) = (0, NonNull::new(spare.segments));
-            while let Some(segment) = at {
-                count += 1;
-                // SAFETY: segments stay for ever.
-                at = NonNull::new(unsafe { segment.as_ref() }.segment.get());
-            }
-            count
-        };
-        let work = || {
-            let handles: Vec<_> = (0..100).map(make).collect();
-            // SAFETY: live.
-            handles
-                .into_iter()
-                .for_each(|handle| assert_eq!(unsafe { destroy(handle) }, Status::Ok));
-        };
-        std::thread::spawn(work).join().unwrap();
-        let before = segments();
-        for _ in 0..50 {
-            std::thread::spawn(work).join().unwrap();
-        }
-        // The other tests of this file may be making some too.
-        assert!(segments() < before + 50, "{before} segments became {}", segments());
     }
 
     #[test]

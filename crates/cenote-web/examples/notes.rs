@@ -125,6 +125,7 @@ pub fn app(service: &Account, db: Db) -> Router {
 pub struct Db(Arc<Mutex<Connection>>);
 
 impl Db {
+    /// Opens it, and makes its tables if need be.
     pub fn open(path: &std::path::Path) -> rusqlite::Result<Self> {
         let db = Connection::open(path)?;
         db.execute_batch(
@@ -153,8 +154,11 @@ impl Db {
 
 /// What can go wrong: memory or JSON, the database, and notes that are not there.
 pub enum Fault {
+    /// Memory was refused, or the request is not as expected.
     Pool(Error),
+    /// The database failed.
     Db(rusqlite::Error),
+    /// There is no such note.
     NotFound,
 }
 

@@ -67,7 +67,7 @@ impl<L> PoolListener<L> {
         self
     }
 
-    /// The sizes of connections' pools: what `Pool::builder()…shared()` gives. Small ones, if
+    /// The sizes of connections' pools: what `SharedPool::builder()…shared()` gives. Small ones, if
     /// there are to be many connections.
     #[must_use]
     pub fn sizes(mut self, builder: SharedPoolBuilder<'static>) -> Self {

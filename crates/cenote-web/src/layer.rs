@@ -55,7 +55,7 @@ impl PoolLayer {
         Self { pools: self.pools.name(name) }
     }
 
-    /// The sizes of requests' pools: what `Pool::builder()…shared()` gives.
+    /// The sizes of requests' pools: what `SharedPool::builder()…shared()` gives.
     #[must_use]
     pub fn sizes(self, builder: SharedPoolBuilder<'static>) -> Self {
         Self { pools: self.pools.sizes(builder) }

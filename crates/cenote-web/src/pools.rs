@@ -145,7 +145,7 @@ impl RequestPools {
         self.set(|inner| inner.name = name)
     }
 
-    /// The sizes of requests' pools: what `Pool::builder()…shared()` gives.
+    /// The sizes of requests' pools: what `SharedPool::builder()…shared()` gives.
     #[must_use]
     pub fn sizes(self, builder: SharedPoolBuilder<'static>) -> Self {
         self.set(|inner| inner.builder = builder)

@@ -35,7 +35,8 @@
 //!   [`SharedBuffer`] grows in one, and `Freeze` (feature `bytes`) makes `Bytes` of what is there.
 //! - [`Kept`]: something in a pool that keeps the pool alive, such as a response's body.
 //! - [`Buddy`]: pages of one region, split and merged by powers of two.
-//! - [`BlockSource`], and the sources [`Blocks`] (a cache for each thread), [`System`],
+//! - [`BlockSource`], and the sources [`Blocks`] (a cache for each thread), [`SharedBlocks`] (with a
+//!   depot behind them, for pools that go from thread to thread), [`System`],
 //!   `&Pool`, `&Buddy`, [`Cached`] free lists over any of them, [`Locked`] for several threads,
 //!   and [`Faulty`] for tests.
 //! - [`inspect`]: snapshots of pools and accounts, as values and as text.
@@ -119,7 +120,9 @@ pub use shared::Freeze;
 pub use shared::{SharedBuffer, SharedPool, SharedPoolBuilder};
 #[cfg(feature = "std")]
 pub use source::Cached;
-pub use source::{BlockSource, Blocks, Buddy, BuddyBuilder, Faulty, Locked, RegionError, System};
+pub use source::{
+    BlockSource, Blocks, Buddy, BuddyBuilder, Faulty, Locked, RegionError, SharedBlocks, System,
+};
 
 /// The README's program, compiled and run as it stands there.
 #[cfg(all(doctest, feature = "allocator-api2"))]

@@ -3,7 +3,7 @@
 use super::SharedPool;
 use crate::error::Try;
 use crate::pool::Growing;
-use crate::{AllocError, BlockSource, Blocks};
+use crate::{AllocError, BlockSource, SharedBlocks};
 use core::fmt;
 use core::ops::Deref;
 
@@ -24,7 +24,7 @@ use core::ops::Deref;
 /// assert_eq!(&*answer, b"HTTP/1.1 200 OK");
 /// # Ok::<(), AllocError>(())
 /// ```
-pub struct SharedBuffer<S: BlockSource = Blocks> {
+pub struct SharedBuffer<S: BlockSource = SharedBlocks> {
     bytes: Growing<u8, SharedPool<S>>,
     failure: Option<AllocError>,
 }

@@ -3,15 +3,15 @@
 use super::SharedPool;
 use crate::account::Account;
 use crate::pool::Shape;
-use crate::{AllocError, BlockSource, Blocks, ConfigError, PoolBuilder};
+use crate::{AllocError, BlockSource, ConfigError, PoolBuilder, SharedBlocks};
 use core::panic::Location;
 
 /// Makes shared pools of one configuration, which was checked when this was made by
 /// [`PoolBuilder::shared`].
 ///
 /// ```
-/// use cenote::{Account, Pool};
-/// let requests = Pool::builder().name("request").first_block(1024).shared()?;   // once
+/// use cenote::{Account, SharedPool};
+/// let requests = SharedPool::builder().name("request").first_block(1024).shared()?;   // once
 /// let account = Account::root("service").with_limit(Some(1 << 20));
 /// let pool = requests.try_build_on(&account)?;                                 // for each
 /// assert_eq!((pool.name(), account.held()), ("request", 1024));
@@ -19,7 +19,7 @@ use core::panic::Location;
 /// ```
 #[derive(Clone, Copy, Debug)]
 #[must_use = "a builder makes a pool only when `try_build` is called"]
-pub struct SharedPoolBuilder<'a, S = Blocks> {
+pub struct SharedPoolBuilder<'a, S = SharedBlocks> {
     pub(super) shape: Shape,
     pub(super) name: &'static str,
     pub(super) account: Option<&'a Account>,
@@ -34,7 +34,7 @@ impl SharedPoolBuilder<'_> {
         name: "shared pool",
         account: None,
         wipe: false,
-        source: Blocks,
+        source: SharedBlocks,
     };
 }
 

@@ -28,7 +28,7 @@ use crate::account::Account;
 use crate::inspect::PoolSnapshot;
 use crate::kept::PoolHandle;
 use crate::pool::Shape;
-use crate::{AllocError, BlockSource, Blocks, Pool};
+use crate::{AllocError, BlockSource, Pool, PoolBuilder, SharedBlocks};
 use alloc::string::ToString;
 use core::fmt;
 use core::marker::PhantomData;
@@ -77,7 +77,7 @@ use sync::{Ordering::*, fence};
 /// There is no reset: some handle's borrower could be looking. Values are not dropped, unless
 /// put in by [`own`](SharedPool::own). A value in the pool that itself has a handle on the
 /// pool, or a cleanup that has one, keeps the pool for ever, as a cycle of `Arc`s does.
-pub struct SharedPool<S: BlockSource = Blocks> {
+pub struct SharedPool<S: BlockSource = SharedBlocks> {
     shared: NonNull<Shared<S>>,
     _owns: PhantomData<Shared<S>>,
 }
@@ -119,6 +119,15 @@ impl SharedPool {
     #[track_caller]
     pub fn try_on(account: &Account) -> Result<Self, AllocError> {
         SharedPoolBuilder::DEFAULT.make(Some(account), Location::caller())
+    }
+}
+
+impl SharedPool {
+    /// Sets up shared pools with a name, sizes, an account or a source of their own; ends with
+    /// [`PoolBuilder::shared`].
+    #[inline]
+    pub fn builder() -> PoolBuilder<'static, SharedBlocks> {
+        Pool::builder().name("shared pool").source(SharedBlocks)
     }
 }
 

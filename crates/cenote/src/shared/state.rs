@@ -124,9 +124,12 @@ impl<S: BlockSource> Shared<S> {
 
     #[inline(always)]
     pub(super) fn current(&self) -> BlockPtr {
-        // SAFETY: a block of this pool's; blocks go back when the last handle has gone. It is
-        // not null, and `Acquire` shows the header as the thread that made it wrote it.
-        unsafe { BlockPtr::new(self.current.load(Acquire)).unwrap_unchecked() }
+        // `Acquire` shows the header as the thread that made it wrote it.
+        let block = self.current.load(Acquire);
+        // SAFETY: a block of this pool's; blocks go back when the last handle has gone.
+        let block = unsafe { BlockPtr::new(block) };
+        // SAFETY: it is not null from the time when the pool is made.
+        unsafe { block.unwrap_unchecked() }
     }
 
     pub(super) fn account(&self) -> Option<&Account> {

@@ -219,8 +219,10 @@ mod cache {
         low: Cell<u32>,
     }
 
-    /// Free lists over a source, which every call names: it must always be the same one.
+    /// Free lists over a source, which every call names: it must always be the same one, or one
+    /// that passes blocks on to it and takes them from it, as [`SharedBlocks`] does.
     ///
+    /// [`SharedBlocks`]: crate::SharedBlocks
     /// A thread's is const-made and without a destructor, so that reaching it costs no check;
     /// `thread` drains it at the thread's end. [`Cached`](super::Cached) has one of its own.
     pub(crate) struct Cache {
@@ -231,6 +233,8 @@ mod cache {
         cap: Cell<usize>,
         /// Releases until the next decay.
         ticks: Cell<u32>,
+        /// Releases between two decays.
+        period: u32,
         /// Whether the thread will drain the cache at its end.
         enlisted: Cell<bool>,
     }
@@ -244,6 +248,7 @@ mod cache {
                 room: Cell::new(0),
                 cap: Cell::new(DEFAULT_CAP),
                 ticks: Cell::new(DECAY_PERIOD),
+                period: DECAY_PERIOD,
                 enlisted: Cell::new(false),
             }
         }
@@ -261,6 +266,19 @@ mod cache {
         fn bin(&self, bin: usize) -> &Bin {
             debug_assert!(bin < CLASSES + DOUBLINGS);
             &self.bins[bin % BINS]
+        }
+
+        /// The same, that decays so many times slower than a thread's does.
+        pub(in crate::source) const fn slower(mut self, times: u32) -> Self {
+            self.period = DECAY_PERIOD * times;
+            self.ticks = Cell::new(self.period);
+            self
+        }
+
+        /// How many blocks are in a list.
+        #[inline(always)]
+        pub(in crate::source) fn count(&self, bin: usize) -> u32 {
+            self.bin(bin).count.get()
         }
 
         /// The newest block of a list.
@@ -337,7 +355,7 @@ mod cache {
             }
             if self.ticks.get() == 0 {
                 self.decay(source);
-                self.ticks.set(DECAY_PERIOD);
+                self.ticks.set(self.period);
             }
             if block.size() <= self.room.get() {
                 // SAFETY: the caller's promise, and the room was just seen.

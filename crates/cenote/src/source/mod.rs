@@ -7,6 +7,7 @@ mod cached;
 mod faulty;
 mod locked;
 mod system;
+mod wandering;
 
 pub use blocks::Blocks;
 pub use buddy::{Buddy, BuddyBuilder, RegionError};
@@ -15,6 +16,7 @@ pub use cached::Cached;
 pub use faulty::Faulty;
 pub use locked::Locked;
 pub use system::System;
+pub use wandering::SharedBlocks;
 
 use crate::AllocError;
 use core::alloc::Layout;

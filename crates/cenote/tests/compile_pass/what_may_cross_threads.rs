@@ -1,6 +1,8 @@
 //! A pool may be sent to another thread, and accounts may be shared among threads.
 use cenote::inspect::{AccountSnapshot, PoolSnapshot};
-use cenote::{Account, AllocError, Blocks, ConfigError, Faulty, Pool, System};
+use cenote::{
+    Account, AllocError, Blocks, ConfigError, Faulty, Kept, Pool, SharedBuffer, SharedPool, System,
+};
 
 fn send<T: Send>() {}
 fn share<T: Send + Sync>() {}
@@ -18,4 +20,10 @@ fn main() {
     share::<PoolSnapshot>();
     share::<Blocks>();
     share::<System>();
+    share::<SharedPool>();
+    share::<SharedPool<Faulty<System>>>();
+    share::<SharedBuffer>();
+    share::<Kept<SharedPool, str>>();
+    send::<allocator_api2::vec::Vec<u8, SharedPool>>();
+    send::<Pool<SharedPool>>();
 }

@@ -1,0 +1,171 @@
+//! [`SharedBlocks`]: blocks for pools that begin on one thread and end on another.
+
+#[cfg(feature = "std")]
+use super::blocks::class_of;
+use super::{BlockSource, System};
+#[cfg(feature = "std")]
+use super::{Cached, Locked};
+use crate::AllocError;
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+/// The source of a [`SharedPool`](crate::SharedPool): each thread's cache, as for
+/// [`Blocks`](crate::Blocks), and behind all of them one depot that threads share.
+///
+/// A pool of a thread's own gives its blocks back where it took them, and the thread's cache
+/// is all that it needs. A shared one takes blocks on whichever thread runs its task, and gives
+/// them back where the last handle goes: some threads take, others give. What a thread has too
+/// many of goes to the depot instead of the system, and what it has too few of comes from
+/// there. The depot has a lock, which is taken only then; it keeps at most
+/// [`SharedBlocks::DEPOT`] bytes, and gives back what was not needed lately.
+///
+/// After a `fork` in a process with several threads, another thread may have held that lock: a
+/// child that needs shared pools is to `exec` first.
+///
+/// Without the `std` feature this is [`System`].
+///
+/// ```
+/// use cenote::{SharedBlocks, SharedPool};
+/// let pool = SharedPool::new();
+/// let other = pool.clone();
+/// drop(pool);
+/// std::thread::spawn(move || drop(other)).join().unwrap();
+/// # #[cfg(feature = "std")]
+/// assert!(SharedBlocks::depot_bytes() <= SharedBlocks::DEPOT);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SharedBlocks;
+
+/// What threads have too many of. All threads' ups and downs meet here, so what is idle shows
+/// only after a while.
+#[cfg(feature = "std")]
+static DEPOT: Locked<Cached<System>> =
+    Locked::new(Cached::slower(System, SharedBlocks::DEPOT, DECAY));
+
+/// How many times slower than a thread's cache the depot decays.
+#[cfg(feature = "std")]
+const DECAY: u32 = 64;
+
+/// With so many blocks in its list, a thread gives further ones to the depot: others may have
+/// too few of what piles up here.
+#[cfg(feature = "std")]
+const ENOUGH: u32 = 16;
+
+// SAFETY: blocks of a class are those of the threads' caches and of the depot, which come from
+// `System` with the class's layout and go back to it so, by whichever way; the class is a
+// function of the layout. Others are `System`'s.
+unsafe impl BlockSource for SharedBlocks {
+    #[inline]
+    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        #[cfg(feature = "std")]
+        if let Some((bin, block)) = class_of(layout) {
+            return match crate::thread::with(|local| local.cache.take(bin, block.size())) {
+                Some(cached) => Ok(cached),
+                None => from_depot(block),
+            };
+        }
+        System.acquire(layout)
+    }
+
+    #[inline]
+    unsafe fn release(&self, ptr: NonNull<u8>, layout: Layout) {
+        #[cfg(feature = "std")]
+        if let Some((bin, block)) = class_of(layout) {
+            return crate::thread::with(|local| {
+                if local.cache.count(bin) >= ENOUGH {
+                    // SAFETY: the caller's promise: the block has this class and nobody uses it;
+                    // blocks of the class are `DEPOT`'s as much as the thread's.
+                    unsafe { to_depot(ptr, block) }
+                } else {
+                    // SAFETY: likewise.
+                    unsafe { local.cache.put(&DEPOT, bin, block, ptr) }
+                }
+            });
+        }
+        // SAFETY: the caller's promise; blocks of no class came from `System` as asked.
+        unsafe { System.release(ptr, layout) }
+    }
+
+    #[inline]
+    fn fit(&self, layout: Layout) -> usize {
+        crate::Blocks.fit(layout)
+    }
+}
+
+#[cfg(feature = "std")]
+#[cold]
+#[inline(never)]
+fn from_depot(block: Layout) -> Result<NonNull<u8>, AllocError> {
+    DEPOT.acquire(block)
+}
+
+/// # Safety
+/// As for [`BlockSource::release`], with the layout of the block's class.
+#[cfg(feature = "std")]
+#[cold]
+#[inline(never)]
+unsafe fn to_depot(ptr: NonNull<u8>, block: Layout) {
+    // SAFETY: the caller's promise, passed on.
+    unsafe { DEPOT.release(ptr, block) }
+}
+
+impl SharedBlocks {
+    /// How many bytes the depot keeps at most.
+    pub const DEPOT: usize = 8 << 20;
+}
+
+#[cfg(feature = "std")]
+impl SharedBlocks {
+    /// How many bytes the depot has.
+    pub fn depot_bytes() -> usize {
+        DEPOT.with(Cached::cached_bytes)
+    }
+
+    /// Gives all that the depot has back to the system; how many bytes that was. The calling
+    /// thread's cache is emptied by [`Blocks::trim`](crate::Blocks::trim).
+    pub fn trim_depot() -> usize {
+        DEPOT.with(Cached::trim)
+    }
+}
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use super::*;
+    use crate::Blocks;
+    use std::thread;
+    use std::vec::Vec;
+
+    struct Sent(Vec<NonNull<u8>>);
+    // SAFETY: only bytes, which the sender lets go of.
+    unsafe impl Send for Sent {}
+
+    #[test]
+    fn what_one_thread_gives_too_many_of_another_takes() {
+        let asked = Layout::from_size_align(8192, 16).unwrap();
+        let take =
+            move || (0..200).map(|_| SharedBlocks.acquire(asked).unwrap()).collect::<Vec<_>>();
+        let taken = Sent(thread::spawn(move || Sent(take())).join().unwrap().0);
+        let addresses = thread::spawn(move || {
+            let taken = taken;
+            for &block in &taken.0 {
+                // SAFETY: acquired with this layout, released once.
+                unsafe { SharedBlocks.release(block, asked) };
+            }
+            assert!(Blocks::cached_bytes() <= 16 * 8192);
+            // Nobody else uses the depot in this program.
+            assert!(SharedBlocks::depot_bytes() >= 180 * 8192);
+            taken.0.iter().map(|block| block.addr()).collect::<Vec<_>>()
+        });
+        let mut addresses = addresses.join().unwrap();
+        addresses.sort_unstable();
+        let again = thread::spawn(move || Sent(take())).join().unwrap();
+        let known = again.0.iter().filter(|block| addresses.binary_search(&block.addr()).is_ok());
+        assert!(known.count() >= 180);
+        for block in again.0 {
+            // SAFETY: acquired with this layout, released once.
+            unsafe { SharedBlocks.release(block, asked) };
+        }
+        SharedBlocks::trim_depot();
+        assert_eq!(SharedBlocks::depot_bytes(), 0);
+    }
+}

@@ -9,16 +9,17 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::pools::PoolsArgs;
 use crate::serve::{Config, Timeouts};
 use crate::units::{parse_duration, parse_size};
-use crate::{serve, tour};
+use crate::{pools, serve, tour};
 
 /// What the command line says.
 #[derive(Debug, Parser)]
 #[command(
     name = "cenote",
     version,
-    about = "Memory pools for servers: a file server that runs on them, and a tour."
+    about = "Memory pools for servers: a file server that runs on them, a look into running ones, and a tour."
 )]
 pub struct Cli {
     /// What to do.
@@ -31,6 +32,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve a folder over HTTP/1.1, with a pool for each worker, connection and request
     Serve(Box<ServeArgs>),
+    /// Show the pools of a running service: who holds how much, and since when
+    Pools(PoolsArgs),
     /// Watch a pool work, step by step
     Tour,
 }
@@ -168,7 +171,7 @@ pub fn main() -> ExitCode {
     match cli.command {
         Command::Serve(args) => {
             start_log(args.log);
-            match serve::run(args.into_config()) {
+            match serve::run((*args).into_config()) {
                 Ok(code) => code,
                 Err(error) => {
                     complain(&error.to_string());
@@ -176,6 +179,13 @@ pub fn main() -> ExitCode {
                 }
             }
         }
+        Command::Pools(args) => match pools::run(&args) {
+            Ok(code) => code,
+            Err(error) => {
+                complain(&error);
+                ExitCode::FAILURE
+            }
+        },
         Command::Tour => {
             let stdout = io::stdout();
             let colour = stdout.is_terminal();

@@ -37,7 +37,7 @@ const build = look => {
     shown.set(path, sum);
   }
   // If every pool was told, what is missing has come since.
-  const omitted = look.pools_shown > look.pools.filter(pool => pool.id).length;
+  const omitted = look.silent.length > 0 || look.pools_shown > look.pools.filter(pool => pool.id).length;
   for (const row of omitted ? look.accounts : []) {
     const sum = shown.get(row.path.join('\n')) ?? {held: 0, used: 0, pools: 0};
     const rest = row.own_held_bytes - sum.held;

@@ -18,7 +18,7 @@ use super::telling::{Sums, TOLD, Told};
 use super::tree::{Node, Tree};
 
 /// How long a thread may take to answer before the look does without its figures.
-const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Everything, at one moment. Serialized, it is `/pools.json`.
 #[derive(Debug, Serialize)]

@@ -1,0 +1,313 @@
+//! The figures as text: a tree, a table, and what stands out.
+
+use std::fmt;
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+use cenote::inspect::Bytes;
+
+use super::look::{Account, Look, Memory, Pool};
+use super::{PoolsArgs, Sort};
+
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const GOOD: Style = AnsiColor::Green.on_default();
+
+/// Growth that is worth a word.
+const GROWN: i64 = 8 << 20;
+
+/// All that was asked for, in at most `rows` lines.
+pub(super) fn all(
+    out: &mut impl Write,
+    args: &PoolsArgs,
+    look: &Look,
+    last: Option<&Look>,
+    rows: usize,
+) -> io::Result<()> {
+    let mut lines = Vec::new();
+    head(&mut lines, look, last)?;
+    if args.leaks {
+        leaks(&mut lines, args, look)?;
+    } else {
+        writeln!(lines)?;
+        tree(&mut lines, look)?;
+        writeln!(lines)?;
+        table(&mut lines, look, args.sort.unwrap_or(Sort::Held), args.top, |_| true)?;
+    }
+    for line in lines.split_inclusive(|&byte| byte == b'\n').take(rows) {
+        out.write_all(line)?;
+    }
+    Ok(())
+}
+
+/// Says that nothing was heard.
+pub(super) fn lost(out: &mut impl Write, why: &str) -> io::Result<()> {
+    writeln!(out, "{BAD}no answer: {}; trying again{BAD:#}", Plain(why))
+}
+
+fn head(out: &mut impl Write, look: &Look, last: Option<&Look>) -> io::Result<()> {
+    let total = |of: fn(&Account) -> u64| look.accounts.iter().map(of).sum::<u64>();
+    let root = look.accounts.first();
+    let (name, held) = root
+        .map_or(("", 0), |root| (root.path.first().map_or("", String::as_str), root.held_bytes));
+    write!(
+        out,
+        "{BOLD}{}{BOLD:#}  up {}  {} pools  {} held",
+        Plain(name),
+        Age(Some(look.uptime_seconds)),
+        total(|row| row.live),
+        size(held),
+    )?;
+    if let Some(last) = last.filter(|last| look.now > last.now) {
+        let before: u64 = last.accounts.iter().map(|row| row.created).sum();
+        let made = total(|row| row.created).saturating_sub(before);
+        write!(out, "  {:.0} made/s", made as f64 / (look.now - last.now))?;
+    }
+    let (refused, old) = (total(|row| row.refused), total(|row| row.over_age));
+    if refused > 0 {
+        write!(out, "  {BAD}{refused} refused{BAD:#}")?;
+    }
+    if old > 0 {
+        write!(out, "  {BAD}{old} over age{BAD:#}")?;
+    }
+    for path in &look.silent {
+        write!(out, "  {BAD}no word from {}{BAD:#}", Plain(&path.join("/")))?;
+    }
+    writeln!(out)
+}
+
+fn tree(out: &mut impl Write, look: &Look) -> io::Result<()> {
+    writeln!(
+        out,
+        "{DIM}{:<32} {:>6} {:>10} {:>10} {:>5} {:>10} {:>10} {:>8} {:>8}  made at{DIM:#}",
+        "account", "pools", "made", "held", "used", "peak", "limit", "refused", "oldest"
+    )?;
+    for row in &look.accounts {
+        let depth = 2 * row.path.len().saturating_sub(1);
+        let mut name =
+            format!("{:depth$}{}", "", Plain(row.path.last().map_or("", String::as_str)));
+        if row.accounts > 1 {
+            name.push_str(&format!(" x{}", row.accounts));
+        }
+        let style = if row.over_age > 0 { BAD } else { Style::new() };
+        writeln!(
+            out,
+            "{style}{:<32}{style:#} {:>6} {:>10} {:>10} {:>5} {:>10} {:>10} {:>8} {:>8}  {DIM}{}{DIM:#}",
+            clip(&name, 32),
+            row.live,
+            row.created,
+            size(row.held_bytes),
+            percent(row.used_bytes, row.held_bytes),
+            size(row.peak_bytes),
+            row.limit_bytes.map_or_else(|| "-".to_owned(), size),
+            row.refused,
+            Age(row.age_seconds),
+            Plain(&row.created_at),
+        )?;
+    }
+    Ok(())
+}
+
+fn table(
+    out: &mut impl Write,
+    look: &Look,
+    sort: Sort,
+    top: usize,
+    shown: impl Fn(&Pool) -> bool,
+) -> io::Result<()> {
+    let mut pools: Vec<_> = look.pools.iter().filter(|pool| shown(pool)).collect();
+    let age = |pool: &Pool| pool.age_seconds.unwrap_or(-1.0);
+    pools.sort_by(|a, b| match sort {
+        Sort::Held => b.held_bytes.cmp(&a.held_bytes),
+        Sort::Age => age(b).total_cmp(&age(a)),
+        Sort::Used => b.used_bytes.cmp(&a.used_bytes),
+        Sort::Peak => b.peak_bytes.cmp(&a.peak_bytes),
+        Sort::Refused => b.refused.cmp(&a.refused),
+        Sort::Name => a.label().cmp(&b.label()),
+    });
+    writeln!(
+        out,
+        "{DIM}  {:<44} {:>8} {:>10} {:>5} {:>10} {:>10} {:>8}  made at{DIM:#}",
+        "pool", "age", "held", "used", "peak", "limit", "refused"
+    )?;
+    for pool in pools.iter().take(top) {
+        let (style, mark) = if pool.over_age { (BAD, '!') } else { (Style::new(), ' ') };
+        writeln!(
+            out,
+            "{style}{mark} {:<44} {:>8}{style:#} {:>10} {:>5} {:>10} {:>10} {:>8}  {DIM}{}{DIM:#}",
+            clip(&Plain(&pool.label()).to_string(), 44),
+            Age(pool.age_seconds),
+            size(pool.held_bytes),
+            percent(pool.used_bytes, pool.held_bytes),
+            size(pool.peak_bytes),
+            pool.limit_bytes.map_or_else(|| "-".to_owned(), size),
+            pool.refused,
+            Plain(&pool.created_at),
+        )?;
+    }
+    let more = look.pools_shown.saturating_sub(pools.len().min(top));
+    if more > 0 {
+        writeln!(out, "{DIM}  and {more} more{DIM:#}")?;
+    }
+    Ok(())
+}
+
+/// Who still holds what, since when; and what that comes to.
+fn leaks(out: &mut impl Write, args: &PoolsArgs, look: &Look) -> io::Result<()> {
+    if let Some(memory) = &look.memory {
+        writeln!(out)?;
+        place(out, "in pools", memory.pools_bytes, Some(memory.pools_grown_bytes))?;
+        place(out, "cached blocks", memory.block_cache_bytes, None)?;
+        if let Some(other) = memory.other_bytes {
+            place(out, "in no pool", other, memory.other_grown_bytes)?;
+        }
+        if let Some(resident) = memory.resident_bytes {
+            place(out, "resident", resident, None)?;
+        }
+    }
+    writeln!(out)?;
+    table(out, look, args.sort.unwrap_or(Sort::Age), args.top, |_| true)?;
+    writeln!(out)?;
+    let mut found = false;
+    for row in look.accounts.iter().filter(|row| row.over_age > 0) {
+        found = true;
+        // Where the pools were made says more than where their accounts were.
+        let makers = makers(look, &row.path);
+        writeln!(
+            out,
+            "{BAD}pools:{BAD:#} {} on {} older than {}, the oldest {}; made at {}",
+            row.over_age,
+            Plain(&row.path.join("/")),
+            Age(row.age_limit_seconds),
+            Age(row.age_seconds),
+            Plain(if makers.is_empty() { &row.created_at } else { &makers }),
+        )?;
+    }
+    if let Some(memory) = look.memory.as_ref().filter(|memory| grows_outside(memory)) {
+        found = true;
+        writeln!(
+            out,
+            "{BAD}in no pool:{BAD:#} {} more than at the start, while pools hold {}: other allocations, of whatever library",
+            size(memory.other_grown_bytes.unwrap_or(0).unsigned_abs()),
+            match memory.pools_grown_bytes {
+                grown if grown < 0 => format!("{} less", size(grown.unsigned_abs())),
+                grown => format!("{} more", size(grown.unsigned_abs())),
+            },
+        )?;
+    }
+    if !found {
+        writeln!(out, "{GOOD}nothing stands out{GOOD:#}")?;
+    }
+    Ok(())
+}
+
+/// Where the pools over age on accounts of this path were made, those of most pools first.
+fn makers(look: &Look, path: &[String]) -> String {
+    let mut makers: Vec<(&str, usize)> = Vec::new();
+    for pool in look.pools.iter().filter(|pool| pool.over_age && pool.path == path) {
+        match makers.iter_mut().find(|(place, _)| *place == pool.created_at) {
+            Some((_, count)) => *count += 1,
+            None => makers.push((&pool.created_at, 1)),
+        }
+    }
+    makers.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let places: Vec<_> = makers.iter().take(3).map(|(place, _)| *place).collect();
+    places.join(", ")
+}
+
+/// Whether what is in no pool has grown, and by more than what is in pools.
+fn grows_outside(memory: &Memory) -> bool {
+    memory
+        .other_grown_bytes
+        .is_some_and(|grown| grown >= GROWN && grown > 2 * memory.pools_grown_bytes.max(0))
+}
+
+fn place(out: &mut impl Write, name: &str, bytes: u64, grown: Option<i64>) -> io::Result<()> {
+    write!(out, "{name:<14} {:>10}", size(bytes))?;
+    if let Some(grown) = grown {
+        let sign = if grown < 0 { '-' } else { '+' };
+        write!(out, "   {sign}{} since the start", size(grown.unsigned_abs()))?;
+    }
+    writeln!(out)
+}
+
+fn size(bytes: u64) -> String {
+    Bytes(usize::try_from(bytes).unwrap_or(usize::MAX)).to_string()
+}
+
+fn percent(part: Option<u64>, whole: u64) -> String {
+    match part {
+        Some(part) if whole > 0 => format!("{}%", 100 * part / whole),
+        Some(_) => "0%".to_owned(),
+        None => "-".to_owned(),
+    }
+}
+
+/// The end of a long text: names differ there.
+fn clip(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let rest: String = text.chars().skip(length - width + 2).collect();
+    format!("..{rest}")
+}
+
+/// Text from elsewhere, without what would move a cursor or colour a terminal.
+struct Plain<'a>(&'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| {
+            // Control characters, and those that turn the direction of writing.
+            let harmless = !c.is_control()
+                && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            fmt::Write::write_char(f, if harmless { c } else { '\u{fffd}' })
+        })
+    }
+}
+
+/// A length of time in seconds: `7.3s`, `40s`, `12min`, `5h`, `3d`.
+struct Age(Option<f64>);
+
+impl fmt::Display for Age {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self.0 {
+            None => "-".to_owned(),
+            Some(s) if s < 10.0 => format!("{s:.1}s"),
+            Some(s) if s < 120.0 => format!("{s:.0}s"),
+            Some(s) if s < 7200.0 => format!("{:.0}min", (s / 60.0).floor()),
+            Some(s) if s < 172_800.0 => format!("{:.0}h", (s / 3600.0).floor()),
+            Some(s) => format!("{:.0}d", (s / 86_400.0).floor()),
+        };
+        f.pad(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_move_the_cursor_or_hide_the_end() {
+        assert_eq!(Plain("a\x1b[2Jb\n\u{202e}c").to_string(), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c");
+        assert_eq!(clip("process/worker-0/connection#17", 16), "..connection#17");
+        assert_eq!(clip("short", 16), "short");
+    }
+
+    #[test]
+    fn ages_are_short() {
+        for (seconds, text) in [
+            (0.04, "0.0s"),
+            (7.26, "7.3s"),
+            (61.0, "61s"),
+            (300.0, "5min"),
+            (7300.0, "2h"),
+            (1e6, "11d"),
+        ] {
+            assert_eq!(Age(Some(seconds)).to_string(), text);
+        }
+        assert_eq!(format!("{:>5}", Age(None)), "    -");
+    }
+}

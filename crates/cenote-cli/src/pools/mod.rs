@@ -1,0 +1,219 @@
+//! `cenote pools URL`: the pools of a running service, in a terminal.
+//!
+//! Reads `/pools.json` of anything that serves cenote's view: `cenote serve`, or a service with
+//! `cenote-web`. Prints the tree of accounts and the pools that hold most; with `--leaks` who has
+//! held what for how long; with `--watch` again each second.
+
+mod draw;
+mod look;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use look::Look;
+
+/// How often `--watch` asks.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long a service may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// An answer is never larger, unless something else answers.
+const LARGEST_ANSWER: u64 = 16 << 20;
+
+/// The options of `cenote pools`.
+#[derive(Clone, Debug, Args)]
+pub struct PoolsArgs {
+    /// Where the service is, such as http://127.0.0.1:8080
+    #[arg(value_name = "URL")]
+    pub url: String,
+
+    /// Print it again each second
+    #[arg(long, short, conflicts_with = "json")]
+    pub watch: bool,
+
+    /// Print what the service says, as JSON
+    #[arg(long)]
+    pub json: bool,
+
+    /// Who still holds what, since when, and whether memory grows outside the pools
+    #[arg(long, conflicts_with = "json")]
+    pub leaks: bool,
+
+    /// What the pools are sorted by [default: held; age with --leaks]
+    #[arg(long, value_enum)]
+    pub sort: Option<Sort>,
+
+    /// How many pools are shown
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    pub top: usize,
+}
+
+/// What pools are sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    /// The fattest first
+    Held,
+    /// The oldest first
+    Age,
+    /// Those with the most in use first
+    Used,
+    /// Those whose account held the most first
+    Peak,
+    /// Those whose account was refused most often first
+    Refused,
+    /// By name
+    Name,
+}
+
+/// Why nothing can be shown; one line.
+type Failure = String;
+
+/// Runs the command. Exit code 1, with one line on stderr, when the service does not answer.
+///
+/// # Errors
+/// When it does not, or stdout cannot be written to.
+pub fn run(args: &PoolsArgs) -> Result<ExitCode, Failure> {
+    let service = Service::at(&args.url)?;
+    let stdout = io::stdout();
+    let terminal = stdout.is_terminal();
+    // Leaves colours out where there is no terminal, or nobody wants them (NO_COLOR).
+    let mut out = anstream::AutoStream::auto(stdout.lock());
+    if args.json {
+        let text = service.text()?;
+        // Only what is JSON: whatever else answers there is not for a terminal.
+        serde_json::from_str::<serde_json::Value>(&text)
+            .map_err(|_| format!("{}: the answer is no JSON", service.address))?;
+        return finish(writeln!(out, "{text}"));
+    }
+    if !args.watch {
+        let look = service.look()?;
+        return finish(draw::all(&mut out, args, &look, None, usize::MAX));
+    }
+    let mut last: Option<Look> = None;
+    let mut lost: Option<Failure> = None;
+    loop {
+        let next = service.look();
+        let mut frame = Vec::new();
+        let rows = if terminal { rows_of_terminal() } else { usize::MAX };
+        let drawn = match next {
+            Ok(look) => {
+                let drawn = draw::all(&mut frame, args, &look, last.as_ref(), rows);
+                (last, lost) = (Some(look), None);
+                drawn
+            }
+            Err(failure) => {
+                let first = lost.get_or_insert(failure);
+                let drawn = draw::lost(&mut frame, first);
+                match &last {
+                    Some(look) => drawn.and_then(|()| {
+                        draw::all(&mut frame, args, look, None, rows.saturating_sub(2))
+                    }),
+                    None => drawn,
+                }
+            }
+        };
+        let shown = drawn.and_then(|()| show(&mut out, &frame, terminal));
+        if shown.is_err() {
+            return finish(shown);
+        }
+        std::thread::sleep(EVERY);
+    }
+}
+
+/// One frame: in place on a terminal, one after the other elsewhere.
+fn show(out: &mut impl Write, frame: &[u8], terminal: bool) -> io::Result<()> {
+    if !terminal {
+        out.write_all(frame)?;
+        return out.write_all(b"\n");
+    }
+    // Line by line over what was there, so that nothing flickers.
+    let mut text = b"\x1b[H".to_vec();
+    for line in frame.split_inclusive(|&byte| byte == b'\n') {
+        text.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
+        text.extend_from_slice(b"\x1b[K\n");
+    }
+    text.extend_from_slice(b"\x1b[J");
+    out.write_all(&text)?;
+    out.flush()
+}
+
+fn rows_of_terminal() -> usize {
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_row > 0 => usize::from(size.ws_row).saturating_sub(1),
+        _ => 50,
+    }
+}
+
+/// Nobody is left to be told when a pipe is closed.
+fn finish(written: io::Result<()>) -> Result<ExitCode, Failure> {
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.to_string()),
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// A service that shows its pools.
+struct Service {
+    agent: ureq::Agent,
+    address: String,
+}
+
+impl Service {
+    fn at(url: &str) -> Result<Self, Failure> {
+        let rest = match url.split_once("://") {
+            Some(("http", rest)) => rest,
+            Some((scheme, _)) => {
+                return Err(format!(
+                    "{scheme}: only http is spoken here, as in http://localhost:8080"
+                ));
+            }
+            None => url,
+        };
+        // With or without the page's own path.
+        let host = rest.split(['?', '#']).next().unwrap_or("").trim_end_matches('/');
+        let host = ["/pools.json", "/pools"]
+            .iter()
+            .find_map(|path| host.strip_suffix(path))
+            .unwrap_or(host);
+        if host.is_empty() {
+            return Err(format!("`{url}` is no address such as http://localhost:8080"));
+        }
+        let agent = ureq::Agent::config_builder()
+            .timeout_global(Some(PATIENCE))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            // The service is meant, not what a proxy would find by its name.
+            .proxy(None)
+            .build()
+            .new_agent();
+        Ok(Self { agent, address: format!("http://{host}/pools.json") })
+    }
+
+    fn text(&self) -> Result<String, Failure> {
+        let told = |error: ureq::Error| format!("{}: {error}", self.address);
+        let mut response = self.agent.get(&self.address).call().map_err(told)?;
+        let text = response
+            .body_mut()
+            .with_config()
+            .limit(LARGEST_ANSWER)
+            .read_to_string()
+            .map_err(told)?;
+        if !response.status().is_success() {
+            let why = text.lines().next().unwrap_or("");
+            return Err(format!("{}: {} {why}", self.address, response.status().as_u16()));
+        }
+        Ok(text)
+    }
+
+    fn look(&self) -> Result<Look, Failure> {
+        let text = self.text()?;
+        let look: Look = serde_json::from_str(&text)
+            .map_err(|error| format!("{}: not what is expected: {error}", self.address))?;
+        if look.schema != 1 {
+            return Err(format!("{}: schema {} is not known here", self.address, look.schema));
+        }
+        Ok(look)
+    }
+}

@@ -1,0 +1,226 @@
+//! `cenote pools`: a running service in a terminal, and the two leaks of the example told apart.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use crate::client::Client;
+use crate::support::{Site, eventually, noise};
+
+const CENOTE: &str = env!("CARGO_BIN_EXE_cenote");
+
+/// What the command prints, and its exit code.
+fn look(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(CENOTE)
+        .arg("pools")
+        .args(arguments)
+        // A proxy that is set for other purposes is none of its business.
+        .env("http_proxy", "http://192.0.2.1:9")
+        .output()
+        .expect("the command");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn the_tree_and_the_fattest_pools_are_printed_without_colours_when_piped() {
+    let site = Site::with(|config| config.workers = 1);
+    site.put("large.bin", noise(20 << 20));
+    let mut dawdler = site.client();
+    dawdler.send("GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    eventually("it is being served", || site.held_by("request").0 == 1);
+    let address = site.address();
+    for url in [
+        format!("http://{address}"),
+        format!("http://{address}/pools"),
+        format!("http://{address}/pools.json"),
+        address.to_string(),
+    ] {
+        let (code, out, err) = look(&[&url]);
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{url}");
+        assert!(!out.contains('\x1b'), "{out}");
+        assert!(out.starts_with("process  up "), "{out}");
+        let line = |start: &str| {
+            out.lines().find(|line| line.trim_start().starts_with(start)).map(str::to_owned)
+        };
+        // Indented as the tree is, and then the pools, the fattest first.
+        assert!(out.contains("\n  worker-0 "), "{out}");
+        assert!(out.contains("\n    connection"), "{out}");
+        let pool = out.split_once("  pool ").expect("a table").1.lines().nth(1).expect("a pool");
+        assert!(pool.contains("worker-0/connection#1/request#1"), "{out}");
+        assert!(line("worker-0/connection#1/request#1").is_some_and(|l| l.contains("request.rs:")));
+    }
+    let (code, out, _) = look(&[&address.to_string(), "--json"]);
+    assert_eq!(code, Some(0));
+    let document: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(document["schema"], 1);
+    let (_, out, _) = look(&[&address.to_string(), "--sort", "age", "--top", "1"]);
+    assert!(out.contains("  and "), "{out}");
+}
+
+#[test]
+fn a_service_that_is_not_there_or_is_another_is_one_line() {
+    let site = Site::new();
+    let address = site.address().to_string();
+    drop(site);
+    let other = Site::with(|config| config.listen = "0.0.0.0:0".to_owned());
+    let hidden = format!("127.0.0.1:{}", other.address().port());
+    let page = Site::with(|config| config.listen = "0.0.0.0:0".to_owned());
+    page.put("pools.json", "{\"schema\": 1}");
+    let strange = format!("127.0.0.1:{}", page.address().port());
+    for (url, why) in [
+        (address.as_str(), "onnection refused"),
+        (hidden.as_str(), "404"),
+        (strange.as_str(), "not what is expected"),
+        ("https://localhost", "only http"),
+        ("", "no address"),
+    ] {
+        let (code, out, err) = look(&[url]);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{url}: {err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+        assert!(err.starts_with("cenote: ") && err.contains(why), "{url}: {err}");
+    }
+}
+
+#[test]
+fn a_watch_goes_on_and_says_when_the_server_is_lost() {
+    let site = Site::new();
+    let mut child = Command::new(CENOTE)
+        .args(["pools", &site.address().to_string(), "--watch"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the command");
+    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let mut until = |what: &str| {
+        let found = lines.by_ref().any(|line| line.expect("text").contains(what));
+        assert!(found, "it ended before it said {what}");
+    };
+    until("worker-1");
+    // From one look to the next.
+    until("made/s");
+    drop(site);
+    until("no answer: ");
+    until("trying again");
+    child.kill().expect("it runs");
+    child.wait().expect("an end");
+}
+
+#[test]
+fn names_cannot_play_with_the_terminal() {
+    let site = Site::new();
+    let account = site.server().account().child("\x1b[2J\x1b]0;title\x07\nname");
+    let pool = cenote::Pool::on(&account);
+    pool.alloc_slice_copy(&[0_u8; 100_000]);
+    for arguments in [&["--leaks"][..], &[]] {
+        let address = site.address().to_string();
+        let (code, out, _) = look(&[&[address.as_str()], arguments].concat());
+        assert_eq!(code, Some(0));
+        assert!(out.contains("\u{fffd}[2J"), "{out}");
+        assert!(!out.contains(['\x1b', '\x07']), "{out}");
+    }
+}
+
+/// The example with two leaks, running.
+struct Leaky {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Leaky {
+    fn start() -> Self {
+        // In a process of its own, since it is about the memory of one: this very program, as
+        // the example.
+        let mut child = Command::new(std::env::current_exe().expect("a path"))
+            .args(["--exact", "look::the_example_itself", "--nocapture"])
+            .env("CENOTE_LEAKS", "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the example");
+        let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+        let address = loop {
+            let line = lines.next().expect("it listens").expect("text");
+            if let Some((_, address)) = line.split_once("listening on http://") {
+                break address.trim_end_matches('/').parse().expect("an address");
+            }
+        };
+        Self { child, address }
+    }
+
+    fn ask(&self, path: &str, times: usize) {
+        let mut client = Client::connect(self.address);
+        for _ in 0..times {
+            assert_eq!(client.get(path).status, 200);
+        }
+    }
+
+    /// Looks until what it says is so.
+    fn leaks(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
+        let mut out = String::new();
+        eventually(what, || {
+            out = look(&[&self.address.to_string(), "--leaks"]).1;
+            is_so(&out)
+        });
+        out
+    }
+}
+
+impl Drop for Leaky {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Nothing, unless this program runs as the example.
+#[test]
+fn the_example_itself() {
+    if std::env::var_os("CENOTE_LEAKS").is_some() {
+        crate::leaks::main().expect("it listens");
+    }
+}
+
+/// Where the first leak begins, as a view tells places.
+fn place_of_leak() -> String {
+    let source = include_str!("../../examples/leaks.rs");
+    let line = source.lines().position(|line| line.contains("// the first leak begins here"));
+    // The pool is made in a function that tells its caller's place.
+    format!("examples/leaks.rs:{}", line.expect("the line") + 1)
+}
+
+#[test]
+fn a_service_without_a_leak_stands_out_nowhere() {
+    let leaky = Leaky::start();
+    leaky.ask("/work", 2000);
+    let out = leaky.leaks("all are gone", |out| out.contains("nothing stands out"));
+    assert!(!out.contains('!'), "{out}");
+}
+
+#[test]
+fn a_pool_that_is_kept_in_a_map_is_named_with_its_place_and_its_age() {
+    let leaky = Leaky::start();
+    leaky.ask("/work", 200);
+    leaky.ask("/keep", 25);
+    let out = leaky.leaks("they are over age", |out| out.contains("pools: 25 on "));
+    let verdict = out.lines().find(|line| line.starts_with("pools: ")).expect("a verdict");
+    assert!(verdict.contains("process/worker-0/request older than 1.0s"), "{verdict}");
+    assert!(verdict.contains(&place_of_leak()), "{verdict}");
+    assert!(!out.contains("in no pool:"), "{out}");
+    // The table has them first, marked.
+    let first = out.lines().find(|line| line.starts_with('!')).expect("a marked pool");
+    assert!(first.contains("worker-0/request#") && first.contains(&place_of_leak()), "{first}");
+}
+
+#[test]
+fn memory_of_another_library_is_told_to_be_in_no_pool() {
+    let leaky = Leaky::start();
+    leaky.ask("/work", 200);
+    let mut out = String::new();
+    eventually("it has grown", || {
+        leaky.ask("/match", 50);
+        out = look(&[&leaky.address.to_string(), "--leaks"]).1;
+        out.contains("in no pool:")
+    });
+    assert!(!out.contains("pools: ") && !out.contains('!'), "{out}");
+}

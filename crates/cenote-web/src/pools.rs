@@ -109,6 +109,8 @@ struct Inner {
     builder: SharedPoolBuilder<'static>,
     under_connections: bool,
     on_refusal: Arc<OnRefusal>,
+    #[cfg(feature = "view")]
+    view: Option<crate::view::View>,
 }
 
 impl RequestPools {
@@ -123,6 +125,8 @@ impl RequestPools {
             builder: SharedPoolBuilder::DEFAULT,
             under_connections: false,
             on_refusal: Arc::new(refusal),
+            #[cfg(feature = "view")]
+            view: None,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -169,6 +173,14 @@ impl RequestPools {
         self.set(|inner| inner.on_refusal = Arc::new(choose))
     }
 
+    /// Has this view tell how old requests are: their accounts are stamped with the time as
+    /// they begin.
+    #[cfg(feature = "view")]
+    #[must_use]
+    pub fn view(self, view: &crate::view::View) -> Self {
+        self.set(|inner| inner.view = Some(view.clone()))
+    }
+
     /// An account and a pool for one request.
     ///
     /// # Errors
@@ -177,6 +189,10 @@ impl RequestPools {
         let inner = &*self.inner;
         let account = inner.account_above(request).child(inner.name.clone());
         account.set_limit(inner.limit);
+        #[cfg(feature = "view")]
+        if let Some(view) = &inner.view {
+            view.stamp(&account);
+        }
         inner.builder.try_build_on(&account).map(RequestPool)
     }
 

@@ -104,6 +104,8 @@ struct Group {
     stamp: u64,
     /// The smallest number: the order of making.
     number: u64,
+    /// Pools on accounts that are stamped, and older than the limit of age.
+    old: usize,
     told: Sums,
     /// Whether a thread that could tell of this path, or below, was silent.
     silent: bool,
@@ -210,7 +212,13 @@ impl State {
                 None => Tree::<Group>::ROOT,
             };
             at.push(node);
-            tree.value(node).add(&seen);
+            let group = tree.value(node);
+            group.add(&seen);
+            if let Seen::Account(account) = seen
+                && self.age_of(account).is_some_and(|age| self.ages.exceeded(account.name(), age))
+            {
+                group.old += account.live();
+            }
         });
         tree
     }
@@ -311,7 +319,7 @@ impl State {
             cleanups: own(told.cleanups),
             age_seconds: age.filter(|_| group.accounts > 0).map(seconds),
             age_limit_seconds: self.ages.limit(&node.name).map(seconds),
-            over_age: told.over_age,
+            over_age: if group.unshown { group.old } else { told.over_age },
             created_at: group.created_at.map_or_else(String::new, Place::to_string_short),
         }
     }

@@ -36,6 +36,12 @@
 //! # });
 //! ```
 //!
+//! # What it sees by itself
+//!
+//! Of an account whose pools it is not shown it knows what the account knows: bytes held, peak,
+//! limit, refusals, and where it was made; and since when, if it is [stamped](View::stamp).
+//! [`RequestPools::view`](crate::RequestPools::view) stamps the accounts of requests.
+//!
 //! # What it costs
 //!
 //! Nothing while nobody looks, but the note of each pool: a look at the clock and a push. A look
@@ -209,6 +215,16 @@ impl View {
 
     /// Notes a pool that several threads use, and that it is there from now on; it needs no word
     /// when it goes. The view's own thread looks into it.
+    ///
+    /// ```
+    /// use cenote::{Account, SharedPool};
+    /// use cenote_web::view::View;
+    /// use std::sync::Arc;
+    /// let view = View::builder(&Account::root("process")).build();
+    /// let pool = Arc::new(SharedPool::try_on(view.root())?);
+    /// view.watch(Arc::downgrade(&pool));
+    /// # Ok::<(), cenote::AllocError>(())
+    /// ```
     pub fn watch(&self, pool: impl WatchedWeak) {
         self.state.shared.add(Arc::new(pool));
     }

@@ -5,7 +5,7 @@
 use std::panic::Location;
 use std::sync::Weak;
 
-use cenote::{Account, BlockSource, ChunkPool, CountedPool, Pool};
+use cenote::{Account, BlockSource, ChunkPool, CountedPool, Pool, SharedPool};
 
 use super::map::BlockMap;
 
@@ -108,6 +108,30 @@ impl<S: BlockSource> Watched for ChunkPool<S> {
 
     fn map(&self) -> BlockMap {
         BlockMap::of_chunk(&self.snapshot())
+    }
+
+    fn account(&self) -> Option<Account> {
+        self.account().cloned()
+    }
+}
+
+impl<S: BlockSource> Watched for SharedPool<S> {
+    fn gist(&self) -> Gist {
+        let snapshot = self.snapshot();
+        Gist {
+            kind: "shared",
+            name: self.name(),
+            created_at: self.created_at(),
+            held_bytes: snapshot.held_bytes,
+            used_bytes: snapshot.used_bytes,
+            blocks: snapshot.blocks.len(),
+            large: snapshot.large.len(),
+            cleanups: snapshot.cleanups,
+        }
+    }
+
+    fn map(&self) -> BlockMap {
+        BlockMap::of_pool(&self.snapshot())
     }
 
     fn account(&self) -> Option<Account> {

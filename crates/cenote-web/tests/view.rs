@@ -1,0 +1,299 @@
+//! The view mounted in axum, over sockets, on the multi-thread runtime; and its metrics, read by
+//! real parsers of the format.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::{self, Next};
+use axum::routing::get;
+use cenote::{Account, Pool, SharedPool};
+use cenote_web::view::{Access, Peer, View};
+use cenote_web::{PoolLayer, RequestPool, RequestPools};
+use common::Client;
+use http::header::HOST;
+use http::{HeaderMap, HeaderValue, Method, Response, Uri};
+use serde_json::Value;
+
+/// What the view answers to a client of this machine.
+async fn ask(view: &View, path: &str) -> Response<bytes::Bytes> {
+    let mut headers = HeaderMap::new();
+    headers.insert(HOST, HeaderValue::from_static("localhost"));
+    let uri: Uri = path.parse().expect("an address");
+    let peer = Some([127, 0, 0, 1].into());
+    view.answer(&Method::GET, &uri, &headers, peer).expect("a path of the view's").await
+}
+
+async fn json(view: &View) -> Value {
+    serde_json::from_slice(ask(view, "/pools.json").await.body()).expect("JSON")
+}
+
+async fn metrics(view: &View) -> String {
+    let response = ask(view, "/metrics").await;
+    let kind = response.headers()["content-type"].to_str().expect("text");
+    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+    String::from_utf8(response.body().to_vec()).expect("text")
+}
+
+/// The samples by name and account, as a parser of the format reads them.
+fn parsed(text: &str) -> BTreeMap<(String, String), f64> {
+    let lines = text.lines().map(|line| Ok(line.to_owned()));
+    let scrape = prometheus_parse::Scrape::parse(lines).expect("the format of Prometheus");
+    let mut samples = BTreeMap::new();
+    for sample in scrape.samples {
+        let value = match sample.value {
+            prometheus_parse::Value::Gauge(value) | prometheus_parse::Value::Counter(value) => {
+                value
+            }
+            other => panic!("{} is of no declared type: {other:?}", sample.metric),
+        };
+        let account = sample.labels.get("account").unwrap_or("").to_owned();
+        let twice = samples.insert((sample.metric.clone(), account), value);
+        assert_eq!(twice, None, "{} twice", sample.metric);
+    }
+    samples
+}
+
+/// What Prometheus's own tool says of it; nothing where there is none.
+fn checked_by_promtool(text: &str) {
+    let tool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut tool) = tool else {
+        eprintln!("SKIPPED: no promtool: the metrics are read by one parser only");
+        return;
+    };
+    tool.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("it reads");
+    let output = tool.wait_with_output().expect("it ends");
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_are_what_the_accounts_say_and_parsers_read_them() {
+    let process = Account::root("process").with_limit(Some(1 << 20));
+    let view = View::builder(&process).build();
+    let uploads = process.child("uploads of \u{e9}");
+    let worker = process.child("worker-0");
+    let pools: Vec<_> = (0..3)
+        .map(|_| {
+            let pool =
+                Arc::new(SharedPool::try_on(&worker.shared_child("request")).expect("memory"));
+            view.watch(Arc::downgrade(&pool));
+            pool
+        })
+        .collect();
+    let unshown = Pool::on(&uploads);
+    unshown.alloc([0_u8; 5000]);
+    assert!(unshown.try_alloc_bytes(2 << 20).is_err());
+    let text = metrics(&view).await;
+    checked_by_promtool(&text);
+    let samples = parsed(&text);
+    let sample = |name: &str, account: &str| {
+        let key = (name.to_owned(), account.to_owned());
+        samples.get(&key).copied().unwrap_or_else(|| panic!("{key:?} in {text}"))
+    };
+    let request = "process/worker-0/request";
+    let held: usize = pools.iter().map(|pool| pool.held_bytes()).sum();
+    let used: usize = pools.iter().map(|pool| pool.used_bytes()).sum();
+    assert_eq!(sample("cenote_pool_held_bytes", request), held as f64);
+    assert_eq!(sample("cenote_pool_used_bytes", request), used as f64);
+    assert_eq!(sample("cenote_pools_live", request), 3.0);
+    assert_eq!(sample("cenote_pools_created_total", request), 3.0);
+    assert_eq!(sample("cenote_pool_refused_total", "process"), 1.0);
+    assert_eq!(sample("cenote_pool_limit_bytes", "process"), f64::from(1 << 20));
+    // Own bytes only, so that a sum over accounts is the whole.
+    let sum: f64 = samples
+        .iter()
+        .filter(|((name, _), _)| name == "cenote_pool_held_bytes")
+        .map(|(_, value)| value)
+        .sum();
+    assert_eq!(sum, process.held() as f64);
+    drop(pools);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_cannot_break_out_of_its_label() {
+    let process = Account::root("process");
+    let view = View::builder(&process).build();
+    let plain = metrics(&view).await.lines().count();
+    let odd = process.child("a\"b\\c\nd{e=\"f\"} 1\u{1b}[2J");
+    let text = metrics(&view).await;
+    checked_by_promtool(&text);
+    let label = "{account=\"process/a\\\"b\\\\c\\nd{e=\\\"f\\\"} 1\u{fffd}[2J\"} 0";
+    assert_eq!(text.matches(label).count(), text.lines().count() - plain, "{text}");
+    drop(odd);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_without_end_become_few_series_and_their_counters_never_go_down() {
+    let process = Account::root("process");
+    let view = View::builder(&process).build();
+    let mut before = BTreeMap::new();
+    for round in 0..4 {
+        let open: Vec<_> = (0..700)
+            .map(|n| {
+                let pool = Pool::on(&process.child(format!("user-{round}-{n}")));
+                pool.alloc(1_u8);
+                pool
+            })
+            .collect();
+        let text = metrics(&view).await;
+        checked_by_promtool(&text);
+        let samples = parsed(&text);
+        let accounts: std::collections::BTreeSet<_> =
+            samples.keys().map(|(_, account)| account).collect();
+        assert!(accounts.len() <= 203, "{}", accounts.len());
+        let live: f64 = samples
+            .iter()
+            .filter(|((name, _), _)| name == "cenote_pools_live")
+            .map(|(_, value)| value)
+            .sum();
+        assert_eq!(live, 700.0, "none is lost");
+        let other = samples[&("cenote_pools_created_total".to_owned(), "other".to_owned())];
+        let last = before.insert("other", other).unwrap_or(0.0);
+        assert!(other >= last, "{last} {other}");
+        drop(open);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_pool_is_seen_while_it_is_there_and_block_by_block() {
+    let process = Account::root("process");
+    let view = View::builder(&process).build();
+    let pool = Arc::new(SharedPool::try_on(&process.shared_child("session")).expect("memory"));
+    pool.alloc_str("packed");
+    pool.alloc([0_u64; 10]);
+    view.watch(Arc::downgrade(&pool));
+    let document = json(&view).await;
+    let row = &document["pools"][0];
+    assert_eq!((&row["kind"], &row["path"][1]), (&"shared".into(), &"session".into()));
+    assert!(row["created_at"].as_str().is_some_and(|place| place.contains("tests/view.rs:")));
+    let address = format!("/pools.json?pool={}", row["id"].as_str().expect("an id"));
+    let map: Value = serde_json::from_slice(ask(&view, &address).await.body()).expect("JSON");
+    assert_eq!(map["blocks"][0]["size"], row["held_bytes"]);
+    drop(pool);
+    assert_eq!(ask(&view, &address).await.status(), 404);
+    assert_eq!(json(&view).await["pools"].as_array().map(Vec::len), Some(0));
+}
+
+/// A service on axum whose requests have pools, with the view beside it.
+async fn serve(view: &View, layer: PoolLayer, kept: Arc<Mutex<Vec<RequestPool>>>) -> SocketAddr {
+    async fn tell_peer(
+        ConnectInfo(peer): ConnectInfo<SocketAddr>,
+        mut request: Request,
+        next: Next,
+    ) -> axum::response::Response {
+        request.extensions_mut().insert(Peer(peer));
+        next.run(request).await
+    }
+    let keep = move |pool: RequestPool| async move {
+        pool.try_alloc_str("still needed").expect("memory");
+        kept.lock().expect("no panic").push(pool);
+        "kept"
+    };
+    let view = Router::new()
+        .route_service("/pools", view.service())
+        .route_service("/pools.json", view.service())
+        .route_service("/metrics", view.service())
+        .layer(middleware::from_fn(tell_peer));
+    let app = Router::new()
+        .route("/keep", get(keep))
+        .route("/hello", get(|pool: RequestPool| async move { pool.handles().to_string() }))
+        .layer(layer)
+        .merge(view);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_axum_requests_that_are_kept_are_told_with_their_age() {
+    let process = Account::root("process");
+    let view = View::builder(&process).age_limit("request", Duration::from_millis(300)).build();
+    let kept = Arc::default();
+    let layer = RequestPools::new(&process.shared_child("web")).view(&view);
+    let address = serve(&view, layer.into(), Arc::clone(&kept)).await;
+    let mut client = Client::connect(address).await;
+    for _ in 0..5 {
+        assert_eq!(client.get("/hello").await.status, 200);
+        assert_eq!(client.get("/keep").await.text(), "kept");
+    }
+    // The client says `test` for a host, which the view does not go by.
+    assert_eq!(client.get("/pools.json").await.status, 403);
+    let document = loop {
+        let document = json(&view).await;
+        let accounts = document["accounts"].as_array().expect("rows");
+        let row = accounts.iter().find(|row| row["path"][2] == "request").expect("requests");
+        assert_eq!((&row["live"], &row["created"]), (&5.into(), &10.into()));
+        assert!(row["unknown_bytes"].as_u64() > Some(0), "{row}");
+        if row["over_age"] == 5 {
+            break document;
+        }
+        tokio::task::yield_now().await;
+    };
+    let pools = document["pools"].as_array().expect("pools");
+    assert_eq!(pools.iter().filter(|pool| pool["over_age"] == true).count(), 5);
+    assert!(pools.iter().all(|pool| pool["kind"] == "account" && pool["id"].is_null()));
+    kept.lock().expect("no panic").clear();
+    let document = json(&view).await;
+    assert_eq!(document["pools"].as_array().map(Vec::len), Some(0), "{document}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_axum_the_page_and_the_metrics_are_served_to_this_machine() {
+    let process = Account::root("process");
+    let view = View::builder(&process).hosts(["test"]).build();
+    let address = serve(&view, PoolLayer::new(&process), Arc::default()).await;
+    let mut client = Client::connect(address).await;
+    let page = client.get("/pools").await;
+    assert_eq!(page.status, 200);
+    assert!(page.text().starts_with("<!doctype html>"));
+    assert!(page.head.to_lowercase().contains("content-security-policy: default-src 'none'"));
+    let text = client.get("/metrics").await;
+    assert!(parsed(text.text()).len() > 3);
+    assert_eq!(client.post("/pools.json", b"").await.status, 405);
+    assert_eq!(client.get("/elsewhere").await.status, 404);
+    // A request without its client's address is nobody's.
+    let mut service = view.service();
+    let request = http::Request::get("/pools").header(HOST, "localhost").body(()).expect("valid");
+    let response = tower::Service::call(&mut service, request).await.expect("infallible");
+    assert_eq!(response.status(), 403);
+    let open = View::builder(&process).access(Access::Anyone).build();
+    let request = http::Request::get("/pools").header(HOST, "localhost").body(()).expect("valid");
+    let response = tower::Service::call(&mut open.service(), request).await.expect("infallible");
+    assert_eq!(response.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thread_that_does_not_answer_is_said_to_be_silent_and_the_rest_is_told() {
+    let process = Account::root("process");
+    let view = View::builder(&process).build();
+    let (quiet, loud) = (process.child("quiet"), process.child("loud"));
+    let (_pools, never_run) = view.local(&quiet);
+    let held = Pool::on(&loud);
+    held.alloc(1);
+    let document = json(&view).await;
+    assert_eq!(document["silent"], serde_json::json!([["process", "quiet"]]));
+    let row = |name: &str| {
+        let rows = document["accounts"].as_array().expect("rows");
+        rows.iter().find(|row| row["path"][1] == name).expect("a row").clone()
+    };
+    assert!(row("quiet")["used_bytes"].is_null());
+    assert_eq!(row("loud")["held_bytes"], 4096);
+    // One that has ended is not asked again.
+    drop(never_run);
+    assert_eq!(json(&view).await["silent"], serde_json::json!([]));
+}

@@ -417,3 +417,58 @@ pub unsafe extern "C" fn cenote_pool_used(pool: *const cenote_pool_t) -> usize {
     // SAFETY: the caller's promise.
     unsafe { figure(pool, Pool::used_bytes) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{cenote_last_error, cenote_last_status};
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+
+    unsafe extern "C-unwind" fn panics(_: *mut c_void) {
+        panic!("in a cleanup");
+    }
+
+    unsafe extern "C-unwind" fn counts(_: *mut c_void) {
+        RUNS.fetch_add(1, Relaxed);
+    }
+
+    /// A call that ended in a panic that was caught.
+    fn assert_internal(status: c_int) {
+        assert_eq!((status, cenote_last_status()), (-9, -9));
+        // SAFETY: never null, and ends with a NUL.
+        let told = unsafe { CStr::from_ptr(cenote_last_error()) };
+        assert_eq!(told, c"a panic was caught: in a cleanup");
+    }
+
+    #[test]
+    fn a_panic_in_a_cleanup_is_a_failure_and_everything_else_is_done() {
+        let pool = cenote_pool_create();
+        let add = |call: unsafe extern "C-unwind" fn(*mut c_void)| {
+            // SAFETY: the pool is live, and the functions take anything.
+            let ticket = unsafe { cenote_pool_cleanup_add(pool, Some(call), ptr::null_mut()) };
+            assert_ne!(ticket, 0);
+            ticket
+        };
+        add(counts);
+        let early = add(panics);
+        // SAFETY: the pool is live.
+        assert_internal(unsafe { cenote_pool_cleanup_run(pool, early) });
+        add(panics);
+        add(counts);
+        // SAFETY: the pool is live.
+        assert_internal(unsafe { cenote_pool_reset(pool) });
+        assert_eq!(RUNS.load(Relaxed), 2);
+        // The pool is not held by what went wrong.
+        // SAFETY: the pool is live.
+        assert_eq!(unsafe { cenote_pool_reset(pool) }, 0);
+        add(counts);
+        add(panics);
+        // SAFETY: the pool is live, and not used afterwards.
+        assert_internal(unsafe { cenote_pool_destroy(pool) });
+        assert_eq!(RUNS.load(Relaxed), 3);
+        // SAFETY: only looked at.
+        assert!(unsafe { live(pool.cast_const()) }.is_none());
+    }
+}

@@ -68,6 +68,13 @@ fn address_sanitizer_finds_nothing_in_the_c_programs() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn where_the_system_has_no_more_memory_calls_fail_and_pools_go_on() {
+    // Not under the checkers, which need more address space than is left here.
+    succeed(&mut Command::new(compile("tests/c/exhausted.c", Link::Static, "static")));
+}
+
+#[test]
 fn the_example_shows_who_holds_what_and_refuses_what_is_too_much() {
     let out = succeed(&mut Command::new(compile("examples/requests.c", Link::Static, "static")));
     let text = String::from_utf8(out.stdout).expect("text");

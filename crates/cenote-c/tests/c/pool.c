@@ -3,6 +3,7 @@
 #include "check.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static char order[64];
@@ -174,6 +175,45 @@ static void cleanups_of_one_pool_are_not_anothers(void)
     CHECK(strcmp(order, "123") == 0);
 }
 
+static void no_two_cleanups_have_one_number(void)
+{
+    enum { POOLS = 40, EACH = 10 };
+    cenote_pool_t *pools[POOLS];
+    uint64_t numbers[POOLS * EACH];
+    order[0] = '\0';
+    for (int i = 0; i < POOLS; i++) {
+        pools[i] = cenote_pool_create();
+        for (int j = 0; j < EACH; j++)
+            numbers[i * EACH + j] = cenote_pool_cleanup_add(pools[i], note, "");
+    }
+    for (int i = 0; i < POOLS * EACH; i++)
+        for (int j = 0; j < i; j++)
+            CHECK(numbers[i] != numbers[j]);
+    for (int i = 0; i < POOLS; i++)
+        cenote_pool_destroy(pools[i]);
+}
+
+static void a_forked_child_goes_on_with_its_pools(void)
+{
+    cenote_pool_t *pool = cenote_pool_create();
+    char *text = cenote_pool_strdup(pool, "from before");
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        CHECK(strcmp(text, "from before") == 0);
+        CHECK(cenote_pool_alloc(pool, 100000) != NULL);
+        CHECK_STATUS(cenote_pool_destroy(pool), CENOTE_OK);
+        cenote_pool_t *own = cenote_pool_create();
+        CHECK(cenote_pool_alloc(own, 100) != NULL);
+        CHECK_STATUS(cenote_pool_destroy(own), CENOTE_OK);
+        _exit(0);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    CHECK(strcmp(text, "from before") == 0);
+    CHECK_STATUS(cenote_pool_destroy(pool), CENOTE_OK);
+}
+
 static int is_open(int fd)
 {
     return fcntl(fd, F_GETFD) != -1 || errno != EBADF;
@@ -263,6 +303,8 @@ int main(void)
     large_objects_are_freed_early();
     cleanups_run_once_the_last_first();
     cleanups_of_one_pool_are_not_anothers();
+    no_two_cleanups_have_one_number();
+    a_forked_child_goes_on_with_its_pools();
     files_end_with_their_pool();
     options_are_checked();
     many_pools_at_once_are_all_themselves();

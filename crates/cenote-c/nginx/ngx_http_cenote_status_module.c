@@ -137,7 +137,10 @@ ngx_http_cenote_status_handler(ngx_http_request_t *r)
 static ngx_uint_t
 ngx_http_cenote_status_json(ngx_http_request_t *r)
 {
-    ngx_str_t  value;
+    ngx_str_t         value;
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *header;
 
     if (r->args.len == 4 && ngx_strncmp(r->args.data, "json", 4) == 0) {
         return 1;
@@ -147,15 +150,25 @@ ngx_http_cenote_status_json(ngx_http_request_t *r)
         return 1;
     }
 
-#if (NGX_HTTP_HEADERS)
+    /* not every nginx is built to know this header by itself */
 
-    if (r->headers_in.accept) {
-        value = r->headers_in.accept->value;
+    for (part = &r->headers_in.headers.part; part; part = part->next) {
 
-        return ngx_strnstr(value.data, "application/json", value.len) != NULL;
+        header = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+
+            if (header[i].key.len == sizeof("Accept") - 1
+                && ngx_strncasecmp(header[i].key.data, (u_char *) "Accept",
+                                   sizeof("Accept") - 1)
+                   == 0)
+            {
+                return ngx_strnstr(header[i].value.data, "application/json",
+                                   header[i].value.len)
+                       != NULL;
+            }
+        }
     }
-
-#endif
 
     return 0;
 }

@@ -692,6 +692,7 @@ main(int argc, char **argv)
 {
     size_t  i, ran;
 
+    plain.log_level = NGX_LOG_INFO;
     passthrough = getenv("CENOTE_DEBUG") != NULL;
 
     if (argc == 3) {

@@ -229,7 +229,7 @@ main(void)
     ngx_pagesize = 4096;
 
     /*
-     * Few steps, so that no pool has four blocks, after which cenote's are larger; and powers of
+     * Few steps, so that no pool has eight blocks, after which cenote's are larger; and powers of
      * two, since of others cenote uses what its blocks have in addition.
      */
 

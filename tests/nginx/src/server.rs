@@ -2,6 +2,7 @@
 
 use crate::tree::Tree;
 use crate::until;
+use crate::wire::{ask, get};
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsStr;
 use std::fs;
@@ -125,10 +126,18 @@ impl Server {
         kill_process(Pid::from_raw(worker).expect("a process"), Signal::KILL).expect("it runs");
     }
 
-    /// What the workers have open: one line for each descriptor, sorted. Sockets and pipes are told
-    /// by their kind alone.
+    /// What the workers have open while no client is connected: one line for each descriptor,
+    /// sorted. Sockets and pipes are told by their kind alone.
+    ///
+    /// # Panics
+    /// If clients stay connected.
     #[must_use]
-    pub fn open(&self) -> Vec<String> {
+    pub fn open_at_rest(&self, address: SocketAddr) -> Vec<String> {
+        // The one connection is that which asks, and it is closed when the answer is complete.
+        until("no client is connected", || {
+            ask(address, &get("/active"))
+                .is_ok_and(|answer| String::from_utf8_lossy(&answer).contains("connections: 1 \n"))
+        });
         let mut open = Vec::new();
         for worker in self.workers() {
             let Ok(folder) = fs::read_dir(format!("/proc/{worker}/fd")) else { continue };

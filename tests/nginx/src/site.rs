@@ -162,6 +162,7 @@ http {{
         error_page 404 /404.html;
         error_page 502 504 = /small.txt;
         location / {{ index index.html; }}
+        location = /active {{ stub_status; }}
         location /list/ {{ autoindex on; autoindex_exact_size on; }}
         location /json/ {{ alias {root}/list/; autoindex on; autoindex_format json; }}
         location /ssi/ {{ ssi on; ssi_min_file_chunk 16; }}

@@ -23,6 +23,7 @@ const OPTIONS: &[&str] = &[
     "--with-http_realip_module",
     "--with-http_addition_module",
     "--with-http_sub_module",
+    "--with-http_stub_status_module",
     "--with-http_v2_module",
     "--with-stream",
     "--with-stream_realip_module",

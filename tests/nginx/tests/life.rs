@@ -69,11 +69,11 @@ fn reloads_under_load_lose_no_request_and_leave_nothing_open() {
     drop(keep(address, 4));
     let workers = server.workers();
     assert_eq!(workers.len(), 2);
-    let open = server.open();
+    let open = server.open_at_rest(address);
 
     let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let paths = ["/small.txt", "/list/", "/proxy/chunked", "/large.bin", "/ssi/part.shtml"];
     thread::scope(|scope| {
-        let paths = ["/small.txt", "/list/", "/proxy/chunked", "/large.bin", "/ssi/part.shtml"];
         let loads: Vec<_> =
             (0..3).map(|_| scope.spawn(|| load(address, &paths, &stop, &done))).collect();
         let mut kept = keep(address, 200);
@@ -111,7 +111,7 @@ fn reloads_under_load_lose_no_request_and_leave_nothing_open() {
     });
     until("the old workers are gone", || server.workers().len() == 2);
     // The logs are opened again by new workers, and so is all else: as many as before.
-    until("all descriptors are closed again", || server.open() == open);
+    until("all descriptors are closed again", || server.open_at_rest(address) == open);
     server.stop(Signal::QUIT, &[]);
 }
 

@@ -26,9 +26,11 @@ fn both_nginx_answer_alike_and_leave_nothing_behind() {
         for address in &addresses.http {
             assert!(ask(*address, &get("/small.txt")).is_ok());
         }
-        let open = server.open();
+        let open = server.open_at_rest(addresses.http[0]);
         let answers = conversations::all(&addresses, &upstream, run);
-        until("all descriptors are closed again", || server.open() == open);
+        until("all descriptors are closed again", || {
+            server.open_at_rest(addresses.http[0]) == open
+        });
         // What tells the port, or where the site lies, is made alike.
         let ports: Vec<String> = addresses.http.iter().map(ToString::to_string).collect();
         let alike = answers.into_iter().map(|(name, answer)| {

@@ -56,7 +56,7 @@ fn the_status_page_tells_who_made_which_pools_and_what_they_hold() {
     // A hundred connections and ten requests at work, and then none.
     let mut kept: Vec<Wire> = (0..100).map(|_| Wire::open(address).unwrap()).collect();
     for (index, wire) in kept.iter_mut().enumerate() {
-        let gate = format!("GET /proxy/gate/status-{index} HTTP/1.1\r\nHost: test\r\n\r\n");
+        let gate = format!("GET /limited/status-{index} HTTP/1.1\r\nHost: test\r\n\r\n");
         let small = "GET /small.txt HTTP/1.1\r\nHost: test\r\n\r\n".to_owned();
         wire.send(if index < 10 { gate } else { small }.as_bytes()).unwrap();
         if index < 10 {
@@ -70,7 +70,10 @@ fn the_status_page_tells_who_made_which_pools_and_what_they_hold() {
     assert_eq!(requests["live"], 11);
     assert!(requests["held_bytes"].as_u64() >= Some(11 * 4096));
     assert!(requests["created"].as_u64() >= Some(102));
-    assert!(requests["cleanups"].as_u64() >= Some(10), "each has a connection to clean up");
+    assert!(
+        requests["cleanups"].as_u64() >= Some(10),
+        "each counts against a limit until it is cleaned up"
+    );
     let connections = row(&busy, "ngx_event_accept", 512);
     assert_eq!(connections["live"], 101);
     for index in 0..10 {

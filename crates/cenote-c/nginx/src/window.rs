@@ -18,14 +18,12 @@ pub(crate) const fn place(last: usize, end: usize, size: usize, align: usize) ->
 }
 
 /// How much a block may hold that is taken as the `nth` of its pool (the first is the 0th), whose
-/// first block holds `first` bytes: four of one size, then four of twice that, up to `most`.
-pub(crate) const fn grown(first: usize, nth: u32, most: usize) -> usize {
-    let shift = nth / 4;
-    if first >= most || shift >= usize::BITS {
-        return if first >= most { first } else { most };
-    }
-    match first.checked_shl(shift) {
-        Some(size) if size >> shift == first && size < most => size,
-        _ => most,
-    }
+/// first block holds `first` bytes: eight of one size, then eight of twice that, up to `most`.
+///
+/// So `current` moves on as in nginx, after six failures, before blocks grow; and a larger one is
+/// at most a quarter of what the pool has.
+pub(crate) fn grown(first: usize, nth: u32, most: usize) -> usize {
+    // Beyond so many doublings anything is `most`.
+    let doublings = (nth / 8).min(usize::BITS - 1);
+    first.saturating_mul(1 << doublings).min(most).max(first)
 }

@@ -1,0 +1,359 @@
+//! Proves what the layer and the extractors promise, over sockets on the multi-thread runtime:
+//! a pool and an account for each request, until its response has been sent; one for each
+//! connection; and a refusal that is the response the service chose, wherever it happens.
+
+mod common;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use cenote::{Account, Freeze, SharedPool};
+use cenote_web::json::{self, PoolMap};
+use cenote_web::{
+    ConnectionPool, Error, PoolBytes, PoolLayer, PoolListener, RequestPool, RequestPools,
+};
+use common::{Client, until};
+use http::{Request, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tower::ServiceBuilder;
+
+async fn serve(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+/// A body whose frames come when the test says so.
+struct Told(mpsc::UnboundedReceiver<Bytes>);
+
+impl http_body::Body for Told {
+    type Data = Bytes;
+    type Error = Infallible;
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_request_has_an_account_of_its_own_under_the_services() {
+    async fn who(pool: RequestPool) -> String {
+        let text = pool.alloc_str("held across an await");
+        tokio::task::yield_now().await;
+        let account = pool.account().unwrap();
+        format!("{} {} {:?} {}", account.path(), account.live(), account.limit(), text.len())
+    }
+    let service = Account::root("service");
+    let layer = PoolLayer::new(&service).name("ask").limit(70_000);
+    let address = serve(Router::new().route("/", get(who)).layer(layer)).await;
+    let mut client = Client::connect(address).await;
+    for _ in 0..3 {
+        assert_eq!(client.get("/").await.text(), "service/ask 1 Some(70000) 20");
+    }
+    until("its end", || service.held() == 0).await;
+    let closed = &service.snapshot().closed[0];
+    assert_eq!((closed.name.as_str(), closed.created, closed.live), ("ask", 3, 0));
+    assert!(closed.peak_bytes >= 4096 && closed.peak_bytes < 70_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_is_there_until_its_response_has_been_sent_and_no_longer() {
+    let (tell, told) = mpsc::unbounded_channel();
+    let body = Arc::new(Mutex::new(Some(told)));
+    let (give, mut given) = mpsc::unbounded_channel();
+    let service = Account::root("service");
+    let handler = move |pool: RequestPool| async move {
+        give.send(pool.handle()).unwrap();
+        let told = body.lock().unwrap().take().unwrap();
+        Body::new(Told(told))
+    };
+    let app = Router::new().route("/", get(handler)).layer(PoolLayer::new(&service));
+    let address = serve(app).await;
+    let mut client = Client::connect(address).await;
+    client.send("GET", "/", b"").await;
+    let pool = given.recv().await.unwrap();
+    let account = pool.account().unwrap().clone();
+    tell.send(pool.try_freeze_copy(b"first ").unwrap()).unwrap();
+    tell.send(pool.try_freeze_copy(b"second").unwrap()).unwrap();
+    drop(pool);
+    // The handler has returned: the body alone keeps the pool.
+    assert_eq!((account.live(), service.held()), (1, 4096));
+    drop(tell);
+    assert_eq!(client.answer().await.text(), "first second");
+    until("its end", || account.live() == 0 && service.held() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_ends_the_pool_of_what_it_was_sent() {
+    let (tell, told) = mpsc::unbounded_channel();
+    let body = Arc::new(Mutex::new(Some(told)));
+    let service = Account::root("service");
+    let handler = move || async move { Body::new(Told(body.lock().unwrap().take().unwrap())) };
+    let app = Router::new().route("/", get(handler)).layer(PoolLayer::new(&service));
+    let mut client = Client::connect(serve(app).await).await;
+    client.send("GET", "/", b"").await;
+    until("the request", || service.held() > 0).await;
+    drop(client);
+    until("its end", || {
+        let _ = tell.send(Bytes::from_static(&[b'x'; 4096]));
+        service.held() == 0
+    })
+    .await;
+}
+
+/// Handlers that ask for too much, in every way there is.
+fn greedy() -> Router {
+    async fn question_mark(pool: RequestPool) -> Result<Bytes, Error> {
+        pool.try_alloc_bytes(100_000)?;
+        Ok(Bytes::new())
+    }
+    async fn later(pool: RequestPool) -> Result<Bytes, Error> {
+        tokio::task::yield_now().await;
+        let work = tokio::task::spawn_blocking(move || {
+            pool.try_alloc_bytes(100_000)?;
+            Ok(Bytes::new())
+        });
+        work.await.unwrap()
+    }
+    async fn panicking(pool: RequestPool) -> Bytes {
+        tokio::task::yield_now().await;
+        pool.alloc_zeroed_bytes(100_000);
+        Bytes::new()
+    }
+    async fn vector(pool: RequestPool) -> Result<Bytes, Error> {
+        let mut list = allocator_api2::vec::Vec::<u64, _>::new_in(pool.handle());
+        pool.or_refused(list.try_reserve(100_000))?;
+        Ok(Bytes::new())
+    }
+    async fn writing(pool: RequestPool) -> Result<Response, Error> {
+        json::response(&pool, &vec!["text"; 100_000])
+    }
+    async fn map(body: PoolBytes) -> Result<String, Error> {
+        let map: PoolMap<&str, u64> = body.json()?;
+        Ok(map.len().to_string())
+    }
+    async fn bug() -> Bytes {
+        panic!("a bug")
+    }
+    Router::new()
+        .route("/question-mark", get(question_mark))
+        .route("/later", get(later))
+        .route("/panicking", get(panicking))
+        .route("/vector", get(vector))
+        .route("/writing", get(writing))
+        .route("/map", post(map))
+        .route("/body", post(|body: PoolBytes| async move { body.freeze() }))
+        .route("/bug", get(bug))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_anywhere_in_the_handler_is_a_503_with_the_accounts_name() {
+    let service = Account::root("service");
+    let app = greedy().layer(PoolLayer::new(&service).limit(60_000));
+    let address = serve(app).await;
+    let mut client = Client::connect(address).await;
+    for path in ["/question-mark", "/later", "/panicking", "/vector", "/writing"] {
+        let answer = client.get(path).await;
+        assert_eq!(answer.status, 503, "{path}");
+        assert!(answer.text().contains("service/request"), "{path}: {}", answer.text());
+        assert!(answer.head.contains("text/plain"), "{path}: {}", answer.head);
+    }
+    let entries: Vec<_> = (0..3000).map(|number| format!("\"{number}\": {number}")).collect();
+    let large = format!("{{{}}}", entries.join(","));
+    for path in ["/map", "/body"] {
+        let answer = client.post(path, large.as_bytes()).await;
+        assert_eq!(answer.status, 503, "{path}");
+        assert!(answer.text().contains("service/request"), "{path}: {}", answer.text());
+        client = Client::connect(address).await;
+    }
+    // What is not too much is served.
+    assert_eq!(client.post("/body", b"small").await.text(), "small");
+    assert_eq!(client.post("/map", br#"{"a": 1, "b": 2, "a": 3}"#).await.text(), "2");
+    until("the end of all", || service.held() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_chooses_what_a_refusal_is() {
+    let service = Account::root("service");
+    let layer = PoolLayer::new(&service).limit(60_000).on_refusal(|error| {
+        let name = error.account().map_or("nobody", |account| account.name());
+        let mut response = http::Response::new(Bytes::from(format!("too much for {name}")));
+        *response.status_mut() = StatusCode::INSUFFICIENT_STORAGE;
+        response
+    });
+    let mut client = Client::connect(serve(greedy().layer(layer)).await).await;
+    for path in ["/question-mark", "/later", "/panicking", "/vector", "/writing"] {
+        let answer = client.get(path).await;
+        assert_eq!((answer.status, answer.text()), (507, "too much for request"), "{path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_pool_cannot_be_made_is_refused_and_the_next_is_served() {
+    let service = Account::root("service").with_limit(Some(8192));
+    let app = Router::new().route("/", get(|| async { "served" })).layer(PoolLayer::new(&service));
+    let mut client = Client::connect(serve(app).await).await;
+    let taken = SharedPool::try_on(&service).unwrap();
+    taken.alloc_bytes(4000);
+    while taken.try_alloc([0_u8; 64]).is_ok() {}
+    let answer = client.get("/").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("account service is at its limit of 8192 bytes"));
+    drop(taken);
+    assert_eq!(client.get("/").await.text(), "served");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_that_is_no_refusal_goes_on() {
+    let service = Account::root("service");
+    let address = serve(greedy().layer(PoolLayer::new(&service))).await;
+    let mut client = Client::connect(address).await;
+    client.send("GET", "/bug", b"").await;
+    let mut byte = [0];
+    let read = tokio::io::AsyncReadExt::read(&mut client.stream, &mut byte).await;
+    assert!(matches!(read, Ok(0) | Err(_)), "the connection is closed");
+    until("its end", || service.held() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_is_too_long_is_a_413_and_a_missing_layer_a_500() {
+    let service = Account::root("service");
+    let app = greedy()
+        .layer(DefaultBodyLimit::max(1000))
+        .layer(PoolLayer::new(&service))
+        .route("/bare", get(|_: RequestPool| async { "never" }))
+        .route("/bare-connection", get(|_: ConnectionPool| async { "never" }));
+    let address = serve(app).await;
+    let answer = Client::connect(address).await.post("/body", &[b'x'; 1001]).await;
+    assert_eq!((answer.status, answer.text()), (413, "the request's body is too long\n"));
+    let mut client = Client::connect(address).await;
+    let answer = client.get("/bare").await;
+    assert_eq!(answer.status, 500);
+    assert!(answer.text().contains("PoolLayer"));
+    let answer = client.get("/bare-connection").await;
+    assert_eq!(answer.status, 500);
+    assert!(answer.text().contains("PoolListener"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_of_a_connection_share_its_pool_and_are_under_its_account() {
+    async fn who(connection: ConnectionPool, request: RequestPool) -> impl IntoResponse {
+        connection.alloc_str("remembered for the connection");
+        format!(
+            "{} {} {}",
+            request.account().unwrap().path(),
+            connection.used_bytes(),
+            connection.account().unwrap().limit().unwrap(),
+        )
+    }
+    let service = Account::root("service");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let sizes = SharedPool::builder().first_block(512).shared().unwrap();
+    let listener = PoolListener::new(listener, &service).name("socket").limit(99_999).sizes(sizes);
+    let app = Router::new()
+        .route("/", get(who))
+        .layer(PoolLayer::new(&service).under_connections())
+        .into_make_service_with_connect_info::<ConnectionPool>();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let (mut one, mut two) = (Client::connect(address).await, Client::connect(address).await);
+    assert_eq!(one.get("/").await.text(), "service/socket/request 29 99999");
+    assert_eq!(one.get("/").await.text(), "service/socket/request 58 99999");
+    assert_eq!(two.get("/").await.text(), "service/socket/request 29 99999");
+    until("the requests' end", || service.held() == 1024).await;
+    drop((one, two));
+    until("the connections' end", || service.held() == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_whose_pool_cannot_be_made_is_closed_and_others_are_served() {
+    let service = Account::root("service").with_limit(Some(6000));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = Router::new()
+        .route("/", get(|pool: ConnectionPool| async move { pool.held_bytes().to_string() }))
+        .into_make_service_with_connect_info::<ConnectionPool>();
+    let listener = PoolListener::new(listener, &service);
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let mut first = Client::connect(address).await;
+    assert_eq!(first.get("/").await.text(), "4096");
+    let mut others = Vec::new();
+    while service.refused() == 0 {
+        others.push(Client::connect(address).await);
+        until("an answer", || service.refused() > 0 || service.held() > 0).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(first.get("/").await.text(), "4096");
+    drop((first, others));
+    until("their end", || service.held() == 0).await;
+    assert_eq!(Client::connect(address).await.get("/").await.text(), "4096");
+}
+
+async fn hello(
+    request: Request<hyper::body::Incoming>,
+) -> Result<http::Response<Full<Bytes>>, Infallible> {
+    let pool = RequestPool::of(&request).unwrap().clone();
+    let (parts, body) = request.into_parts();
+    let asked = body.collect().await.unwrap().to_bytes();
+    if parts.uri.path() == "/greedy" {
+        pool.alloc_bytes(1 << 20);
+    }
+    let account = pool.account().unwrap().path();
+    let text = pool.try_freeze_fmt(format_args!("{account} {}", asked.len())).unwrap();
+    Ok(http::Response::new(Full::new(text)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hyper_alone_is_enough() {
+    let account = Account::root("service");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let pools = RequestPools::new(&account).limit(100_000);
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (stream, _) = listener.accept().await.unwrap();
+            let pools = pools.clone();
+            tokio::spawn(async move {
+                let http = hyper::server::conn::http1::Builder::new();
+                // Both ways: the function, and the layer.
+                if number % 2 == 0 {
+                    let service = hyper::service::service_fn(move |request| {
+                        let pools = pools.clone();
+                        async move { pools.serve(request, hello).await }
+                    });
+                    let _ = http.serve_connection(TokioIo::new(stream), service).await;
+                } else {
+                    let service =
+                        ServiceBuilder::new().layer(PoolLayer::from(pools)).service_fn(hello);
+                    let service = TowerToHyperService::new(service);
+                    let _ = http.serve_connection(TokioIo::new(stream), service).await;
+                }
+            });
+        }
+    });
+    for _ in 0..2 {
+        let mut client = Client::connect(address).await;
+        assert_eq!(client.post("/", b"12345").await.text(), "service/request 5");
+        let refused = client.get("/greedy").await;
+        assert_eq!(refused.status, 503);
+        assert!(refused.text().contains("account service/request is at its limit of 100000"));
+        assert_eq!(client.get("/").await.text(), "service/request 0");
+    }
+    until("the end of all", || account.held() == 0).await;
+}

@@ -93,7 +93,8 @@ fn work<S: cenote::BlockSource>(pool: &SharedPool<S>, me: u64, mut dice: Dice) {
 #[test]
 fn what_threads_get_at_once_is_theirs_alone() {
     let seed = seed("shared threads");
-    let source: &'static Counting = Box::leak(Box::new(Counting::new()));
+    static SOURCE: Counting = Counting::new();
+    let source = &SOURCE;
     let account = Account::root("shared");
     // Small blocks, so that threads meet at their ends often.
     let builder = Pool::builder().source(source).first_block(512).largest_block(8 << 10);

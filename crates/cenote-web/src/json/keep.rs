@@ -41,7 +41,7 @@ impl<'p, T: Deserialize<'p>> InPool<'p, T> {
 impl<'de, 'p, T: Deserialize<'p>> DeserializeSeed<'de> for InPool<'p, T> {
     type Value = T;
     fn deserialize<D: Deserializer<'de>>(self, format: D) -> Result<T, D::Error> {
-        current::with(self.pool, || T::deserialize(Way::new(format, Copying(self.pool))))
+        current::with(self.pool, || T::deserialize(Way::new(format, Copying::new(self.pool))))
     }
 }
 
@@ -66,7 +66,9 @@ impl<'p, T> InPlace<'p, T> {
 impl<'p, T: Deserialize<'p>> DeserializeSeed<'p> for InPlace<'p, T> {
     type Value = T;
     fn deserialize<D: Deserializer<'p>>(self, format: D) -> Result<T, D::Error> {
-        current::with(self.pool, || T::deserialize(Way::new(format, Borrowing(self.pool))))
+        current::with(self.pool, || {
+            T::deserialize(Way::new(format, Borrowing(Copying::new(self.pool))))
+        })
     }
 }
 
@@ -91,25 +93,54 @@ trait Keep<'de, 'p>: Copy {
 
     /// Bytes that are there for the moment.
     fn bytes<V: Visitor<'p>, E: Error>(self, bytes: &[u8], to: V) -> Result<V::Value, E>;
+
+    /// The same for what is in a struct or an enum (`known`), whose names are compared to those
+    /// that it has and need not be kept, or in anything else.
+    fn inside(self, known: bool) -> Self;
+
+    /// The name of a field or a variant, which is there for the moment.
+    fn name<V: Visitor<'p>, E: Error>(self, text: &str, to: V) -> Result<V::Value, E>;
+
+    /// A name that is the input's.
+    fn borrowed_name<V: Visitor<'p>, E: Error>(self, text: &'de str, to: V) -> Result<V::Value, E> {
+        self.name(text, to)
+    }
 }
 
 /// Puts all into the pool.
 #[derive(Clone, Copy)]
-struct Copying<'p>(&'p SharedPool);
+struct Copying<'p> {
+    pool: &'p SharedPool,
+    known: bool,
+}
+
+impl<'p> Copying<'p> {
+    fn new(pool: &'p SharedPool) -> Self {
+        Self { pool, known: false }
+    }
+}
 
 impl<'de, 'p> Keep<'de, 'p> for Copying<'p> {
     fn str<V: Visitor<'p>, E: Error>(self, text: &str, to: V) -> Result<V::Value, E> {
-        to.visit_borrowed_str(self.0.try_alloc_str(text).map_err(current::refused)?)
+        to.visit_borrowed_str(self.pool.try_alloc_str(text).map_err(current::refused)?)
     }
 
     fn bytes<V: Visitor<'p>, E: Error>(self, bytes: &[u8], to: V) -> Result<V::Value, E> {
-        to.visit_borrowed_bytes(self.0.try_alloc_slice_copy(bytes).map_err(current::refused)?)
+        to.visit_borrowed_bytes(self.pool.try_alloc_slice_copy(bytes).map_err(current::refused)?)
+    }
+
+    fn inside(self, known: bool) -> Self {
+        Self { known, ..self }
+    }
+
+    fn name<V: Visitor<'p>, E: Error>(self, text: &str, to: V) -> Result<V::Value, E> {
+        if self.known { to.visit_str(text) } else { Keep::str(self, text, to) }
     }
 }
 
 /// Puts into the pool what is not in the input as it is.
 #[derive(Clone, Copy)]
-struct Borrowing<'p>(&'p SharedPool);
+struct Borrowing<'p>(Copying<'p>);
 
 impl<'p> Keep<'p, 'p> for Borrowing<'p> {
     fn borrowed_str<V: Visitor<'p>, E: Error>(self, text: &'p str, to: V) -> Result<V::Value, E> {
@@ -117,7 +148,7 @@ impl<'p> Keep<'p, 'p> for Borrowing<'p> {
     }
 
     fn str<V: Visitor<'p>, E: Error>(self, text: &str, to: V) -> Result<V::Value, E> {
-        Keep::str(Copying(self.0), text, to)
+        Keep::str(self.0, text, to)
     }
 
     fn borrowed_bytes<V: Visitor<'p>, E: Error>(
@@ -129,11 +160,57 @@ impl<'p> Keep<'p, 'p> for Borrowing<'p> {
     }
 
     fn bytes<V: Visitor<'p>, E: Error>(self, bytes: &[u8], to: V) -> Result<V::Value, E> {
-        Keep::bytes(Copying(self.0), bytes, to)
+        Keep::bytes(self.0, bytes, to)
+    }
+
+    fn inside(self, known: bool) -> Self {
+        Self(Keep::inside(self.0, known))
+    }
+
+    fn name<V: Visitor<'p>, E: Error>(self, text: &str, to: V) -> Result<V::Value, E> {
+        Keep::name(self.0, text, to)
+    }
+
+    fn borrowed_name<V: Visitor<'p>, E: Error>(self, text: &'p str, to: V) -> Result<V::Value, E> {
+        to.visit_borrowed_str(text)
     }
 }
 
-/// Passes them on for the moment: to names of fields, and to what makes a `String` of them.
+/// The way of names: as of all else, but that known ones are not put into the pool.
+#[derive(Clone, Copy)]
+struct Names<K>(K);
+
+impl<'de, 'p, K: Keep<'de, 'p>> Keep<'de, 'p> for Names<K> {
+    fn str<V: Visitor<'p>, E: Error>(self, text: &str, to: V) -> Result<V::Value, E> {
+        self.0.name(text, to)
+    }
+
+    fn bytes<V: Visitor<'p>, E: Error>(self, bytes: &[u8], to: V) -> Result<V::Value, E> {
+        self.0.bytes(bytes, to)
+    }
+
+    fn borrowed_str<V: Visitor<'p>, E: Error>(self, text: &'de str, to: V) -> Result<V::Value, E> {
+        self.0.borrowed_name(text, to)
+    }
+
+    fn borrowed_bytes<V: Visitor<'p>, E: Error>(
+        self,
+        bytes: &'de [u8],
+        to: V,
+    ) -> Result<V::Value, E> {
+        self.0.borrowed_bytes(bytes, to)
+    }
+
+    fn inside(self, known: bool) -> Self {
+        Self(self.0.inside(known))
+    }
+
+    fn name<V: Visitor<'p>, E: Error>(self, text: &str, to: V) -> Result<V::Value, E> {
+        self.0.name(text, to)
+    }
+}
+
+/// Passes them on for the moment: to what makes a `String` of them, or looks at none.
 #[derive(Clone, Copy)]
 struct Passing;
 
@@ -144,6 +221,14 @@ impl<'de, 'p> Keep<'de, 'p> for Passing {
 
     fn bytes<V: Visitor<'p>, E: Error>(self, bytes: &[u8], to: V) -> Result<V::Value, E> {
         to.visit_bytes(bytes)
+    }
+
+    fn inside(self, _: bool) -> Self {
+        self
+    }
+
+    fn name<V: Visitor<'p>, E: Error>(self, text: &str, to: V) -> Result<V::Value, E> {
+        to.visit_str(text)
     }
 }
 
@@ -173,7 +258,7 @@ macro_rules! pass_on {
 impl<'de, 'p, D: Deserializer<'de>, K: Keep<'de, 'p>> Deserializer<'p> for Way<'de, 'p, D, K> {
     type Error = D::Error;
 
-    pass_on! { |keep| keep =>
+    pass_on! { |keep| keep.inside(false) =>
         deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32
         deserialize_i64 deserialize_i128 deserialize_u8 deserialize_u16 deserialize_u32
         deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64 deserialize_char
@@ -181,15 +266,16 @@ impl<'de, 'p, D: Deserializer<'de>, K: Keep<'de, 'p>> Deserializer<'p> for Way<'
         deserialize_map
     }
     pass_on! { |_| Passing =>
-        deserialize_string deserialize_byte_buf deserialize_identifier deserialize_ignored_any
+        deserialize_string deserialize_byte_buf deserialize_ignored_any
     }
+    pass_on! { |keep| Names(keep) => deserialize_identifier }
 
     fn deserialize_unit_struct<V: Visitor<'p>>(
         self,
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.of.deserialize_unit_struct(name, Way::new(visitor, self.keep))
+        self.of.deserialize_unit_struct(name, Way::new(visitor, self.keep.inside(false)))
     }
 
     fn deserialize_newtype_struct<V: Visitor<'p>>(
@@ -197,7 +283,7 @@ impl<'de, 'p, D: Deserializer<'de>, K: Keep<'de, 'p>> Deserializer<'p> for Way<'
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.of.deserialize_newtype_struct(name, Way::new(visitor, self.keep))
+        self.of.deserialize_newtype_struct(name, Way::new(visitor, self.keep.inside(false)))
     }
 
     fn deserialize_tuple<V: Visitor<'p>>(
@@ -205,7 +291,7 @@ impl<'de, 'p, D: Deserializer<'de>, K: Keep<'de, 'p>> Deserializer<'p> for Way<'
         len: usize,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.of.deserialize_tuple(len, Way::new(visitor, self.keep))
+        self.of.deserialize_tuple(len, Way::new(visitor, self.keep.inside(false)))
     }
 
     fn deserialize_tuple_struct<V: Visitor<'p>>(
@@ -214,7 +300,7 @@ impl<'de, 'p, D: Deserializer<'de>, K: Keep<'de, 'p>> Deserializer<'p> for Way<'
         len: usize,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.of.deserialize_tuple_struct(name, len, Way::new(visitor, self.keep))
+        self.of.deserialize_tuple_struct(name, len, Way::new(visitor, self.keep.inside(false)))
     }
 
     fn deserialize_struct<V: Visitor<'p>>(
@@ -223,7 +309,7 @@ impl<'de, 'p, D: Deserializer<'de>, K: Keep<'de, 'p>> Deserializer<'p> for Way<'
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.of.deserialize_struct(name, fields, Way::new(visitor, self.keep))
+        self.of.deserialize_struct(name, fields, Way::new(visitor, self.keep.inside(true)))
     }
 
     fn deserialize_enum<V: Visitor<'p>>(
@@ -232,7 +318,7 @@ impl<'de, 'p, D: Deserializer<'de>, K: Keep<'de, 'p>> Deserializer<'p> for Way<'
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        self.of.deserialize_enum(name, variants, Way::new(visitor, self.keep))
+        self.of.deserialize_enum(name, variants, Way::new(visitor, self.keep.inside(true)))
     }
 
     fn is_human_readable(&self) -> bool {
@@ -392,6 +478,6 @@ impl<'de, 'p, A: VariantAccess<'de>, K: Keep<'de, 'p>> VariantAccess<'p> for Way
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        self.of.struct_variant(fields, Way::new(visitor, self.keep))
+        self.of.struct_variant(fields, Way::new(visitor, self.keep.inside(true)))
     }
 }

@@ -107,6 +107,7 @@ struct Inner {
     name: Cow<'static, str>,
     limit: Option<usize>,
     builder: SharedPoolBuilder<'static>,
+    #[cfg(feature = "axum")]
     under_connections: bool,
     on_refusal: Arc<OnRefusal>,
     #[cfg(feature = "view")]
@@ -123,6 +124,7 @@ impl RequestPools {
             name: Cow::Borrowed("request"),
             limit: None,
             builder: SharedPoolBuilder::DEFAULT,
+            #[cfg(feature = "axum")]
             under_connections: false,
             on_refusal: Arc::new(refusal),
             #[cfg(feature = "view")]

@@ -59,7 +59,7 @@ fn texts_slices_vectors_and_boxes_are_frozen() {
     let slice = Kept::try_new(pool.clone(), |pool| pool.try_alloc_slice_copy(b"slice")).unwrap();
     let mut vec = PoolVec::new_in(pool.clone());
     vec.extend_from_slice(b"vector");
-    let boxed: PoolBox<[u8], SharedPool> = PoolVec::from(vec.clone()).into_boxed_slice();
+    let boxed: PoolBox<[u8], SharedPool> = vec.clone().into_boxed_slice();
     let frozen = [
         text.freeze(),
         slice.freeze(),

@@ -154,13 +154,13 @@ fn the_newest_object_grows_and_shrinks_where_it_is_and_is_freed() {
     let pool = SharedPool::new();
     let layout = |size| Layout::from_size_align(size, 8).unwrap();
     let start = pool.alloc_layout(layout(100));
-    // SAFETY: of this pool and layout, each time.
-    unsafe {
-        assert_eq!(pool.try_grow(start, layout(100), layout(1000)).unwrap(), start);
-        assert_eq!(pool.try_shrink(start, layout(1000), layout(10)).unwrap(), start);
-        assert_eq!(pool.used_bytes(), 16);
-        pool.dealloc(start, layout(10));
-    }
+    // SAFETY: of this pool and layout; the new size is not smaller.
+    assert_eq!(unsafe { pool.try_grow(start, layout(100), layout(1000)) }.unwrap(), start);
+    // SAFETY: of this pool and layout; the new size is not larger.
+    assert_eq!(unsafe { pool.try_shrink(start, layout(1000), layout(10)) }.unwrap(), start);
+    assert_eq!(pool.used_bytes(), 16);
+    // SAFETY: of this pool and layout, and not used any more.
+    unsafe { pool.dealloc(start, layout(10)) };
     assert_eq!(pool.used_bytes(), 0);
     let older = pool.alloc_layout(layout(8));
     let newer = pool.alloc_layout(layout(8));
@@ -343,7 +343,7 @@ fn a_try_reserve_over_a_limit_is_an_error() {
     assert!(list.try_reserve(1 << 20).is_err());
     assert!(list.try_reserve(usize::MAX).is_err());
     assert!(list.iter().all(|&byte| byte == 7));
-    let zeroed = (&pool).allocate_zeroed(Layout::new::<[u64; 9]>()).unwrap();
+    let zeroed = pool.allocate_zeroed(Layout::new::<[u64; 9]>()).unwrap();
     // SAFETY: so many bytes, just written.
     assert!(unsafe { zeroed.as_ref() }.iter().all(|&byte| byte == 0));
 }

@@ -7,7 +7,9 @@ use allocator_api2::vec::Vec as PoolVec;
 use cenote::{Account, Pool, SharedPool};
 use common::{Counting, Dice, seed};
 use std::alloc::Layout;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
+use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::thread;
@@ -28,17 +30,15 @@ impl Mine {
     }
 
     fn write(&self) {
-        for index in 0..self.words {
-            // SAFETY: one of the object's words.
-            unsafe { self.start.add(index).write(self.number) };
-        }
+        // SAFETY: the object's words, which nobody else has.
+        let words = unsafe { slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.words) };
+        words.fill(MaybeUninit::new(self.number));
     }
 
     fn check(&self, words: usize) {
-        for index in 0..words {
-            // SAFETY: one of the object's words, which were written.
-            assert_eq!(unsafe { self.start.add(index).read() }, self.number);
-        }
+        // SAFETY: the object's words, which were written.
+        let words = unsafe { slice::from_raw_parts(self.start.as_ptr(), words) };
+        assert!(words.iter().all(|&word| word == self.number));
     }
 }
 

@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// What a client sends. Its strings are in the request's body, or beside it in the pool.
 #[derive(Deserialize)]
 struct NewNote<'p> {
-    title: &'p str,
+    title: &'p str, // in the body, or unescaped beside it: no `String`
     text: &'p str,
     #[serde(borrow)]
     tags: PoolVec<&'p str>,
@@ -40,22 +40,21 @@ struct Note<'p> {
 }
 
 async fn add(State(db): State<Db>, pool: RequestPool, body: PoolBytes) -> Result<Response, Fault> {
-    let id = db
-        .run(move |db| {
-            let note: NewNote<'_> = body.json()?;
-            let all = db.transaction()?;
-            all.prepare_cached("insert into notes (title, text) values (?, ?)")?
-                .execute((note.title, note.text))?;
-            let id = all.last_insert_rowid();
-            let mut tag = all.prepare_cached("insert or ignore into tags values (?, ?)")?;
-            note.tags.iter().try_for_each(|name| tag.execute((id, name)).map(|_| ()))?;
-            drop(tag);
-            all.commit()?;
-            Ok(id)
-        })
-        .await?;
-    let body = pool.try_freeze_fmt(format_args!("{{\"id\":{id}}}"))?;
+    let id = db.run(move |db| insert(db, &body.json()?)).await?; // on a thread that may block
+    let body = pool.try_freeze_fmt(format_args!("{{\"id\":{id}}}"))?; // Bytes that keep the pool
     Ok((StatusCode::CREATED, json::bytes_response(body)).into_response())
+}
+
+fn insert(db: &mut Connection, note: &NewNote<'_>) -> Result<i64, Fault> {
+    let all = db.transaction()?;
+    all.prepare_cached("insert into notes (title, text) values (?, ?)")?
+        .execute((note.title, note.text))?;
+    let id = all.last_insert_rowid();
+    let mut tag = all.prepare_cached("insert or ignore into tags values (?, ?)")?;
+    note.tags.iter().try_for_each(|name| tag.execute((id, name)).map(|_| ()))?;
+    drop(tag);
+    all.commit()?;
+    Ok(id)
 }
 
 async fn one(

@@ -10,6 +10,17 @@ use crate::groups::Group;
 use crate::harness::{self, Effort, Rounds};
 use crate::report::table::Live;
 
+/// Between its turns every subject is idle, and a general allocator that gives memory back when idle
+/// would fault it in again in each: they are told to keep what they have.
+pub(crate) const KEEP: [(&str, &str); 3] = [
+    ("MIMALLOC_PURGE_DELAY", "-1"),
+    ("_RJEM_MALLOC_CONF", "dirty_decay_ms:-1,muzzy_decay_ms:-1"),
+    (
+        "GLIBC_TUNABLES",
+        "glibc.malloc.trim_threshold=1073741824:glibc.malloc.mmap_threshold=33554432:glibc.malloc.top_pad=1048576",
+    ),
+];
+
 /// The child's part: every case, a line for each.
 pub(crate) fn child(group: &Group, effort: Effort) -> Result<()> {
     let mut out = std::io::stdout().lock();
@@ -32,6 +43,7 @@ pub(crate) fn group(group: &Group, quick: bool, live: &Live) -> Result<Vec<Round
         if quick {
             command.arg("--quick");
         }
+        command.envs(KEEP);
         let mut child = command.spawn()?;
         let lines = BufReader::new(child.stdout.take().context("no output")?).lines();
         for (at, line) in lines.enumerate() {

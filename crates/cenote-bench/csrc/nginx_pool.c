@@ -90,3 +90,63 @@ void BENCH(request_full)(const uint32_t *sizes, size_t count, size_t pool_size, 
         ngx_destroy_pool(pool);
     }
 }
+
+/* One recorded call; the same in src/groups/trace.rs. */
+struct op {
+    uint8_t kind;
+    uint16_t pool;
+    uint32_t size;
+    uint32_t align;
+    uint32_t handle; /* 0: never freed by itself */
+};
+
+/* Plays a trace `times` times. `pools` and `handles` have room for all that it numbers. */
+void BENCH(replay)(const struct op *ops, size_t count, ngx_pool_t **pools, void **handles,
+    uint64_t times)
+{
+    static uint64_t counter;
+    for (uint64_t i = 0; i < times; i++) {
+        for (const struct op *op = ops; op < ops + count; op++) {
+            ngx_pool_t *pool = pools[op->pool];
+            void *made;
+            switch (op->kind) {
+            case 'c':
+                pools[op->pool] = ngx_create_pool(op->size, &quiet);
+                continue;
+            case 'a':
+                made = ngx_palloc(pool, op->size);
+                break;
+            case 'n':
+                made = ngx_pnalloc(pool, op->size);
+                break;
+            case 'z':
+                made = ngx_pcalloc(pool, op->size);
+                break;
+            case 'm':
+                made = ngx_pmemalign(pool, op->size, op->align);
+                break;
+            case 'f':
+                if (ngx_pfree(pool, handles[op->handle]) != NGX_OK) {
+                    abort();
+                }
+                continue;
+            case 'k': {
+                ngx_pool_cleanup_t *cleanup = ngx_pool_cleanup_add(pool, op->size);
+                cleanup->handler = add_one;
+                cleanup->data = &counter;
+                continue;
+            }
+            case 'r':
+                ngx_reset_pool(pool);
+                continue;
+            default:
+                ngx_destroy_pool(pool);
+                continue;
+            }
+            if (op->size) {
+                *(volatile uint8_t *) made = (uint8_t) i;
+            }
+            handles[op->handle] = made;
+        }
+    }
+}

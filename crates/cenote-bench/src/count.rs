@@ -37,12 +37,13 @@ pub(crate) fn available() -> bool {
 pub(crate) fn child(group: &Group) {
     COUNTING.store(true, Ordering::Relaxed);
     for case in (group.cases)().into_iter().filter(|case| case.counted) {
+        let (warm, units) = ((WARM / case.weight).max(1), (UNITS / case.weight).max(1));
         for subject in (case.subjects)() {
             if let Some(mut batch) = subject.batch {
-                batch(WARM);
+                batch(warm);
                 let before = harness::measured();
-                batch(UNITS);
-                println!("{}\t{}\t{before}\t{}", case.name, subject.name, harness::measured());
+                batch(units);
+                println!("{}\t{}\t{before}\t{}\t{units}", case.name, subject.name, harness::measured());
             }
         }
     }
@@ -70,13 +71,13 @@ pub(crate) fn group(group: &Group, scratch: &Path) -> Result<Counts> {
     let mut counts = Counts::new();
     for line in String::from_utf8(out.stdout)?.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
-        let [case, subject, before, after] = fields[..] else { bail!("a line of the child: {line}") };
+        let [case, subject, before, after, units] = fields[..] else { bail!("a line of the child: {line}") };
         let mut total = 0.0;
         // Sums are numbered from 1.
         for number in before.parse::<usize>()? + 1..=after.parse()? {
             total += sum(&folder.join(format!("out.{number}")))?;
         }
-        counts.insert((case.to_owned(), subject.to_owned()), total / UNITS as f64);
+        counts.insert((case.to_owned(), subject.to_owned()), total / units.parse::<f64>()?);
     }
     Ok(counts)
 }

@@ -53,6 +53,8 @@ pub(crate) struct Case {
     pub(crate) subjects: Box<dyn FnOnce() -> Vec<Subject>>,
     /// Whether instructions per unit mean something (not with several threads).
     pub(crate) counted: bool,
+    /// How many small units one of its units is worth, so that callgrind is not kept for long.
+    pub(crate) weight: u64,
 }
 
 impl Case {
@@ -62,7 +64,13 @@ impl Case {
         unit: &'static str,
         subjects: impl FnOnce() -> Vec<Subject> + 'static,
     ) -> Self {
-        Self { name: name.into(), unit, subjects: Box::new(subjects), counted: true }
+        Self { name: name.into(), unit, subjects: Box::new(subjects), counted: true, weight: 1 }
+    }
+
+    /// The same, whose units are as much work as `weight` small ones.
+    pub(crate) fn heavy(mut self, weight: u64) -> Self {
+        self.weight = weight;
+        self
     }
 
     /// The same, without instructions.

@@ -3,7 +3,7 @@
 # crate with recorder.c linked in, serves a few kinds of requests; what it asks of its pools is
 # written down.
 #
-# Needs cc, make, curl with HTTP/2, and, for the TLS trace, openssl with its headers.
+# Needs cc, make, curl, h2load (of nghttp2), and, for the TLS trace, openssl with its headers.
 #
 #   crates/cenote-bench/trace/record.sh [WORK-FOLDER]
 set -eu
@@ -68,8 +68,16 @@ http {
 }
 CONF
 
-# record NAME REQUESTS CURL-ARGUMENTS...: the arguments are given to curl once for each connection,
-# and make REQUESTS / 4 requests each.
+# browse CURL-ARGUMENTS...: four connections one after the other, each with all the requests.
+browse() {
+    for _ in 1 2 3 4; do
+        curl -s -m 10 -k -H 'User-Agent: Mozilla/5.0 (X11; Linux x86_64)' -H 'Accept: text/html,*/*;q=0.8' \
+            -H 'Accept-Language: en-US,en;q=0.5' -H 'Cookie: session=0123456789abcdef; theme=dark' "$@"
+    done
+}
+
+# record NAME REQUESTS COMMAND...: what nginx asks of its pools while the command runs, which makes
+# so many requests over four connections.
 record() {
     name=$1 requests=$2
     shift 2
@@ -77,15 +85,10 @@ record() {
     nginx=$!
     trap 'kill $nginx' EXIT
     until curl -s -m 10 -o /dev/null http://127.0.0.1:18080/index.html; do :; done
-    # What has been written so far is the probe's.
-    kill -0 $nginx
+    # What has been written so far is the probe's, once its pools are gone.
+    until [ "$(grep -c '^c' "$work/$name.raw")" = "$(grep -c '^d' "$work/$name.raw")" ]; do kill -0 $nginx; done
     before=$(wc -l <"$work/$name.raw")
-    for _ in 1 2 3 4; do
-        # -Z shows progress in spite of -s.
-        curl -s -m 10 -k -H 'User-Agent: Mozilla/5.0 (X11; Linux x86_64)' -H 'Accept: text/html,*/*;q=0.8' \
-            -H 'Accept-Language: en-US,en;q=0.5' -H 'Cookie: session=0123456789abcdef; theme=dark' "$@" 2>>"$work/curl.log" ||
-            echo "curl answered $?" >&2
-    done
+    "$@"
     kill -QUIT $nginx
     wait $nginx || true
     trap - EXIT
@@ -100,20 +103,20 @@ record() {
 page=http://127.0.0.1:18080/index.html
 null='-o /dev/null'
 # shellcheck disable=SC2086
-record static 48 $null $page $null $page $null http://127.0.0.1:18080/large.bin $null $page $null $page \
+record static 48 browse $null $page $null $page $null http://127.0.0.1:18080/large.bin $null $page $null $page \
     $null http://127.0.0.1:18080/missing $null $page $null $page -H 'Accept-Encoding: gzip' $null $page \
     $null $page $null $page $null $page
 proxied=http://127.0.0.1:18080/proxied/index.html
 # shellcheck disable=SC2086
-record proxied 32 $null $proxied $null $proxied $null $proxied $null $proxied $null $proxied $null $proxied \
+record proxied 32 browse $null $proxied $null $proxied $null $proxied $null $proxied $null $proxied $null $proxied \
     $null http://127.0.0.1:18080/proxied/large.bin $null $proxied
-# shellcheck disable=SC2086
-record http2 48 --http2-prior-knowledge -sZ --parallel-max 6 $null $page $null $page $null $page $null $page \
-    $null $page $null $page $null http://127.0.0.1:18080/large.bin $null $page $null $page $null $page \
-    $null $page $null $page
+# Without TLS, by prior knowledge; eight streams at once on each connection.
+record http2 48 h2load -n 48 -c 4 -m 8 -H 'User-Agent: Mozilla/5.0 (X11; Linux x86_64)' \
+    -H 'Accept-Language: en-US,en;q=0.5' -H 'Cookie: session=0123456789abcdef; theme=dark' "$page" >"$work/h2load.log"
+grep -q 'requests: 48 total.* 48 succeeded' "$work/h2load.log"
 if [ -n "$ssl" ]; then
     page=https://127.0.0.1:18443/index.html
     # shellcheck disable=SC2086
-    record tls 32 --http1.1 $null $page $null $page $null $page $null $page $null $page $null $page $null $page \
+    record tls 32 browse --http1.1 $null $page $null $page $null $page $null $page $null $page $null $page $null $page \
         $null $page
 fi

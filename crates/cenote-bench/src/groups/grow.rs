@@ -108,10 +108,10 @@ impl std::hash::Hasher for Mix {
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new(ONE, "vector", || with(One)),
-        Case::new(TWO, "pair", || with(Two)),
-        Case::new(TEXT, "string", || with(Pieces)),
-        Case::new(MAP, "map", || with(Map)),
+        Case::new(ONE, "vector", || with(One)).heavy(16),
+        Case::new(TWO, "pair", || with(Two)).heavy(16),
+        Case::new(TEXT, "string", || with(Pieces)).heavy(16),
+        Case::new(MAP, "map", || with(Map)).heavy(16),
     ]
 }
 

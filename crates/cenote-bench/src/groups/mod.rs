@@ -9,6 +9,7 @@ pub(crate) mod large;
 pub(crate) mod request;
 pub(crate) mod request_full;
 pub(crate) mod threads;
+pub(crate) mod trace;
 pub(crate) mod values;
 
 use crate::harness::Case;
@@ -33,6 +34,13 @@ pub(crate) const GROUPS: &[Group] = &[
         about: "The request with two objects of 20,000 B, three cleanups, two vectors that grow to 64 numbers in turn, \
                 and a formatted text.",
         cases: request_full::cases,
+    },
+    Group {
+        name: "trace",
+        about: "What nginx asked of its pools while it served, recorded once and played back: every create, allocation, \
+                free, cleanup and destroy. General allocators keep a list of a pool's objects and free them at its \
+                end; arenas without cleanups only allocate for them, and free nothing early.",
+        cases: trace::cases,
     },
     Group {
         name: "values",

@@ -193,6 +193,12 @@ impl Arena for oxc_allocator::Allocator {
 #[derive(Default)]
 pub(crate) struct Blink(blink_alloc::Blink);
 
+impl Blink {
+    pub(crate) fn with_chunk_size(size: usize) -> Self {
+        Self(blink_alloc::Blink::with_chunk_size(size))
+    }
+}
+
 impl Arena for Blink {
     type Handle<'a> = BlinkHandle<'a>;
     #[inline(always)]

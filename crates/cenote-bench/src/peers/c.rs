@@ -14,8 +14,9 @@ pub(crate) type Sizes = &'static [u32];
 #[cfg(has_nginx)]
 mod nginx_loops {
     use super::c_void;
+    use crate::groups::trace::Op;
     macro_rules! loops {
-        ($($name:ident: $request:ident $reset:ident $full:ident $create:ident $destroy:ident $palloc:ident $large:ident;)*) => {
+        ($($name:ident: $request:ident $reset:ident $full:ident $create:ident $destroy:ident $palloc:ident $large:ident $replay:ident;)*) => {
             unsafe extern "C" {
                 $(
                     pub(super) fn $request(sizes: *const u32, count: usize, pool: usize, times: u64);
@@ -25,12 +26,12 @@ mod nginx_loops {
                     pub(super) fn $destroy(pool: *mut c_void);
                     pub(super) fn $palloc(pool: *mut c_void, size: usize) -> *mut c_void;
                     pub(super) fn $large(pool: *mut c_void, objects: *mut *mut c_void, order: *const u32, mask: usize, size: usize, times: u64);
+                    pub(super) fn $replay(ops: *const Op, count: usize, pools: *mut *mut c_void, handles: *mut *mut c_void, times: u64);
                 )*
             }
             $(
                 pub(super) const $name: Loops = Loops {
-                    request: $request, reset: $reset, full: $full, create: $create, destroy: $destroy, palloc: $palloc, large: $large,
-                };
+                    request: $request, reset: $reset, full: $full, create: $create, destroy: $destroy, palloc: $palloc, large: $large, replay: $replay };
             )*
         };
     }
@@ -45,10 +46,11 @@ mod nginx_loops {
         pub(super) palloc: unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void,
         pub(super) large:
             unsafe extern "C" fn(*mut c_void, *mut *mut c_void, *const u32, usize, usize, u64),
+        pub(super) replay: unsafe extern "C" fn(*const Op, usize, *mut *mut c_void, *mut *mut c_void, u64),
     }
     loops! {
-        O1: nginx_o1_request nginx_o1_reset nginx_o1_request_full nginx_o1_create nginx_o1_destroy nginx_o1_palloc nginx_o1_large;
-        O2: nginx_o2_request nginx_o2_reset nginx_o2_request_full nginx_o2_create nginx_o2_destroy nginx_o2_palloc nginx_o2_large;
+        O1: nginx_o1_request nginx_o1_reset nginx_o1_request_full nginx_o1_create nginx_o1_destroy nginx_o1_palloc nginx_o1_large nginx_o1_replay;
+        O2: nginx_o2_request nginx_o2_reset nginx_o2_request_full nginx_o2_create nginx_o2_destroy nginx_o2_palloc nginx_o2_large nginx_o2_replay;
     }
 }
 
@@ -190,6 +192,40 @@ impl Drop for LargePool {
 /// As above, where nginx is missing.
 #[cfg(not(has_nginx))]
 pub(crate) fn nginx_large(_: usize, _: usize, _: &'static [u32]) -> Vec<Subject> {
+    vec![Subject::missing(NGINX, NO_NGINX), Subject::missing(NGINX_O2, NO_NGINX)]
+}
+
+/// Plays a recorded trace.
+#[cfg(has_nginx)]
+pub(crate) fn nginx_replay(trace: &'static crate::groups::trace::Trace) -> Vec<Subject> {
+    use nginx_loops::{O1, O2};
+    [(NGINX, O1), (NGINX_O2, O2)]
+        .into_iter()
+        .map(|(name, loops)| {
+            let mut pools = vec![std::ptr::null_mut(); trace.pools];
+            let mut handles = vec![std::ptr::null_mut(); trace.handles];
+            Subject::new(name, move |times| {
+                timed(|| {
+                    // SAFETY: the tables have room for all numbers of the trace, which destroys what
+                    // it creates.
+                    unsafe {
+                        (loops.replay)(
+                            trace.ops.as_ptr(),
+                            trace.ops.len(),
+                            pools.as_mut_ptr(),
+                            handles.as_mut_ptr(),
+                            times,
+                        );
+                    }
+                })
+            })
+        })
+        .collect()
+}
+
+/// As above, where nginx is missing.
+#[cfg(not(has_nginx))]
+pub(crate) fn nginx_replay(_: &'static crate::groups::trace::Trace) -> Vec<Subject> {
     vec![Subject::missing(NGINX, NO_NGINX), Subject::missing(NGINX_O2, NO_NGINX)]
 }
 

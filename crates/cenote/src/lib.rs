@@ -89,7 +89,7 @@ mod chunk;
 mod cleanup;
 mod collections;
 mod counted;
-mod debug;
+pub mod debug;
 mod error;
 #[cfg(all(unix, feature = "std"))]
 mod files;

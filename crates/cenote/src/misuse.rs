@@ -47,6 +47,12 @@ pub enum BadFreeKind {
     Header,
     /// The object is there, but its layout is not the one that was given.
     Layout,
+    /// The object is there, but bytes behind it were overwritten; noticed at the level `canary`
+    /// (see [`debug`](crate::debug)), and the object is freed all the same.
+    Overrun,
+    /// The object was written to after it had been freed; noticed at the level `quarantine`,
+    /// when its memory goes back.
+    Written,
 }
 
 impl BadFree {
@@ -77,8 +83,14 @@ impl fmt::Display for BadFree {
             BadFreeKind::Empty => "is in a page or block without objects",
             BadFreeKind::Header => "is in the pool's own bookkeeping",
             BadFreeKind::Layout => "is an object of another layout",
+            BadFreeKind::Overrun => "is an object that was written beyond its end",
+            BadFreeKind::Written => "is an object that was written to after it was freed",
         };
-        write!(f, "bad free: {:#x} {what}", self.address)
+        let wrong = match self.kind {
+            BadFreeKind::Overrun | BadFreeKind::Written => "bad write",
+            _ => "bad free",
+        };
+        write!(f, "{wrong}: {:#x} {what}", self.address)
     }
 }
 

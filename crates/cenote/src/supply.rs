@@ -5,10 +5,13 @@
 //! pool calls a source or an account by itself, so what holds here holds for all of them.
 
 use crate::account::{Account, Node};
+use crate::debug::{Levels, Watch};
+use crate::misuse::BadFreeKind;
 use crate::pool::LARGEST_BLOCK;
 use crate::window::LOWER_HALF;
 use crate::{AllocError, BlockSource, debug};
 use core::alloc::Layout;
+use core::cell::Cell;
 use core::ptr::NonNull;
 
 /// A source, and the account that is charged for what comes from it. Counts as a live pool
@@ -16,8 +19,11 @@ use core::ptr::NonNull;
 pub(crate) struct Supply<S> {
     /// One pool's count of the node; see `Node::enter`.
     account: Option<NonNull<Node>>,
+    /// The pool's name.
+    name: &'static str,
     /// Whether memory is zeroed before it goes back.
     wipe: bool,
+    watch: Cell<Watch>,
     source: S,
 }
 
@@ -26,12 +32,18 @@ unsafe impl<S: Send> Send for Supply<S> {}
 
 impl<S: BlockSource> Supply<S> {
     #[inline(always)]
-    pub(crate) fn new(source: S, account: Option<&Account>, wipe: bool) -> Self {
+    pub(crate) fn new(
+        name: &'static str,
+        source: S,
+        account: Option<&Account>,
+        wipe: bool,
+        watch: Watch,
+    ) -> Self {
         let account = account.map(|account| {
             account.node().enter();
             account.as_ptr()
         });
-        Self { account, wipe, source }
+        Self { account, name, wipe, watch: Cell::new(watch), source }
     }
 
     /// Takes a block. Ask [`Supply::fit`] first what size is as good.
@@ -145,6 +157,50 @@ impl<S: BlockSource> Supply<S> {
         }
     }
 
+    /// Takes memory for one object of a watched pool, past any cache. What is wrong with a
+    /// level on is told by [`Supply::tell`].
+    #[cold]
+    pub(crate) fn take_apart(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        if let Some(node) = self.node()
+            && let Err(full) = node.charge(layout.size())
+        {
+            return Err(full.refusal(layout.size()));
+        }
+        let error = match self.source.acquire_apart(layout) {
+            Ok(block) if !(LOWER_HALF && is_upper_half(block, layout)) => {
+                debug::unmark(block, layout.size());
+                return Ok(block);
+            }
+            Ok(block) => {
+                // SAFETY: just acquired so with this layout; nobody has seen it.
+                unsafe { self.source.release_apart(block, layout) };
+                AllocError::out_of_memory(layout.size())
+            }
+            Err(error) => error,
+        };
+        Err(self.not_taken(layout, error))
+    }
+
+    /// Gives back what was taken apart; one that was for nothing leaves no trace in figures.
+    ///
+    /// # Safety
+    /// As for [`Supply::give`], but from [`Supply::take_apart`].
+    #[cold]
+    pub(crate) unsafe fn give_apart(&self, block: NonNull<u8>, layout: Layout, nothing: bool) {
+        debug::unmark(block, layout.size());
+        if self.wipe {
+            // SAFETY: the caller's promise: so many bytes are the caller's to write.
+            unsafe { wipe(block, layout.size()) };
+        }
+        // SAFETY: taken from this source so, with this layout.
+        unsafe { self.source.release_apart(block, layout) };
+        match self.node() {
+            Some(node) if nothing => node.uncharge(layout.size()),
+            Some(node) => node.credit(layout.size()),
+            None => {}
+        }
+    }
+
     /// Undoes a `take` that was for nothing: no figure keeps a trace of it.
     ///
     /// # Safety
@@ -172,6 +228,35 @@ impl<S: BlockSource> Supply<S> {
         }
         // SAFETY: at most 1 GiB, at an alignment that a layout has.
         unsafe { Layout::from_size_align_unchecked(size, layout.align()) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What is looked for in the pool.
+    #[inline(always)]
+    pub(crate) fn levels(&self) -> Levels {
+        self.watch.get().levels
+    }
+
+    /// Looks at what is to be looked for, before there is any object.
+    #[cold]
+    pub(crate) fn look_at_levels(&self) -> Levels {
+        self.watch.set(self.watch.get().now());
+        self.levels()
+    }
+
+    /// How the pool is watched, for one that is to be like it.
+    pub(crate) fn watch(&self) -> Watch {
+        self.watch.get()
+    }
+
+    /// Tells of a misuse that was found since a level is on, and does what the policy says.
+    #[cold]
+    pub(crate) fn tell(&self, kind: BadFreeKind, address: usize) {
+        self.watch.get().tell(self.name, kind, address);
     }
 
     pub(crate) fn source(&self) -> &S {

@@ -55,6 +55,8 @@ pub(crate) struct Table<E> {
     /// Leaves as many of 64 bits as number the slots.
     shift: Cell<u32>,
     live: Cell<u32>,
+    /// The owner's own; 0 in a table that is empty.
+    note: Cell<u32>,
 }
 
 impl<E: Entry> Table<E> {
@@ -66,7 +68,17 @@ impl<E: Entry> Table<E> {
             // Nothing is looked for without slots; as zero it is made in one store with the rest.
             shift: Cell::new(0),
             live: Cell::new(0),
+            note: Cell::new(0),
         }
+    }
+
+    /// A figure that the owner keeps with the table, which has the room.
+    pub(crate) fn note(&self) -> u32 {
+        self.note.get()
+    }
+
+    pub(crate) fn set_note(&self, note: u32) {
+        self.note.set(note);
     }
 
     /// Whether it takes no memory.
@@ -129,6 +141,13 @@ impl<E: Entry> Table<E> {
         Some(entry)
     }
 
+    /// Puts one in the place of that which lies at its address, if one does.
+    pub(crate) fn replace(&self, entry: E) {
+        if let Some(index) = self.index_of(entry.start().addr()) {
+            self.set(index, entry);
+        }
+    }
+
     /// Moves to a smaller block, where this one is far too large by now and the smaller one
     /// is to be had.
     #[inline]
@@ -158,6 +177,7 @@ impl<E: Entry> Table<E> {
     /// Forgets everything, and gives the memory back.
     pub(crate) fn clear<S: BlockSource>(&self, supply: &Supply<S>) {
         self.live.set(0);
+        self.note.set(0);
         let slots = self.slots.replace(0) as usize;
         let table = self.table.replace(ptr::null_mut());
         give_table(supply, table, slots);
@@ -295,6 +315,7 @@ fn table_layout<E: Entry, S: BlockSource>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::debug::Watch;
     use crate::{Account, Faulty, System};
     use alloc::collections::BTreeSet;
 
@@ -315,7 +336,7 @@ mod tests {
     #[test]
     fn what_is_put_in_is_found_until_it_is_taken_out() {
         let account = Account::root("table");
-        let supply = Supply::new(System, Some(&account), false);
+        let supply = Supply::new("table", System, Some(&account), false, Watch::DEFAULT);
         let table = Table::<*mut u64>::new();
         let mut model = BTreeSet::new();
         let mut numbers = numbers();
@@ -348,7 +369,7 @@ mod tests {
 
     #[test]
     fn a_table_that_empties_takes_less_memory_again() {
-        let supply = Supply::new(System, None, false);
+        let supply = Supply::new("table", System, None, false, Watch::DEFAULT);
         let table = Table::<*mut u64>::new();
         for n in 1..=10_000 {
             table.reserve(&supply).unwrap();
@@ -367,7 +388,7 @@ mod tests {
     #[test]
     fn a_refused_table_changes_nothing() {
         let source = Faulty::new(System);
-        let supply = Supply::new(&source, None, false);
+        let supply = Supply::new("table", &source, None, false, Watch::DEFAULT);
         let table = Table::<*mut u64>::new();
         source.fail_after(0, false);
         assert!(table.reserve(&supply).is_err());

@@ -205,6 +205,7 @@ fn model_run(dice: &mut Dice, steps: usize) {
 
 #[test]
 fn every_figure_in_a_random_tree_is_that_of_a_simple_model() {
+    common::plain();
     let first = seed("model");
     for case in 0..30 {
         model_run(&mut Dice::new(first.wrapping_add(case)), 700);
@@ -247,6 +248,7 @@ fn a_limit_anywhere_up_the_tree_refuses_and_changes_nothing() {
 
 #[test]
 fn on_one_thread_a_limit_is_exact_to_the_byte() {
+    common::plain();
     for depth in 0..3 {
         let root = Account::root("root");
         let mut account = root.clone();
@@ -275,6 +277,7 @@ fn on_one_thread_a_limit_is_exact_to_the_byte() {
 
 #[test]
 fn what_a_thread_has_in_reserve_of_one_account_does_not_refuse_it_another() {
+    common::plain();
     let root = Account::root("root").with_limit(Some(1 << 20));
     let shared = root.shared_child("shared");
     let direct = Pool::builder().account(&root).source(System).build().unwrap();
@@ -294,6 +297,7 @@ fn what_a_thread_has_in_reserve_of_one_account_does_not_refuse_it_another() {
 
 #[test]
 fn nor_does_what_it_has_in_reserve_of_an_account_under_the_one_that_is_charged() {
+    common::plain();
     let worker = Account::root("process").child("worker").with_limit(Some(8 << 20));
     let tasks = worker.shared_child("tasks");
     let task = Pool::builder().account(&tasks).source(System).build().unwrap();
@@ -374,6 +378,7 @@ fn a_limit_below_what_is_held_refuses_until_less_is_held() {
 
 #[test]
 fn a_pool_outlives_every_handle_of_its_account_and_still_names_it() {
+    common::plain();
     let pool = {
         let leaf = Account::root("root").child("middle").child("leaf").with_limit(Some(30_000));
         Pool::on(&leaf)

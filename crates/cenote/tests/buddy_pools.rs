@@ -1,5 +1,7 @@
 //! A `Buddy` under pools: limits, faults, nesting, threads, and what it looks like then.
 
+mod common;
+
 use cenote::{Account, BlockSource, Buddy, Faulty, Locked, Pool};
 use std::alloc::Layout;
 
@@ -29,6 +31,7 @@ fn pools_share_a_region_and_leave_it_whole() {
 
 #[test]
 fn a_full_region_is_an_error_and_a_limit_too() {
+    common::plain();
     let buddy = Buddy::heap(64 << 10).unwrap();
     let account = Account::root("limited").with_limit(Some(24 << 10));
     let pool = Pool::builder().account(&account).source(&buddy).build().unwrap();

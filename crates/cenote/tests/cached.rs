@@ -1,6 +1,8 @@
 //! A cache over a source of one's own keeps what pools give back, and only that.
 #![cfg(feature = "std")]
 
+mod common;
+
 use cenote::{Account, BlockSource, Blocks, Buddy, Cached, CountedPool, Faulty, Pool, System};
 use std::alloc::Layout;
 
@@ -10,6 +12,7 @@ fn layout(size: usize, align: usize) -> Layout {
 
 #[test]
 fn pools_one_after_the_other_use_the_same_blocks() {
+    common::plain();
     let source = Faulty::new(System);
     let cached = Cached::new(&source, 1 << 20);
     for _ in 0..100 {
@@ -55,6 +58,7 @@ fn what_is_kept_makes_way_when_the_source_has_no_more() {
 
 #[test]
 fn a_block_is_charged_as_what_the_source_spends_on_it() {
+    common::plain();
     let source = Buddy::heap(1 << 20).unwrap();
     let cached = Cached::new(&source, 1 << 20);
     for size in [1, 255, 256, 257, 4096, 5000, Blocks::LARGEST, Blocks::LARGEST + 1] {

@@ -93,6 +93,7 @@ fn configurations_at_the_edge_of_the_rules_work() {
 
 #[test]
 fn a_cluster_has_room_for_its_pages() {
+    common::plain();
     let pool = njs().build().unwrap();
     let pages: Vec<_> = (0..16).map(|_| pool.alloc_layout(layout(512, 1))).collect();
     assert_eq!((pool.stat().blocks, pool.stat().size), (1, 8192));
@@ -116,6 +117,7 @@ fn a_cluster_has_room_for_its_pages() {
 
 #[test]
 fn sizes_are_chunks_pages_or_large() {
+    common::plain();
     let pool = njs().build().unwrap();
     let shown = |size, align| {
         let object = pool.alloc_layout(layout(size, align));
@@ -175,6 +177,7 @@ fn what_no_object_can_be_is_an_error() {
 
 #[test]
 fn a_cluster_kept_back_does_not_show_but_is_held() {
+    common::plain();
     let account = Account::root("kept");
     for keep in [0, 1, 2] {
         let config = ChunkPool::config().account(&account).keep_clusters(keep);
@@ -197,6 +200,7 @@ fn a_cluster_kept_back_does_not_show_but_is_held() {
 
 #[test]
 fn a_pool_at_the_edge_of_a_cluster_takes_no_blocks() {
+    common::plain();
     let source = Faulty::new(System);
     let pool = ChunkPool::config().source(&source).build().unwrap();
     let free = |object: NonNull<u8>| {
@@ -214,6 +218,7 @@ fn a_pool_at_the_edge_of_a_cluster_takes_no_blocks() {
 
 #[test]
 fn what_is_remembered_is_used_before_a_cluster_is_taken() {
+    common::plain();
     let pool = ChunkPool::config().cluster_size(4096).build().unwrap();
     let small: Vec<_> = (0..3 * 32).map(|_| pool.alloc_layout(layout(32, 1))).collect();
     assert_eq!(pool.stat().blocks, 1);
@@ -229,6 +234,7 @@ fn what_is_remembered_is_used_before_a_cluster_is_taken() {
 
 #[test]
 fn classes_between_save_room() {
+    common::plain();
     let pool = ChunkPool::config().classes_between(3).build().unwrap();
     let sizes: Vec<_> = pool.chunk_sizes().collect();
     assert_eq!(sizes, [32, 48, 64, 80, 96, 112, 128, 160, 192, 256, 320, 512]);
@@ -243,6 +249,7 @@ fn classes_between_save_room() {
 
 #[test]
 fn growing_stays_where_the_class_allows() {
+    common::plain();
     let pool = ChunkPool::new();
     let old = layout(33, 1);
     let object = pool.alloc_layout(old);
@@ -380,6 +387,7 @@ fn pools_stand_on_a_chunk_pool() {
 
 #[test]
 fn freed_secrets_are_overwritten() {
+    common::plain();
     let pool = ChunkPool::config().zero_on_release(true).build().unwrap();
     let neighbour = pool.alloc_layout(layout(64, 1));
     let secret = pool.alloc_layout(layout(64, 1));
@@ -397,6 +405,7 @@ fn freed_secrets_are_overwritten() {
 
 #[test]
 fn the_snapshot_draws_pages_and_chunks() {
+    common::plain();
     let config = ChunkPool::config().name("drawn").cluster_size(8192);
     let pool = config.page_size(512).min_chunk_size(16).build().unwrap();
     let mut objects: Vec<_> = (0..70).map(|_| pool.alloc_layout(layout(16, 1))).collect();

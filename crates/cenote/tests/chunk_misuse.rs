@@ -1,5 +1,7 @@
 //! Wrong frees of a chunk pool: each kind is told by its own error, and nothing changes by it.
 
+mod common;
+
 use cenote::misuse::{BadFreeKind, Misuse, OnBadFree, on_misuse};
 use cenote::{BlockSource, ChunkPool};
 use std::alloc::Layout;
@@ -30,6 +32,7 @@ fn kind<S: BlockSource>(pool: &ChunkPool<S>, address: usize) -> BadFreeKind {
 
 #[test]
 fn what_is_in_no_memory_of_the_pool_is_foreign() {
+    common::plain();
     let (pool, other) = (quiet(), quiet());
     pool.alloc_layout(layout(100));
     let large = pool.alloc_layout(layout(100_000));
@@ -71,6 +74,7 @@ fn the_inside_of_an_object_is_interior() {
 
 #[test]
 fn the_end_of_a_page_that_is_no_chunk_is_interior() {
+    common::plain();
     let config = ChunkPool::config().on_bad_free(OnBadFree::Return).classes_between(1);
     let pool = config.build().unwrap();
     let object = pool.alloc_layout(layout(48)).addr().get();
@@ -80,6 +84,7 @@ fn the_end_of_a_page_that_is_no_chunk_is_interior() {
 
 #[test]
 fn what_is_free_is_double_or_its_page_is_empty() {
+    common::plain();
     for depth in [0, 15] {
         let config = ChunkPool::config().on_bad_free(OnBadFree::Return).newest_frees(depth);
         let pool = config.build().unwrap();
@@ -106,6 +111,7 @@ fn what_is_free_is_double_or_its_page_is_empty() {
 
 #[test]
 fn the_descriptors_are_a_header() {
+    common::plain();
     for on_top in [false, true] {
         let config = ChunkPool::config().on_bad_free(OnBadFree::Return).cluster_size(8192);
         let pool = config.descriptors_on_top(on_top).build().unwrap();
@@ -119,6 +125,7 @@ fn the_descriptors_are_a_header() {
 
 #[test]
 fn a_cluster_that_went_back_is_foreign() {
+    common::plain();
     let config = ChunkPool::config().on_bad_free(OnBadFree::Return).keep_clusters(0);
     let pool = config.build().unwrap();
     let object = pool.alloc_layout(layout(100));
@@ -151,6 +158,7 @@ fn a_report_names_the_pool_and_the_error() {
 
 #[test]
 fn a_wrong_layout_is_noticed_at_the_latest_when_the_chunk_goes_to_its_page() {
+    common::plain();
     listen();
     let config = ChunkPool::config().name("layouts").on_bad_free(OnBadFree::Report);
     let pool = config.build().unwrap();

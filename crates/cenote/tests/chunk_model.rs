@@ -539,12 +539,14 @@ const OPERATIONS: usize = 20_000;
 
 #[test]
 fn the_default_sizes_agree_with_the_model() {
+    common::plain();
     run(PLAIN, OPERATIONS, true);
     run(PLAIN, OPERATIONS, false);
 }
 
 #[test]
 fn sizes_of_njs_agree_with_the_model() {
+    common::plain();
     let njs = Setup { cluster: 8192, page: 512, min_chunk: 16, ..PLAIN };
     run(njs, OPERATIONS, true);
     run(Setup { on_top: true, depth: 0, keep: 0, ..njs }, OPERATIONS, true);
@@ -554,12 +556,14 @@ fn sizes_of_njs_agree_with_the_model() {
 
 #[test]
 fn nothing_remembered_agrees_with_the_model() {
+    common::plain();
     run(Setup { cluster: 8192, depth: 0, ..PLAIN }, OPERATIONS, true);
     run(Setup { cluster: 4096, depth: 0, keep: 3, wipe: true, ..PLAIN }, OPERATIONS, true);
 }
 
 #[test]
 fn classes_between_agree_with_the_model() {
+    common::plain();
     run(Setup { between: 3, cluster: 32 << 10, ..PLAIN }, OPERATIONS, true);
     run(Setup { between: 3, cluster: 8 << 10, keep: 0, ..PLAIN }, OPERATIONS, false);
     run(Setup { between: 1, page: 4096, min_chunk: 128, ..PLAIN }, OPERATIONS / 2, true);
@@ -567,6 +571,7 @@ fn classes_between_agree_with_the_model() {
 
 #[test]
 fn clusters_of_odd_sizes_agree_with_the_model() {
+    common::plain();
     run(Setup { cluster: 3 * 1024, ..PLAIN }, OPERATIONS, true);
     run(Setup { cluster: 1024, keep: 2, ..PLAIN }, OPERATIONS / 2, true);
     let tiny = Setup { page: 64, min_chunk: 2, alignment: 16, cluster: 64 * 256, ..PLAIN };
@@ -576,6 +581,7 @@ fn clusters_of_odd_sizes_agree_with_the_model() {
 
 #[test]
 fn a_limit_agrees_with_the_model() {
+    common::plain();
     run(Setup { cluster: 8192, limit: Some(200_000), ..PLAIN }, OPERATIONS, true);
     run(Setup { cluster: 8192, limit: Some(50_000), keep: 0, depth: 4, ..PLAIN }, OPERATIONS, true);
 }

@@ -326,6 +326,7 @@ fn a_payload_whose_own_drop_panics_is_no_abort() {
 
 #[test]
 fn a_pool_that_moved_runs_its_cleanups_with_itself_where_it_is() {
+    common::plain();
     let log = Log::default();
     let pool = Pool::builder().name("wanderer").build().unwrap();
     let here = log.clone();
@@ -356,6 +357,7 @@ fn a_pool_dropped_on_another_thread_runs_its_cleanups_there() {
 
 #[test]
 fn a_cleanup_that_finds_no_memory_is_not_called_but_dropped() {
+    common::plain();
     for calls in 0..2 {
         let log = Log::default();
         let faulty = Faulty::new(System);

@@ -15,6 +15,7 @@ use std::cell::Cell;
 
 #[test]
 fn a_vec_that_grows_alone_never_copies_while_the_block_has_room() {
+    common::plain();
     let pool = Pool::builder().first_block(64 << 10).build().unwrap();
     pool.alloc(1_u8);
     let mut list = PoolVec::new_in(&pool);
@@ -75,6 +76,7 @@ fn a_try_reserve_over_a_limit_is_an_error_and_the_pool_lives() {
 
 #[test]
 fn large_vectors_come_and_go_without_leaking() {
+    common::plain();
     let ledger = Ledger::new();
     let pool = Pool::builder().source(&ledger).build().unwrap();
     pool.alloc(1_u8);
@@ -125,6 +127,7 @@ fn a_map_in_a_pool_is_a_map() {
 
 #[test]
 fn a_box_in_a_pool_drops_its_value_and_gives_its_memory_back() {
+    common::plain();
     struct Bell<'a>(&'a Cell<u32>, [u64; 4]);
     impl Drop for Bell<'_> {
         fn drop(&mut self) {

@@ -115,6 +115,7 @@ impl<'p> Tree<'p> {
 
 #[test]
 fn a_tree_of_boxes_counts_each_of_its_nodes() {
+    common::plain();
     let pool = CountedPool::new();
     let mut dice = Dice::new(seed("tree"));
     let mut root = pool.alloc(Tree { key: dice.next(), sides: [None, None] });
@@ -131,6 +132,7 @@ fn a_tree_of_boxes_counts_each_of_its_nodes() {
 
 #[test]
 fn a_vector_that_cannot_grow_keeps_what_it_has() {
+    common::plain();
     let source = Faulty::new(System);
     let pool = CountedPool::builder().source(&source).build().unwrap();
     let mut numbers = PoolVec::new_in(&pool);

@@ -34,6 +34,7 @@ fn quiet() -> CountedPool {
 
 #[test]
 fn what_lies_in_no_block_is_foreign() {
+    common::plain();
     let (mut pool, other) = (quiet(), quiet());
     let object = pool.alloc_layout(layout(100));
     let large = pool.alloc_layout(layout(20_000));
@@ -69,6 +70,7 @@ fn what_lies_in_no_block_is_foreign() {
 
 #[test]
 fn a_header_the_free_middle_and_odd_addresses_are_told_apart() {
+    common::plain();
     let pool = quiet();
     let objects = [24, 100, 8].map(|size| pool.alloc_layout(layout(size)).addr().get());
     let packed = pool.alloc_packed(5).addr().get();
@@ -90,6 +92,7 @@ fn a_header_the_free_middle_and_odd_addresses_are_told_apart() {
 
 #[test]
 fn a_double_free_is_noticed_when_its_block_is_empty_or_it_was_the_newest() {
+    common::plain();
     let pool = quiet();
     let (first, newest) = (pool.alloc_layout(layout(40)), pool.alloc_layout(layout(40)));
     // SAFETY: live, and nothing refers to it.
@@ -113,6 +116,7 @@ fn a_double_free_is_noticed_when_its_block_is_empty_or_it_was_the_newest() {
 
 #[test]
 fn after_a_block_went_back_its_addresses_are_foreign() {
+    common::plain();
     let ledger = Ledger::new();
     let pool =
         CountedPool::builder().source(&ledger).on_bad_free(OnBadFree::Return).build().unwrap();
@@ -126,6 +130,7 @@ fn after_a_block_went_back_its_addresses_are_foreign() {
 
 #[test]
 fn random_mistakes_are_noticed_and_the_pool_goes_on() {
+    common::plain();
     let ledger = Ledger::new();
     let pool =
         CountedPool::builder().source(&ledger).on_bad_free(OnBadFree::Return).build().unwrap();

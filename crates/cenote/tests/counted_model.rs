@@ -304,21 +304,25 @@ fn run(what: &str, page: usize, keep: usize, wipe: bool, steps: usize) {
 
 #[test]
 fn pages_of_4096_follow_the_model() {
+    common::plain();
     run("pages of 4096", 4096, 4, false, 50_000);
 }
 
 #[test]
 fn small_pages_that_are_wiped_and_never_kept_follow_the_model() {
+    common::plain();
     run("small pages", 1024, 0, true, 30_000);
 }
 
 #[test]
 fn large_pages_follow_the_model() {
+    common::plain();
     run("large pages", 64 << 10, 2, false, 30_000);
 }
 
 #[test]
 fn with_faults_and_a_limit_every_failure_is_an_error_that_loses_nothing() {
+    common::plain();
     let ledger = Ledger::new();
     let source = Faulty::new(&ledger);
     let account = Account::root("process").child("limited").with_limit(Some(200 << 10));

@@ -48,6 +48,7 @@ fn an_empty_pool_holds_nothing_and_nothing_has_an_address() {
 
 #[test]
 fn freeing_the_last_object_gives_the_block_back_to_its_first_byte() {
+    common::plain();
     let pool = CountedPool::new();
     let first = pool.alloc_layout(layout(100));
     let more = [pool.alloc_layout(layout(8)), pool.alloc_packed(3)];
@@ -59,6 +60,7 @@ fn freeing_the_last_object_gives_the_block_back_to_its_first_byte() {
 
 #[test]
 fn the_newest_object_gives_its_bytes_back_by_pointer_and_by_layout() {
+    common::plain();
     let pool = CountedPool::new();
     let kept = pool.alloc_layout(layout(16));
     let used = pool.used_bytes();
@@ -85,6 +87,7 @@ fn the_newest_object_gives_its_bytes_back_by_pointer_and_by_layout() {
 
 #[test]
 fn an_emptied_block_is_used_next_when_the_current_one_is_full() {
+    common::plain();
     let pool = CountedPool::new();
     let objects: Vec<_> = (0..14).map(|_| pool.alloc_layout(layout(512))).collect();
     assert_eq!(counts(&pool), [7, 7]);
@@ -108,6 +111,7 @@ fn an_emptied_block_is_used_next_when_the_current_one_is_full() {
 
 #[test]
 fn the_rest_of_an_older_block_is_used_before_a_new_one_is_taken() {
+    common::plain();
     let pool = CountedPool::new();
     let first = pool.alloc_layout(layout(2000));
     let second = pool.alloc_layout(layout(3000));
@@ -121,6 +125,7 @@ fn the_rest_of_an_older_block_is_used_before_a_new_one_is_taken() {
 
 #[test]
 fn a_block_that_failed_six_times_is_tried_again_once_it_was_empty() {
+    common::plain();
     let account = Account::root("process").child("shut");
     let pool = CountedPool::on(&account);
     let first = pool.alloc_layout(layout(2500));
@@ -149,6 +154,7 @@ fn a_block_that_failed_six_times_is_tried_again_once_it_was_empty() {
 
 #[test]
 fn so_many_empty_blocks_are_kept_as_were_asked_for() {
+    common::plain();
     for keep in [0, 1, 4, 100] {
         let source = Counting::new();
         let mut pool = CountedPool::builder().keep_empty(keep).source(&source).build().unwrap();
@@ -171,6 +177,7 @@ fn so_many_empty_blocks_are_kept_as_were_asked_for() {
 
 #[test]
 fn one_block_needs_no_table_and_the_table_of_many_goes_with_them() {
+    common::plain();
     let pool = CountedPool::new();
     let one = pool.alloc_layout(layout(4000));
     assert_eq!(pool.held_bytes(), 4096);
@@ -185,6 +192,7 @@ fn one_block_needs_no_table_and_the_table_of_many_goes_with_them() {
 
 #[test]
 fn an_object_is_large_when_it_does_not_fit_into_a_block_and_only_then() {
+    common::plain();
     let pool = CountedPool::new();
     let fits = pool.alloc_layout(layout(4096 - 48));
     assert_eq!((pool.snapshot().large.len(), counts(&pool)), (0, vec![1]));
@@ -204,6 +212,7 @@ fn an_object_is_large_when_it_does_not_fit_into_a_block_and_only_then() {
 
 #[test]
 fn objects_that_change_size_cross_from_block_to_large_and_back() {
+    common::plain();
     let pool = CountedPool::new();
     let kept = pool.alloc_str("kept");
     let mut at = pool.alloc_layout(layout(8));
@@ -254,6 +263,7 @@ fn objects_that_change_size_cross_from_block_to_large_and_back() {
 
 #[test]
 fn the_newest_object_grows_and_shrinks_in_place() {
+    common::plain();
     let pool = CountedPool::new();
     let at = pool.alloc_layout(layout(8));
     // SAFETY: the object, of its layout.
@@ -298,6 +308,7 @@ fn impossible_sizes_are_errors_and_change_nothing() {
 
 #[test]
 fn at_the_limit_every_byte_there_is_is_used_and_what_is_kept_is_let_go() {
+    common::plain();
     let account = Account::root("process").child("small").with_limit(Some(3 * 4096 + 512));
     let pool = CountedPool::on(&account);
     // Blocks that are not tried any more have room for these.
@@ -320,6 +331,7 @@ fn at_the_limit_every_byte_there_is_is_used_and_what_is_kept_is_let_go() {
 
 #[test]
 fn a_block_whose_table_cannot_be_had_goes_back() {
+    common::plain();
     let ledger = Ledger::new();
     let source = Faulty::new(&ledger);
     let pool = CountedPool::builder().source(&source).build().unwrap();
@@ -364,6 +376,7 @@ fn a_reset_frees_all_and_runs_the_cleanups_newest_first() {
 
 #[test]
 fn bookkeeping_never_holds_a_block_back() {
+    common::plain();
     let pool = CountedPool::new();
     let objects: Vec<_> = (0..100)
         .map(|n| {
@@ -500,6 +513,7 @@ fn what_is_owned_is_dropped_with_the_pool_wherever_that_is() {
 
 #[test]
 fn secrets_are_gone_when_their_block_empties_and_before_memory_leaves() {
+    common::plain();
     /// Checks that what comes back is zero.
     #[derive(Default)]
     struct Clean(Cell<usize>);
@@ -625,6 +639,7 @@ fn what_is_half_made_is_dropped_and_freed_when_its_maker_panics() {
 
 #[test]
 fn a_display_that_uses_the_pool_does_not_disturb_the_text_it_is_part_of() {
+    common::plain();
     struct Nested<'p>(&'p CountedPool);
     impl std::fmt::Display for Nested<'_> {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -663,6 +678,7 @@ fn pools_stand_on_each_other() {
 
 #[test]
 fn the_monitor_draws_every_block() {
+    common::plain();
     let pool = CountedPool::builder().name("monitor").build().unwrap();
     let objects: Vec<_> = (0..10).map(|_| pool.alloc_layout(layout(512))).collect();
     let bytes = pool.alloc_packed(500);

@@ -1,6 +1,8 @@
 //! The scenario that a counted pool is known by, from beginning to end: what its monitor must
 //! show after each step.
 
+mod common;
+
 use cenote::inspect::CountedSnapshot;
 use cenote::{Account, CountedPool};
 use std::alloc::Layout;
@@ -40,6 +42,7 @@ fn free_all(pool: &CountedPool, objects: Vec<NonNull<u8>>) {
 
 #[test]
 fn the_scenario_plays_as_it_is_told() {
+    common::plain();
     let account = Account::root("scenario");
     let mut pool = CountedPool::builder().page(PAGE).account(&account).build().unwrap();
     assert_eq!(monitor("create", &pool).held_bytes, 0);

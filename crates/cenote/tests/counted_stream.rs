@@ -77,6 +77,7 @@ const FULL: usize = (WINDOW * (LARGEST + 8)).div_ceil(4096 - 48 - LARGEST);
 
 #[test]
 fn messages_freed_in_order_hold_what_the_window_needs() {
+    common::plain();
     for by_pointer in [false, true] {
         // In order: the oldest of the window. A block is back when the last one in it is done,
         // so beside the full ones there is one that is being filled and one being emptied;
@@ -88,6 +89,7 @@ fn messages_freed_in_order_hold_what_the_window_needs() {
 
 #[test]
 fn messages_freed_anywhere_in_a_window_hold_a_few_blocks_more() {
+    common::plain();
     for by_pointer in [false, true] {
         // In no order a message may outlive many after it, and its block with it: at worst
         // each of the 64 has a block to itself, which is what the window could need.
@@ -98,6 +100,7 @@ fn messages_freed_anywhere_in_a_window_hold_a_few_blocks_more() {
 
 #[test]
 fn one_that_stays_keeps_its_block_and_no_other() {
+    common::plain();
     let pool = CountedPool::new();
     let kept = pool.alloc_str("for days");
     for number in 0..MESSAGES / 10 {

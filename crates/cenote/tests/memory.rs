@@ -25,6 +25,7 @@ fn ten_bytes_a_megabyte_and_eight_kilobytes_hold_little_more_than_that() {
 
 #[test]
 fn large_objects_freed_early_give_their_bytes_back_in_any_order() {
+    common::plain();
     let ledger = Ledger::new();
     let account = Account::root("large");
     let mut pool = Pool::builder().account(&account).source(&ledger).build().unwrap();
@@ -69,6 +70,7 @@ fn large_objects_freed_early_give_their_bytes_back_in_any_order() {
 
 #[test]
 fn a_large_object_stays_findable_when_it_grows_to_a_smaller_alignment() {
+    common::plain();
     let ledger = Ledger::new();
     let pool = Pool::builder().large_threshold(1024).source(&ledger).build().unwrap();
     // Fills the block, so that what follows is large: 1008 + 64 is above the threshold.
@@ -114,6 +116,7 @@ unsafe impl BlockSource for Inspector {
 
 #[test]
 fn a_pool_for_secrets_gives_back_zeros_only() {
+    common::plain();
     let inspector = Inspector::default();
     let make = || {
         let builder = Pool::builder().first_block(256).largest_block(4096).zero_on_release(true);
@@ -176,6 +179,7 @@ fn zeroed_memory_is_zero_also_where_an_earlier_owner_wrote() {
 
 #[test]
 fn a_reset_keeps_what_a_steady_load_needs_so_that_it_asks_for_no_more() {
+    common::plain();
     let counting = Counting::new();
     let faulty = Faulty::new(&counting);
     for load in [100, 3000, 20_000, 60_000] {
@@ -204,6 +208,7 @@ fn a_reset_keeps_what_a_steady_load_needs_so_that_it_asks_for_no_more() {
 
 #[test]
 fn what_a_burst_needed_is_given_back_after_some_resets_with_little_use() {
+    common::plain();
     let counting = Counting::new();
     let mut pool = Pool::builder().source(&counting).build().unwrap();
     for _ in 0..10_000 {
@@ -225,6 +230,7 @@ fn what_a_burst_needed_is_given_back_after_some_resets_with_little_use() {
 
 #[test]
 fn a_child_has_blocks_of_its_own_and_its_parents_sizes_and_account() {
+    common::plain();
     let ledger = Ledger::new();
     let account = Account::root("family");
     let parent =

@@ -4,6 +4,8 @@
 //!
 //! A program of its own, since it replaces the global allocator by one that counts.
 
+mod common;
+
 use allocator_api2::vec::Vec as PoolVec;
 use cenote::{Account, Blocks, Pool};
 use hashbrown::{DefaultHashBuilder, HashMap};
@@ -90,6 +92,7 @@ fn the_counter_counts() {
 
 #[test]
 fn a_thousand_requests_after_warm_up_make_no_call_to_the_system_allocator() {
+    common::plain();
     let _alone = alone();
     let request = four_deep();
     let life = || {
@@ -105,6 +108,7 @@ fn a_thousand_requests_after_warm_up_make_no_call_to_the_system_allocator() {
 
 #[test]
 fn a_thousand_resets_after_warm_up_make_none_either() {
+    common::plain();
     let _alone = alone();
     let request = four_deep();
     let mut pool = Pool::on(&request);
@@ -118,6 +122,7 @@ fn a_thousand_resets_after_warm_up_make_none_either() {
 
 #[test]
 fn children_and_large_objects_that_the_cache_has_make_none() {
+    common::plain();
     let _alone = alone();
     let request = four_deep();
     let parent = Pool::on(&request);

@@ -522,6 +522,7 @@ fn short_lives_of_many_shapes_do_too() {
 /// Every call of the source fails once, one after the other, in the same run of operations.
 #[test]
 fn each_single_allocation_from_the_source_may_fail() {
+    common::plain();
     let first = seed("each single one");
     for forever in [false, true] {
         let mut fail_at = 0;

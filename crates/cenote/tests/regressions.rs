@@ -1,5 +1,7 @@
 //! Mistakes that were made here once, each as the test that would have noticed it.
 
+mod common;
+
 use allocator_api2::vec::Vec as PoolVec;
 use cenote::{
     Account, AllocError, BlockSource, Blocks, ChunkPool, CleanupKey, CountedPool, Faulty, Pool,
@@ -150,6 +152,7 @@ fn handles_made_and_dropped_through_a_pool_for_ever_do_not_free_its_account() {
 
 #[test]
 fn the_peak_of_an_account_whose_handle_went_first_is_remembered() {
+    common::plain();
     let root = Account::root("root");
     let account = root.child("request");
     let pool = Pool::on(&account);

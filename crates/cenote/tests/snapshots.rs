@@ -1,6 +1,8 @@
 //! Proves that snapshots tell what is: a pool's blocks, large objects and cleanups, the tree of
 //! accounts with what closed ones left behind, and both as text and (by feature) through serde.
 
+mod common;
+
 use cenote::inspect::{AccountSnapshot, Bytes, PoolSnapshot};
 use cenote::{Account, Pool};
 use std::ptr::NonNull;
@@ -11,6 +13,7 @@ fn pool() -> Pool {
 
 #[test]
 fn a_pools_snapshot_has_every_block_large_object_and_cleanup() {
+    common::plain();
     let pool = pool();
     let empty = pool.snapshot();
     assert_eq!((empty.name.as_str(), empty.held_bytes, empty.used_bytes), ("request", 0, 0));
@@ -39,6 +42,7 @@ fn a_pools_snapshot_has_every_block_large_object_and_cleanup() {
 
 #[test]
 fn blocks_that_failed_six_times_are_not_tried_any_more() {
+    common::plain();
     let pool = Pool::builder().first_block(256).largest_block(256).build().unwrap();
     // Each wants more than half a block, so that each takes a new one.
     let mut seen = 0;
@@ -63,6 +67,7 @@ fn blocks_that_failed_six_times_are_not_tried_any_more() {
 
 #[test]
 fn a_pools_text_has_a_line_and_a_bar_for_each_block() {
+    common::plain();
     let pool = pool();
     pool.alloc([0_u8; 100]);
     pool.alloc_str("0123456789");
@@ -80,6 +85,7 @@ fn a_pools_text_has_a_line_and_a_bar_for_each_block() {
 
 #[test]
 fn a_bar_is_as_wide_as_asked_and_shows_every_part_that_is_there() {
+    common::plain();
     let pool = pool();
     pool.alloc(1_u8);
     pool.alloc_str("x");
@@ -212,6 +218,7 @@ fn merged_accounts_of_one_name_are_one_with_the_sums() {
 
 #[test]
 fn what_closed_accounts_did_is_remembered_by_name_under_their_parent() {
+    common::plain();
     let process = Account::root("process");
     for number in 0..50_usize {
         let worker = process.child("worker");
@@ -269,6 +276,7 @@ fn an_accounts_text_is_a_table_indented_as_the_tree() {
 
 #[test]
 fn a_snapshot_of_a_pool_changes_nothing_in_it() {
+    common::plain();
     let pool = pool();
     let first = NonNull::from(pool.alloc(1_u64));
     let snapshots: Vec<PoolSnapshot> = (0..3).map(|_| pool.snapshot()).collect();

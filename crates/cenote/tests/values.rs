@@ -92,6 +92,7 @@ fn an_empty_pool_holds_nothing_and_asks_its_source_for_nothing() {
 
 #[test]
 fn moving_a_pool_moves_nothing_in_it() {
+    common::plain();
     let pool = Pool::new();
     let small = NonNull::from(pool.alloc(11_u64));
     let large = NonNull::from(pool.alloc_slice_fill_with(10_000, |i| i as u64)).cast::<u64>();
@@ -252,6 +253,7 @@ fn an_iterator_that_allocates_from_the_same_pool_gets_its_items_in_order() {
 
 #[test]
 fn what_an_iterator_did_not_need_of_its_room_is_given_back() {
+    common::plain();
     let pool = Pool::new();
     let numbers = pool.alloc_slice_fill_iter((0..).take_while(|&n| n < 33_u64));
     assert_eq!(numbers.len(), 33);
@@ -462,6 +464,7 @@ fn a_block_of_no_bytes_is_not_asked_of_the_system_by_safe_code() {
 
 #[test]
 fn text_and_bytes_are_packed_and_the_newest_is_given_back() {
+    common::plain();
     let pool = Pool::new();
     let one = NonNull::from(pool.alloc_slice_copy(b"123")).cast::<u8>();
     let two = NonNull::from(pool.alloc_str("45")).cast::<u8>();

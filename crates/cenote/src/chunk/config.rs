@@ -5,6 +5,7 @@ use super::cluster::{DESCRIPTOR, HEADER};
 use super::geometry::{ALIGN, Geometry, MAX_CHUNKS, MAX_PAGES, Sizes};
 use super::stack::DEPTH;
 use crate::account::Account;
+use crate::debug::{Levels, Watch};
 use crate::misuse::OnBadFree;
 use crate::{BlockSource, Blocks, ConfigError};
 use core::panic::Location;
@@ -47,6 +48,7 @@ pub struct ChunkPoolConfig<'a, S = Blocks> {
     pub(super) account: Option<&'a Account>,
     pub(super) wipe: bool,
     pub(super) on_bad_free: OnBadFree,
+    pub(super) levels: Option<Levels>,
     pub(super) source: S,
 }
 
@@ -67,6 +69,7 @@ impl ChunkPoolConfig<'_, Blocks> {
             account: None,
             wipe: false,
             on_bad_free: OnBadFree::Abort,
+            levels: None,
             source: Blocks,
         }
     }
@@ -185,6 +188,14 @@ impl<'a, S: BlockSource> ChunkPoolConfig<'a, S> {
         self
     }
 
+    /// What is looked for in the pool: the process's levels (see [`debug`](crate::debug)) unless
+    /// set.
+    #[inline]
+    pub const fn levels(mut self, levels: Levels) -> Self {
+        self.levels = Some(levels);
+        self
+    }
+
     /// Where clusters come from: [`Blocks`] unless set.
     #[inline]
     pub fn source<T: BlockSource>(self, source: T) -> ChunkPoolConfig<'a, T> {
@@ -196,6 +207,7 @@ impl<'a, S: BlockSource> ChunkPoolConfig<'a, S> {
             account: self.account,
             wipe: self.wipe,
             on_bad_free: self.on_bad_free,
+            levels: self.levels,
             source,
         }
     }
@@ -264,9 +276,12 @@ impl<'a, S: BlockSource> ChunkPoolConfig<'a, S> {
         }
         // A class's size is kept in 32 bits.
         let geometry = (sizes.page <= 1 << 30).then(|| Geometry::new(sizes, HEADER, DESCRIPTOR));
-        let Some(geometry) = geometry.flatten() else {
+        let Some(mut geometry) = geometry.flatten() else {
             return error("cluster_size", sizes.cluster, "the size of a block that can be");
         };
+        if !Watch::new(self.levels, self.on_bad_free).now().levels.is_none() {
+            geometry.watch();
+        }
         Ok(geometry)
     }
 }

@@ -90,6 +90,7 @@ impl<S: BlockSource> ChunkPool<S> {
             && let Some(class) = self.geometry.usual_class_of(layout.size(), layout.align())
             && self.stack(class).try_push(start)
         {
+            debug::freeing(start, layout.size());
             return debug::mark(start, self.slot(class).class().size as usize);
         }
         self.dealloc_cold(start, layout);
@@ -260,17 +261,13 @@ impl<S: BlockSource> ChunkPool<S> {
         // What is remembered is as free as the rest.
         self.settle();
         let error = BadFree::new(self.explain(address), address);
-        self.on_bad_free.meet(self.name, error)
+        self.on_bad_free.meet(self.name(), error)
     }
 
     /// Why there is no object to be freed at this address.
     fn explain(&self, address: usize) -> BadFreeKind {
         let Some((cluster, offset)) = self.cluster_around(address) else {
-            return match NonNull::new(core::ptr::without_provenance_mut(address)) {
-                Some(start) if self.large.capacity(start).is_some() => BadFreeKind::Layout,
-                _ if self.large.is_inside(address) => BadFreeKind::Interior,
-                _ => BadFreeKind::Foreign,
-            };
+            return self.large.explain(address);
         };
         let (number, offset) = self.geometry.page_at(offset);
         if number >= self.geometry.pages as usize {

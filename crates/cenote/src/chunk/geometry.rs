@@ -166,6 +166,18 @@ impl Geometry {
         self.class_count += 1;
     }
 
+    /// Makes it that of a pool that is watched: every object is large.
+    #[cold]
+    pub(crate) fn watch(&mut self) {
+        self.page_size = 0;
+        self.alignment = 0;
+    }
+
+    /// Bytes of a page.
+    pub(crate) fn page_bytes(&self) -> usize {
+        1 << self.page_shift
+    }
+
     /// The classes, from the smallest; the last one's chunks are whole pages.
     pub(crate) fn classes(&self) -> &[Class] {
         &self.classes[..usize::from(self.class_count)]

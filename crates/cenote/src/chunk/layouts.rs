@@ -83,7 +83,7 @@ impl<S: BlockSource> ChunkPool<S> {
         new: Layout,
     ) -> Result<NonNull<u8>, AllocError> {
         if let Some(same) = self.same_chunk(start, old, new) {
-            debug::unmark(same, new.size());
+            debug::grown(same, old.size(), new.size());
             return Ok(same);
         }
         // SAFETY: the caller's promise, passed on.

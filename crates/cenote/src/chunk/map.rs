@@ -57,6 +57,6 @@ impl<S: BlockSource> ChunkPool<S> {
     }
 
     pub(crate) fn page_size(&self) -> usize {
-        self.geometry.page_size
+        self.geometry.page_bytes()
     }
 }

@@ -23,6 +23,7 @@ pub use config::ChunkPoolConfig;
 
 use crate::account::Account;
 use crate::cleanup::{Cleanups, Panicked, PoolPtr};
+use crate::debug::{Levels, Watch};
 use crate::error::Mode;
 use crate::large::LargeObjects;
 use crate::misuse::OnBadFree;
@@ -111,7 +112,6 @@ pub struct ChunkPool<S: BlockSource = Blocks> {
     /// Whether there are clusters to be given back when all is free: more than are kept.
     watched: Cell<bool>,
     on_bad_free: OnBadFree,
-    name: &'static str,
     created_at: &'static Location<'static>,
     supply: Supply<S>,
 }
@@ -196,6 +196,7 @@ impl<S: BlockSource> ChunkPool<S> {
         let slots = core::array::from_fn(|class| {
             Slot::new(geometry.classes().get(class).copied().unwrap_or(Class::NONE))
         });
+        let watch = Watch::new(config.levels, config.on_bad_free).now();
         Self {
             geometry,
             clusters: Clusters::new(),
@@ -208,15 +209,19 @@ impl<S: BlockSource> ChunkPool<S> {
             depth: if config.wipe { 0 } else { config.depth },
             watched: Cell::new(false),
             on_bad_free: config.on_bad_free,
-            name: config.name,
             created_at,
-            supply: Supply::new(config.source, config.account, config.wipe),
+            supply: Supply::new(config.name, config.source, config.account, config.wipe, watch),
         }
     }
 
     /// The name that the configuration gave it.
     pub fn name(&self) -> &'static str {
-        self.name
+        self.supply.name()
+    }
+
+    /// What is looked for in it; see [`debug`](crate::debug).
+    pub fn levels(&self) -> Levels {
+        self.supply.levels()
     }
 
     /// Where it was made.
@@ -240,7 +245,7 @@ impl<S: BlockSource> ChunkPool<S> {
     pub fn held_bytes(&self) -> usize {
         self.clusters.count() * self.cluster_bytes()
             + self.clusters.table_bytes(&self.supply)
-            + self.large.sizes().sum::<usize>()
+            + self.large.held(&self.supply)
             + self.large.table_bytes(&self.supply)
     }
 
@@ -266,7 +271,7 @@ impl<S: BlockSource> ChunkPool<S> {
         ChunkPoolStat {
             size: clusters * self.geometry.cluster_size + self.large.sizes().sum::<usize>(),
             blocks: clusters + self.large.len(),
-            page_size: self.geometry.page_size,
+            page_size: self.geometry.page_bytes(),
             cluster_size: self.geometry.cluster_size,
         }
     }
@@ -482,7 +487,7 @@ unsafe impl<S: BlockSource> BlockSource for ChunkPool<S> {
 impl<S: BlockSource> fmt::Debug for ChunkPool<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ChunkPool")
-            .field("name", &self.name)
+            .field("name", &self.name())
             .field("held_bytes", &self.held_bytes())
             .field("clusters", &self.clusters.count())
             .field("kept", &self.clusters.kept())

@@ -2,6 +2,7 @@
 
 use super::CountedPool;
 use crate::account::Account;
+use crate::debug::Levels;
 use crate::misuse::OnBadFree;
 use crate::{BlockSource, Blocks, ConfigError};
 use core::panic::Location;
@@ -9,8 +10,11 @@ use core::panic::Location;
 /// What a counted pool is set up with, all checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
-    /// Bytes of each block: a power of two.
+    /// Bytes of each block: a power of two; 0 in a pool that is watched, so that every object is
+    /// large.
     pub(super) page: u32,
+    /// The power of two that was asked for.
+    pub(super) shift: u8,
     /// How many empty blocks are kept beside the current one.
     pub(super) keep: u32,
     pub(super) on_bad_free: OnBadFree,
@@ -22,8 +26,11 @@ const SMALLEST: usize = 1 << 10;
 const LARGEST: usize = 1 << 20;
 
 impl Shape {
-    pub(super) const DEFAULT: Self =
-        Self { page: PAGE as u32, keep: 4, on_bad_free: OnBadFree::Abort };
+    pub(super) const DEFAULT: Self = Self::with_page(PAGE, 4, OnBadFree::Abort);
+
+    const fn with_page(page: usize, keep: u32, on_bad_free: OnBadFree) -> Self {
+        Self { page: page as u32, shift: page.ilog2() as u8, keep, on_bad_free }
+    }
 
     /// The shape for a size as `mp_create_pool` takes it.
     pub(super) const fn of_size(size: usize) -> Self {
@@ -34,7 +41,7 @@ impl Shape {
         } else {
             size.next_power_of_two()
         };
-        Self { page: page as u32, ..Self::DEFAULT }
+        Self::with_page(page, Self::DEFAULT.keep, OnBadFree::Abort)
     }
 }
 
@@ -70,6 +77,7 @@ pub struct CountedPoolBuilder<'a, S = Blocks> {
     account: Option<&'a Account>,
     wipe: bool,
     on_bad_free: OnBadFree,
+    levels: Option<Levels>,
     source: S,
 }
 
@@ -82,6 +90,7 @@ impl CountedPoolBuilder<'_, Blocks> {
             account: None,
             wipe: false,
             on_bad_free: OnBadFree::Abort,
+            levels: None,
             source: Blocks,
         }
     }
@@ -138,6 +147,14 @@ impl<'a, S: BlockSource> CountedPoolBuilder<'a, S> {
         self
     }
 
+    /// What is looked for in the pool: the process's levels (see [`debug`](crate::debug)) unless
+    /// set.
+    #[inline]
+    pub const fn levels(mut self, levels: Levels) -> Self {
+        self.levels = Some(levels);
+        self
+    }
+
     /// Where blocks come from: [`Blocks`] unless set. `&Pool` and `&CountedPool` are sources
     /// too.
     #[inline]
@@ -149,6 +166,7 @@ impl<'a, S: BlockSource> CountedPoolBuilder<'a, S> {
             account: self.account,
             wipe: self.wipe,
             on_bad_free: self.on_bad_free,
+            levels: self.levels,
             source,
         }
     }
@@ -163,12 +181,10 @@ impl<'a, S: BlockSource> CountedPoolBuilder<'a, S> {
             let rule = "a power of two from 1024 to 1048576 bytes";
             return Err(ConfigError::new("page", self.page, rule));
         }
-        let shape = Shape {
-            page: self.page as u32,
-            keep: self.keep.min(u32::MAX as usize) as u32,
-            on_bad_free: self.on_bad_free,
-        };
+        let keep = self.keep.min(u32::MAX as usize) as u32;
+        let shape = Shape::with_page(self.page, keep, self.on_bad_free);
         let place = Location::caller();
-        Ok(CountedPool::make(shape, self.name, place, self.account, self.wipe, self.source))
+        let (account, levels) = (self.account, self.levels);
+        Ok(CountedPool::make(shape, self.name, place, account, self.wipe, levels, self.source))
     }
 }

@@ -63,7 +63,7 @@ impl<S: BlockSource> CountedPool<S> {
             if self.large.free(&self.supply, start) {
                 return Ok(());
             }
-            return Err(self.bad_free(BadFreeKind::Foreign, address));
+            return Err(self.bad_free(self.kind_of_foreign(address), address));
         };
         let active = ptr::eq(block, self.active.get());
         let (last, end) = if active { self.window() } else { block.window() };
@@ -78,6 +78,7 @@ impl<S: BlockSource> CountedPool<S> {
         if between || (address < from && !address.is_multiple_of(MIN_ALIGN)) {
             return Err(self.bad_free(BadFreeKind::Interior, address));
         }
+        debug::freeing(start, 1);
         let left = block.count_out();
         if left == 0 {
             self.emptied(NonNull::from(block), active);
@@ -113,8 +114,11 @@ impl<S: BlockSource> CountedPool<S> {
             return;
         }
         if !fits(self.page(), layout) {
-            let found = self.large.free(&self.supply, start);
-            debug_assert!(found, "a large object that is not this pool's was freed");
+            let found = self.large.dealloc(&self.supply, start);
+            debug_assert!(
+                found || !self.levels().is_none(),
+                "a large object that is not this pool's was freed",
+            );
             return;
         }
         let address = start.addr().get();
@@ -124,6 +128,7 @@ impl<S: BlockSource> CountedPool<S> {
             debug_assert!(false, "an object of another pool was freed");
             return;
         };
+        debug::freeing(start, size);
         let active = ptr::eq(block, self.active.get());
         let left = block.count_out();
         if left == 0 {
@@ -181,7 +186,8 @@ impl<S: BlockSource> CountedPool<S> {
     /// The block of this pool that has the address in it.
     #[inline]
     fn block_around(&self, address: usize) -> Option<&Block> {
-        let base = address & !(self.page() - 1);
+        // A watched pool's page is 0, and nothing is in a block.
+        let base = address & self.page().wrapping_neg();
         let active = self.active.get();
         if active.addr() == base {
             return self.block(active);
@@ -238,8 +244,18 @@ impl<S: BlockSource> CountedPool<S> {
         }
     }
 
+    /// What is at an address in no block where no object begins.
+    #[cold]
+    #[inline(never)]
+    fn kind_of_foreign(&self, address: usize) -> BadFreeKind {
+        match self.large.explain(address) {
+            BadFreeKind::Double => BadFreeKind::Double,
+            _ => BadFreeKind::Foreign,
+        }
+    }
+
     #[cold]
     fn bad_free(&self, kind: BadFreeKind, address: usize) -> BadFree {
-        self.shape.on_bad_free.meet(self.name, BadFree::new(kind, address))
+        self.shape.on_bad_free.meet(self.name(), BadFree::new(kind, address))
     }
 }

@@ -151,7 +151,7 @@ impl<S: BlockSource> CountedPool<S> {
         if is_aligned(start, new) && old.size() != 0 && self.resize_newest(start, old, new.size()) {
             // The pool's own pointer: the caller's may be good for the old size only.
             let same = at(self.last.get(), start.addr().get());
-            debug::unmark(same, new.size());
+            debug::grown(same, old.size(), new.size());
             return Ok(same);
         }
         // SAFETY: the caller's promise, passed on.

@@ -23,6 +23,7 @@ pub use builder::CountedPoolBuilder;
 
 use crate::account::Account;
 use crate::cleanup::{Cleanups, Panicked, PoolPtr};
+use crate::debug::{Levels, Watch};
 use crate::inspect::CountedBlockSnapshot;
 use crate::large::LargeObjects;
 use crate::supply::Supply;
@@ -111,7 +112,6 @@ pub struct CountedPool<S: BlockSource = Blocks> {
     large: LargeObjects,
     cleanups: Cleanups,
     lasting: Lasting,
-    name: &'static str,
     created_at: &'static Location<'static>,
     supply: Supply<S>,
 }
@@ -125,7 +125,7 @@ impl CountedPool {
     #[must_use]
     #[track_caller]
     pub fn new() -> Self {
-        Self::make(Shape::DEFAULT, "counted", Location::caller(), None, false, Blocks)
+        Self::make(Shape::DEFAULT, "counted", Location::caller(), None, false, None, Blocks)
     }
 
     /// A pool with blocks of a page that charges them to `account`.
@@ -134,7 +134,8 @@ impl CountedPool {
     #[must_use]
     #[track_caller]
     pub fn on(account: &Account) -> Self {
-        Self::make(Shape::DEFAULT, "counted", Location::caller(), Some(account), false, Blocks)
+        let place = Location::caller();
+        Self::make(Shape::DEFAULT, "counted", place, Some(account), false, None, Blocks)
     }
 
     /// A pool with blocks of about `size` bytes, whatever that is: less than a page (4096), or
@@ -150,7 +151,7 @@ impl CountedPool {
     #[must_use]
     #[track_caller]
     pub fn with_size(size: usize) -> Self {
-        Self::make(Shape::of_size(size), "counted", Location::caller(), None, false, Blocks)
+        Self::make(Shape::of_size(size), "counted", Location::caller(), None, false, None, Blocks)
     }
 
     /// Sets up a pool with a name, a page size, an account or a source of its own.
@@ -173,9 +174,11 @@ impl<S: BlockSource> CountedPool<S> {
         created_at: &'static Location<'static>,
         account: Option<&Account>,
         wipe: bool,
+        levels: Option<Levels>,
         source: S,
     ) -> Self {
-        Self {
+        let watch = Watch::new(levels, shape.on_bad_free).now();
+        let mut pool = Self {
             last: Cell::new(NO_WINDOW),
             active: Cell::new(ptr::null_mut()),
             end: Cell::new(NO_WINDOW),
@@ -188,10 +191,13 @@ impl<S: BlockSource> CountedPool<S> {
             large: LargeObjects::new(),
             cleanups: Cleanups::new(),
             lasting: Lasting::new(),
-            name,
             created_at,
-            supply: Supply::new(source, account, wipe),
+            supply: Supply::new(name, source, account, wipe, watch),
+        };
+        if !watch.levels.is_none() {
+            pool.shape.page = 0;
         }
+        pool
     }
 
     /// A pool inside this one's life: with the same sizes, account and source, its own blocks,
@@ -209,12 +215,18 @@ impl<S: BlockSource> CountedPool<S> {
     pub fn child(&self) -> CountedPool<&S> {
         let (account, wipe) = (self.supply.account(), self.supply.wipes());
         let (place, source) = (Location::caller(), self.supply.source());
-        CountedPool::make(self.shape, self.name, place, account, wipe, source)
+        let levels = Some(self.supply.levels());
+        CountedPool::make(self.shape, self.name(), place, account, wipe, levels, source)
     }
 
     /// The name that the builder gave it.
     pub fn name(&self) -> &'static str {
-        self.name
+        self.supply.name()
+    }
+
+    /// What is looked for in it; see [`debug`](crate::debug).
+    pub fn levels(&self) -> Levels {
+        self.supply.levels()
     }
 
     /// Where it was made.
@@ -229,13 +241,13 @@ impl<S: BlockSource> CountedPool<S> {
 
     /// Bytes of each of its blocks.
     pub fn page_bytes(&self) -> usize {
-        self.page()
+        1 << self.shape.shift
     }
 
     /// Bytes that it holds: blocks, large objects, and its bookkeeping.
     pub fn held_bytes(&self) -> usize {
         let blocks = self.known.len() * self.page();
-        blocks + self.large.sizes().sum::<usize>() + self.bookkeeping_bytes()
+        blocks + self.large.held(&self.supply) + self.bookkeeping_bytes()
     }
 
     /// Bytes that objects take, padding included, and those that are freed but still lie in a
@@ -401,7 +413,7 @@ impl<S: BlockSource> Drop for CountedPool<S> {
 impl<S: BlockSource> fmt::Debug for CountedPool<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CountedPool")
-            .field("name", &self.name)
+            .field("name", &self.name())
             .field("held_bytes", &self.held_bytes())
             .field("used_bytes", &self.used_bytes())
             .field("blocks", &self.known.len())

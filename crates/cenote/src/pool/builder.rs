@@ -2,6 +2,8 @@
 
 use super::{HEADER, HEADER_ALIGN, LARGEST_BLOCK, Pool};
 use crate::account::Account;
+use crate::debug::{Levels, Watch};
+use crate::misuse::OnBadFree;
 use crate::{BlockSource, Blocks, ConfigError};
 use core::alloc::Layout;
 use core::panic::Location;
@@ -20,6 +22,12 @@ pub(crate) struct Shape {
 impl Shape {
     pub(crate) const DEFAULT: Self =
         Self { first: 4 << 10, largest: 64 << 10, threshold: 16 << 10 };
+
+    /// The shape of a pool that is watched: every object is large, and none fits into the first
+    /// block.
+    pub(crate) const fn watched(self) -> Self {
+        Self { first: 2 * HEADER as u32, threshold: 0, ..self }
+    }
 }
 
 /// Sets up a [`Pool`]; every field has a default that suits a request.
@@ -47,6 +55,8 @@ pub struct PoolBuilder<'a, S = Blocks> {
     threshold: Option<usize>,
     pub(crate) account: Option<&'a Account>,
     pub(crate) wipe: bool,
+    pub(crate) levels: Option<Levels>,
+    pub(crate) on_misuse: OnBadFree,
     pub(crate) source: S,
 }
 
@@ -59,6 +69,8 @@ impl PoolBuilder<'_, Blocks> {
             threshold: None,
             account: None,
             wipe: false,
+            levels: None,
+            on_misuse: OnBadFree::Abort,
             source: Blocks,
         }
     }
@@ -112,6 +124,22 @@ impl<'a, S: BlockSource> PoolBuilder<'a, S> {
         self
     }
 
+    /// What is looked for in the pool: the process's levels (see [`debug`](crate::debug)) unless
+    /// set.
+    #[inline]
+    pub const fn levels(mut self, levels: Levels) -> Self {
+        self.levels = Some(levels);
+        self
+    }
+
+    /// What is done about misuse that is found since a level is on: abort the process, unless
+    /// set.
+    #[inline]
+    pub const fn on_misuse(mut self, policy: OnBadFree) -> Self {
+        self.on_misuse = policy;
+        self
+    }
+
     /// Where blocks come from: [`Blocks`] unless set. `&Pool` is a source too.
     #[inline]
     pub fn source<T: BlockSource>(self, source: T) -> PoolBuilder<'a, T> {
@@ -122,6 +150,8 @@ impl<'a, S: BlockSource> PoolBuilder<'a, S> {
             threshold: self.threshold,
             account: self.account,
             wipe: self.wipe,
+            levels: self.levels,
+            on_misuse: self.on_misuse,
             source,
         }
     }
@@ -133,9 +163,13 @@ impl<'a, S: BlockSource> PoolBuilder<'a, S> {
     #[inline]
     #[track_caller]
     pub fn build(self) -> Result<Pool<S>, ConfigError> {
-        let shape = self.shape()?;
+        let mut shape = self.shape()?;
+        if self.levels.is_some_and(|levels| !levels.is_none()) {
+            shape = shape.watched();
+        }
         let place = Location::caller();
-        Ok(Pool::make(shape, self.name, place, self.account, self.wipe, self.source))
+        let watch = Watch::new(self.levels, self.on_misuse);
+        Ok(Pool::make(shape, self.name, place, self.account, self.wipe, watch, self.source))
     }
 
     #[inline]

@@ -118,9 +118,10 @@ impl<S: BlockSource> Pool<S> {
         if size == 0 {
             return;
         }
-        if self.may_be_large(layout) && self.large.free(&self.supply, start) {
+        if self.may_be_large(layout) && self.large.dealloc(&self.supply, start) {
             return;
         }
+        debug::freeing(start, size);
         let (last, end) = self.window();
         if window::resize_newest(last.addr().get(), end.addr().get(), start.addr().get(), size, 0)
             .is_some()
@@ -229,7 +230,7 @@ impl<S: BlockSource> Pool<S> {
         let (from, to) = (last.addr().get(), end.addr().get());
         let next = window::resize_newest(from, to, address, old.size(), new.size())?;
         self.last.set(at(last, next));
-        debug::unmark(start, new.size());
+        debug::grown(start, old.size(), new.size());
         // The pool's own pointer: the caller's may be good for the old size only.
         Some(at(last, address))
     }
@@ -343,6 +344,6 @@ impl<S: BlockSource> Pool<S> {
     /// without bytes is not, whatever its address is also the address of.
     #[inline(always)]
     fn may_be_large(&self, layout: Layout) -> bool {
-        layout.size() != 0 && self.large.len() != 0 && self.needs_large(layout).is_none()
+        layout.size() != 0 && !self.large.is_empty() && self.needs_large(layout).is_none()
     }
 }

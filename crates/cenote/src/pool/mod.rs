@@ -21,6 +21,7 @@ pub(crate) use slices::{Filling, Formatted};
 use crate::account::Account;
 use crate::chain::Links;
 use crate::cleanup::{Cleanups, Panicked, PoolPtr};
+use crate::debug::{Levels, Watch};
 use crate::error::Mode;
 use crate::inspect::BlockSnapshot;
 use crate::large::LargeObjects;
@@ -96,12 +97,11 @@ pub struct Pool<S: BlockSource = Blocks> {
     /// Free links of chains in this pool.
     links: Links,
     large: LargeObjects,
-    shape: Shape,
+    shape: Cell<Shape>,
     /// Bytes of the next block.
     next: Cell<u32>,
     /// Bytes that a reset should keep: the most used lately.
     keep: Cell<u32>,
-    name: &'static str,
     created_at: &'static Location<'static>,
     supply: Supply<S>,
 }
@@ -116,7 +116,7 @@ impl Pool {
     #[must_use]
     #[track_caller]
     pub fn new() -> Self {
-        Self::make(Shape::DEFAULT, "pool", Location::caller(), None, false, Blocks)
+        Self::make(Shape::DEFAULT, "pool", Location::caller(), None, false, Watch::DEFAULT, Blocks)
     }
 
     /// A pool with the default sizes that charges its blocks to `account`.
@@ -126,7 +126,8 @@ impl Pool {
     #[must_use]
     #[track_caller]
     pub fn on(account: &Account) -> Self {
-        Self::make(Shape::DEFAULT, "pool", Location::caller(), Some(account), false, Blocks)
+        let (place, watch) = (Location::caller(), Watch::DEFAULT);
+        Self::make(Shape::DEFAULT, "pool", place, Some(account), false, watch, Blocks)
     }
 
     /// Sets up a pool with a name, sizes, an account or a source of its own.
@@ -151,6 +152,7 @@ impl<S: BlockSource> Pool<S> {
         created_at: &'static Location<'static>,
         account: Option<&Account>,
         wipe: bool,
+        watch: Watch,
         source: S,
     ) -> Self {
         Self {
@@ -162,12 +164,11 @@ impl<S: BlockSource> Pool<S> {
             cleanups: Cleanups::new(),
             links: Links::new(),
             large: LargeObjects::new(),
-            shape,
+            shape: Cell::new(shape),
             next: Cell::new(shape.first),
             keep: Cell::new(0),
-            name,
             created_at,
-            supply: Supply::new(source, account, wipe),
+            supply: Supply::new(name, source, account, wipe, watch),
         }
     }
 
@@ -189,12 +190,19 @@ impl<S: BlockSource> Pool<S> {
     #[track_caller]
     pub fn child(&self) -> Pool<&S> {
         let (account, wipe) = (self.supply.account(), self.supply.wipes());
-        Pool::make(self.shape, self.name, Location::caller(), account, wipe, self.supply.source())
+        let (watch, source) = (self.supply.watch(), self.supply.source());
+        Pool::make(self.shape.get(), self.name(), Location::caller(), account, wipe, watch, source)
     }
 
     /// The name that the builder gave it.
     pub fn name(&self) -> &'static str {
-        self.name
+        self.supply.name()
+    }
+
+    /// What is looked for in it (see [`debug`](crate::debug)); the process's levels are not
+    /// looked at before something is allocated.
+    pub fn levels(&self) -> Levels {
+        self.supply.levels()
     }
 
     /// Where it was made.
@@ -210,7 +218,7 @@ impl<S: BlockSource> Pool<S> {
     /// Bytes of blocks and large objects that it holds: what it costs others.
     pub fn held_bytes(&self) -> usize {
         let blocks: usize = self.blocks().map(|block| block.size()).sum();
-        blocks + self.large.sizes().sum::<usize>() + self.large.table_bytes(&self.supply)
+        blocks + self.large.held(&self.supply) + self.large.table_bytes(&self.supply)
     }
 
     /// Bytes that objects take, padding included; the rest of what is held is headers and room.
@@ -357,10 +365,13 @@ impl<S: BlockSource> Pool<S> {
         if !self.newest.get().is_null() || size == 0 || size > bytes / 2 - HEADER {
             return Ok(false);
         }
+        if debug::may_be_on() && self.is_to_be_watched() {
+            return Ok(false);
+        }
         // SAFETY: sizes of blocks are at most 1 GiB.
         let layout = unsafe { Layout::from_size_align_unchecked(bytes, HEADER_ALIGN) };
         let Some(memory) = self.supply.take_unlimited(layout)? else { return Ok(false) };
-        self.next.set(self.shape.largest.min((2 * bytes) as u32));
+        self.next.set(self.shape.get().largest.min((2 * bytes) as u32));
         // SAFETY: fresh memory of that size, aligned for a header.
         let block = unsafe { Block::init(memory, bytes, ptr::null_mut()) };
         self.newest.set(block);
@@ -378,6 +389,9 @@ impl<S: BlockSource> Pool<S> {
         if layout.size() == 0 {
             return Ok(dangling(layout));
         }
+        if debug::may_be_on() && self.newest.get().is_null() && self.large.address() == 0 {
+            self.is_to_be_watched();
+        }
         let Some(need) = self.needs_large(layout) else {
             return self.large.alloc(&self.supply, layout);
         };
@@ -391,12 +405,25 @@ impl<S: BlockSource> Pool<S> {
         Ok(start)
     }
 
+    /// Looks at the levels, before anything is placed, and makes the pool a watched one if one
+    /// is on.
+    #[cold]
+    #[inline(never)]
+    fn is_to_be_watched(&self) -> bool {
+        let watched = !self.supply.look_at_levels().is_none();
+        if watched {
+            self.shape.set(self.shape.get().watched());
+            self.next.set(self.shape.get().first);
+        }
+        watched
+    }
+
     /// The bytes that an object needs in a block at most; `None`: it is to be large.
     #[inline]
     fn needs_large(&self, layout: Layout) -> Option<usize> {
         let slack = if layout.align() > HEADER_ALIGN { layout.align() } else { 0 };
         size::total(slack, 1, layout.size(), MIN_ALIGN)
-            .filter(|&need| need <= self.shape.threshold as usize)
+            .filter(|&need| need <= self.shape.get().threshold as usize)
     }
 
     /// Looks for room in the blocks before the active one, as far back as they are tried. The
@@ -432,7 +459,7 @@ impl<S: BlockSource> Pool<S> {
         };
         let (wanted, least) = (self.supply.whole_block(wanted), self.supply.whole_block(least));
         let (memory, taken) = self.supply.take_best(wanted, least)?;
-        self.next.set(self.shape.largest.min((2 * taken.size()) as u32));
+        self.next.set(self.shape.get().largest.min((2 * taken.size()) as u32));
 
         let mut at = self.newest.get();
         let mut oldest_open = ptr::null_mut();
@@ -552,7 +579,7 @@ impl<S: BlockSource> Pool<S> {
         self.links.clear();
         let Some(newest) = self.block(self.newest.get()) else { return };
         if !newest.older().is_null()
-            || newest.size() != self.shape.first as usize
+            || newest.size() != self.shape.get().first as usize
             || self.supply.wipes()
         {
             return self.rewind_cold();
@@ -582,7 +609,7 @@ impl<S: BlockSource> Pool<S> {
         while let Some(block) = self.block(at) {
             let (this, older, size) = (at, block.older(), block.size());
             at = older;
-            let too_large = size > self.shape.first as usize && (keep as usize) < size / 4;
+            let too_large = size > self.shape.get().first as usize && (keep as usize) < size / 4;
             if kept < keep.max(1) as usize && !(kept == 0 && too_large) {
                 kept += size - HEADER;
                 block.rewind(self.supply.wipes());
@@ -598,7 +625,7 @@ impl<S: BlockSource> Pool<S> {
         }
         if kept == 0 {
             let fits = (keep as usize + HEADER).next_power_of_two() as u32;
-            self.next.set(fits.clamp(self.shape.first, self.shape.largest));
+            self.next.set(fits.clamp(self.shape.get().first, self.shape.get().largest));
             self.last.set(NO_WINDOW);
             self.end.set(NO_WINDOW);
         }
@@ -667,7 +694,7 @@ impl<S: BlockSource> Drop for Pool<S> {
 impl<S: BlockSource> fmt::Debug for Pool<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
-            .field("name", &self.name)
+            .field("name", &self.name())
             .field("held_bytes", &self.held_bytes())
             .field("used_bytes", &self.used_bytes())
             .field("large", &self.large.len())

@@ -25,6 +25,7 @@ pub use builder::SharedPoolBuilder;
 pub use freeze::Freeze;
 
 use crate::account::Account;
+use crate::debug::Watch;
 use crate::inspect::PoolSnapshot;
 use crate::kept::PoolHandle;
 use crate::pool::Shape;
@@ -221,7 +222,7 @@ impl<S: BlockSource> SharedPool<S> {
     #[track_caller]
     pub fn scratch(&self) -> Pool<SharedPool<S>> {
         let shape = Shape { first: 1 << 10, largest: 16 << 10, threshold: 4 << 10 };
-        Pool::make(shape, "scratch", Location::caller(), None, false, self.clone())
+        Pool::make(shape, "scratch", Location::caller(), None, false, Watch::DEFAULT, self.clone())
     }
 }
 

@@ -8,8 +8,10 @@ use super::block::{BlockPtr, HEADER};
 use super::sync::{AtomicPtr, AtomicUsize, Lock, Ordering::*};
 use crate::account::Account;
 use crate::cleanup::{Cleanups, Entry, Panicked, PoolPtr};
+use crate::debug::{Levels, Watch};
 use crate::error::Mode;
 use crate::large::LargeObjects;
+use crate::misuse::OnBadFree;
 use crate::pool::{HEADER_ALIGN, Shape, Want, dangling};
 use crate::supply::Supply;
 use crate::window::MIN_ALIGN;
@@ -84,7 +86,9 @@ impl<S: BlockSource> Shared<S> {
         wipe: bool,
         source: S,
     ) -> Result<NonNull<Self>, AllocError> {
-        let supply = Supply::new(source, account, wipe);
+        // Its memory is placed by several threads at once, in blocks alone: nothing is looked for.
+        let watch = Watch::new(Some(Levels::NONE), OnBadFree::Abort);
+        let supply = Supply::new(name, source, account, wipe, watch);
         let layout = |bytes| Layout::from_size_align(bytes, HEADER_ALIGN);
         let least = Self::least_block();
         let (Ok(wanted), Ok(least)) = (layout(least.max(shape.first as usize)), layout(least))

@@ -151,6 +151,15 @@ unsafe impl BlockSource for Blocks {
         }
     }
 
+    fn acquire_apart(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        System.acquire(layout)
+    }
+
+    unsafe fn release_apart(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise: it came from `System` so.
+        unsafe { System.release(block, layout) }
+    }
+
     #[inline(always)]
     fn fit(&self, layout: Layout) -> usize {
         match class_of(layout) {
@@ -286,11 +295,12 @@ mod cache {
         pub(in crate::source) fn take(&self, bin: usize, size: usize) -> Option<NonNull<u8>> {
             let bin = self.bin(bin);
             let head = NonNull::new(bin.head.get())?;
-            // All of it: whoever takes the block need not be a pool, whose supply would do this.
-            crate::debug::unmark(head.cast(), size);
+            crate::debug::unmark_written(head.cast(), size_of::<Free>());
             // SAFETY: blocks on a list hold a `Free` in their first bytes (256 at least) that
             // `push` wrote, and belong to nobody else.
             let next = unsafe { head.as_ref() }.next;
+            // All of it: whoever takes the block need not be a pool, whose supply would do this.
+            crate::debug::unmark(head.cast(), size);
             bin.head.set(next);
             let count = bin.count.get() - 1;
             bin.count.set(count);

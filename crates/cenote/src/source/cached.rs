@@ -88,6 +88,15 @@ unsafe impl<S: BlockSource> BlockSource for Cached<S> {
         unsafe { self.cache.put(&self.source, bin, block, ptr) };
     }
 
+    fn acquire_apart(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.source.acquire_apart(layout)
+    }
+
+    unsafe fn release_apart(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.source.release_apart(block, layout) }
+    }
+
     fn fit(&self, layout: Layout) -> usize {
         let mut wanted = layout;
         // A source that spends more than a class on its blocks (a page, say) has the larger class

@@ -65,11 +65,9 @@ impl<S> Faulty<S> {
     pub fn calls(&self) -> u64 {
         self.calls.get()
     }
-}
 
-// SAFETY: what it gives comes from the source under it, unchanged; a fault gives nothing.
-unsafe impl<S: BlockSource> BlockSource for Faulty<S> {
-    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+    /// Counts a call, and fails if it is its turn.
+    fn meet(&self, layout: Layout) -> Result<(), AllocError> {
         self.calls.set(self.calls.get() + 1);
         match self.left.get() {
             None => {}
@@ -82,7 +80,25 @@ unsafe impl<S: BlockSource> BlockSource for Faulty<S> {
             }
             Some(n) => self.left.set(Some(n - 1)),
         }
+        Ok(())
+    }
+}
+
+// SAFETY: what it gives comes from the source under it, unchanged; a fault gives nothing.
+unsafe impl<S: BlockSource> BlockSource for Faulty<S> {
+    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.meet(layout)?;
         self.under.acquire(layout)
+    }
+
+    fn acquire_apart(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.meet(layout)?;
+        self.under.acquire_apart(layout)
+    }
+
+    unsafe fn release_apart(&self, ptr: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise, passed on: the block came from `under` so.
+        unsafe { self.under.release_apart(ptr, layout) }
     }
 
     unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {

@@ -56,6 +56,15 @@ unsafe impl<S: BlockSource> BlockSource for Locked<S> {
         unsafe { self.0.lock().release(block, layout) }
     }
 
+    fn acquire_apart(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.0.lock().acquire_apart(layout)
+    }
+
+    unsafe fn release_apart(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.0.lock().release_apart(block, layout) }
+    }
+
     fn fit(&self, layout: Layout) -> usize {
         self.0.lock().fit(layout)
     }

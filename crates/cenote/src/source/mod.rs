@@ -85,6 +85,27 @@ pub unsafe trait BlockSource {
     /// with this same layout, has not been released since, and is not used afterwards.
     unsafe fn release(&self, block: NonNull<u8>, layout: Layout);
 
+    /// Takes a block for one object that is to be watched (see [`debug`](crate::debug)): of the
+    /// very size asked for, and past any cache, so that a checker under the source sees it.
+    /// Sources without a cache need not care.
+    ///
+    /// # Errors
+    /// As for [`BlockSource::acquire`].
+    #[inline]
+    fn acquire_apart(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.acquire(layout)
+    }
+
+    /// Gives back a block from [`BlockSource::acquire_apart`].
+    ///
+    /// # Safety
+    /// As for [`BlockSource::release`], but from `acquire_apart`.
+    #[inline]
+    unsafe fn release_apart(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise: it came from `acquire_apart`, which is `acquire`.
+        unsafe { self.release(block, layout) }
+    }
+
     /// How many bytes a block of this layout really takes. A caller that can use more than it
     /// needs asks here first, and then acquires that much; accounts are charged so too.
     #[inline]
@@ -104,6 +125,17 @@ unsafe impl<S: BlockSource + ?Sized> BlockSource for &S {
     unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise, passed on.
         unsafe { (**self).release(block, layout) }
+    }
+
+    #[inline]
+    fn acquire_apart(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        (**self).acquire_apart(layout)
+    }
+
+    #[inline]
+    unsafe fn release_apart(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { (**self).release_apart(block, layout) }
     }
 
     #[inline(always)]

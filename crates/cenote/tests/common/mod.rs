@@ -190,3 +190,9 @@ pub(crate) fn message(payload: &(dyn std::any::Any + Send)) -> String {
         .or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_default()
 }
+
+/// States that the test is about pools in which no level is on (see `cenote::debug`), whatever
+/// the process's levels are: it asserts where objects lie, or what a pool holds, to the byte.
+pub(crate) fn plain() {
+    cenote::debug::set_thread_levels(Some(cenote::debug::Levels::NONE));
+}

@@ -3,6 +3,7 @@
 use super::orders::{self, Plan, SMALLEST_PAGE};
 use super::region::{LIST, Region};
 use super::{Buddy, Owned};
+use crate::debug::Watch;
 use crate::misuse::OnBadFree;
 use crate::source::System;
 use crate::supply::Supply;
@@ -132,7 +133,7 @@ impl<'a, S: BlockSource> BuddyBuilder<'a, S> {
             .and_then(|bytes| Layout::from_size_align(bytes, align).ok())
             .ok_or(too_large.clone())?;
 
-        let supply = Supply::new(self.source, self.account, false);
+        let supply = Supply::new(self.name, self.source, self.account, false, Watch::DEFAULT);
         let layout = Layout::from_size_align(supply.fit(layout), align).unwrap_or(layout);
         let memory = supply.take(layout)?;
         let owned = Owned { memory, layout, supply };

@@ -356,7 +356,7 @@ impl Region {
     unsafe fn become_first(&self, index: usize, order: u32, second: Option<Place>) -> Place {
         // SAFETY: the caller's promise: the block lies in the region.
         let first = unsafe { self.frame(index) }.cast::<Link>();
-        debug::unmark(first.cast(), size_of::<Link>());
+        debug::unmark_written(first.cast(), size_of::<Link>());
         // SAFETY: the caller's promise: its memory is nobody's; a page is aligned for links
         // and has room for them.
         unsafe { first.write(Link::to(second)) };
@@ -421,7 +421,7 @@ impl Region {
     /// `place` is a block in a list.
     #[inline(always)]
     unsafe fn visit<T>(&self, place: Place, f: impl FnOnce(&Link) -> T) -> T {
-        debug::unmark(place.cast(), size_of::<Link>());
+        debug::unmark_written(place.cast(), size_of::<Link>());
         // SAFETY: the caller's promise: it has links, and only ever shared references to them
         // are made.
         let result = f(unsafe { place.as_ref() });

@@ -4,7 +4,13 @@
 //! block of that size, and a pointer that came through a `Box` or a slice is as good as any.
 //! The objects stand in a hash table by address: finding, adding and removing one take the
 //! same short time however many are live, and an address that is no large object's is noticed.
+//!
+//! In a pool that is watched (see [`debug`](crate::debug)) every object is a large one; what is
+//! different there is in `watched`.
 
+mod watched;
+
+use crate::misuse::BadFreeKind;
 use crate::supply::Supply;
 use crate::table::{Entry, Table};
 use crate::{AllocError, BlockSource};
@@ -74,9 +80,16 @@ impl LargeObjects {
         self.table.slots().0.addr()
     }
 
-    #[inline(always)]
+    /// How many there are.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.table.len()
+        self.table.len() - self.quarantined()
+    }
+
+    /// Whether there is none, and nothing that was one.
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.table.len() == 0
     }
 
     /// A new object, of at least `layout.size()` bytes.
@@ -86,6 +99,9 @@ impl LargeObjects {
         supply: &Supply<S>,
         layout: Layout,
     ) -> Result<NonNull<u8>, AllocError> {
+        if !supply.levels().is_none() {
+            return self.alloc_watched(supply, layout);
+        }
         let whole = whole(supply, layout)?;
         let start = supply.take(whole)?;
         // After the object: where that is refused, no table has been taken for nothing.
@@ -100,35 +116,56 @@ impl LargeObjects {
 
     /// Frees the object at this address; `false` where there is none.
     pub(crate) fn free<S: BlockSource>(&self, supply: &Supply<S>, start: NonNull<u8>) -> bool {
+        if !supply.levels().is_none() {
+            return self.free_watched(supply, start);
+        }
+        self.free_plain(supply, start)
+    }
+
+    #[inline(always)]
+    fn free_plain<S: BlockSource>(&self, supply: &Supply<S>, start: NonNull<u8>) -> bool {
         let Some(slot) = self.table.remove(start.addr().get()) else { return false };
         give(supply, slot);
         self.table.shrink(supply);
         true
     }
 
-    /// How many bytes the object at this address has room for, if there is one.
-    pub(crate) fn capacity(&self, start: NonNull<u8>) -> Option<usize> {
-        self.table.find(start.addr().get()).map(|slot| slot.size())
+    /// [`LargeObjects::free`] for a caller who is sure that there is one: in a watched pool it
+    /// is told if there is not.
+    pub(crate) fn dealloc<S: BlockSource>(&self, supply: &Supply<S>, start: NonNull<u8>) -> bool {
+        if !supply.levels().is_none() {
+            return self.dealloc_watched(supply, start);
+        }
+        self.free_plain(supply, start)
     }
 
     /// The object at this address: the pool's own pointer to it, and its room in bytes.
     pub(crate) fn object(&self, start: NonNull<u8>) -> Option<(NonNull<u8>, usize)> {
-        let slot = self.table.find(start.addr().get())?;
+        let slot = self.table.find(start.addr().get()).filter(|slot| !slot.is_freed())?;
         NonNull::new(slot.start).map(|start| (start, slot.size()))
     }
 
-    /// Whether this address is inside an object, not at its start. Looks at all of them.
+    /// Why no object can be freed at this address, or not as was asked. Looks at all of them.
     #[cold]
-    pub(crate) fn is_inside(&self, address: usize) -> bool {
-        self.table.iter().any(|slot| {
+    pub(crate) fn explain(&self, address: usize) -> BadFreeKind {
+        match self.table.find(address) {
+            Some(slot) if slot.is_freed() => return BadFreeKind::Double,
+            Some(_) => return BadFreeKind::Layout,
+            None => {}
+        }
+        let inside = self.table.iter().any(|slot| {
             let start = slot.start.addr();
             address > start && address - start < slot.size()
-        })
+        });
+        if inside { BadFreeKind::Interior } else { BadFreeKind::Foreign }
     }
 
     /// Frees all objects and the table.
     #[cold]
     pub(crate) fn free_all<S: BlockSource>(&self, supply: &Supply<S>) {
+        if !supply.levels().is_none() {
+            return self.free_all_watched(supply);
+        }
         for slot in self.table.iter() {
             give(supply, slot);
         }
@@ -137,12 +174,18 @@ impl LargeObjects {
 
     /// Gives the table back if there are no objects.
     pub(crate) fn trim<S: BlockSource>(&self, supply: &Supply<S>) {
+        self.empty_quarantine(supply);
         self.table.trim(supply);
     }
 
     /// The sizes of the objects, in bytes, in no order.
     pub(crate) fn sizes(&self) -> impl Iterator<Item = usize> + '_ {
-        self.table.iter().map(|slot| slot.size())
+        self.table.iter().filter(|slot| !slot.is_freed()).map(|slot| slot.size())
+    }
+
+    /// Bytes that they take from the source.
+    pub(crate) fn held<S: BlockSource>(&self, supply: &Supply<S>) -> usize {
+        if supply.levels().is_none() { self.sizes().sum() } else { self.held_watched(supply) }
     }
 
     /// Bytes of the table.

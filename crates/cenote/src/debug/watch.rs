@@ -1,0 +1,236 @@
+//! What is done to each object of a watched pool: how much memory it takes, with what behind
+//! it, and what is looked at when it goes.
+
+use super::Levels;
+use crate::misuse::{BadFree, BadFreeKind, OnBadFree};
+use crate::size;
+use core::alloc::Layout;
+use core::ptr::NonNull;
+
+/// What fresh memory is filled with.
+const POISON_FRESH: u8 = 0xa5;
+/// What freed memory is filled with.
+const POISON_FREED: u8 = 0x5a;
+/// What is behind an object, and how many bytes of it.
+const CANARY: u8 = 0xc9;
+const CANARY_BYTES: usize = 16;
+/// Objects of so many bytes and more have a guard page.
+const GUARDED: usize = 4096;
+
+/// How a pool is watched, and what is done about what is found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Watch {
+    pub(crate) levels: Levels,
+    /// Whether that is settled; if not, the process's levels are to be looked at.
+    settled: bool,
+    policy: OnBadFree,
+}
+
+impl Watch {
+    /// As the process's levels are, when that is looked at.
+    pub(crate) const DEFAULT: Self = Self::new(None, OnBadFree::Abort);
+
+    /// With levels for one pool, or as the process's are, when that is looked at.
+    #[inline(always)]
+    pub(crate) const fn new(levels: Option<Levels>, policy: OnBadFree) -> Self {
+        match levels {
+            Some(levels) => Self { levels, settled: true, policy },
+            None => Self { levels: Levels::NONE, settled: false, policy },
+        }
+    }
+
+    /// After a look at the process's levels, if that is to be.
+    #[inline]
+    pub(crate) fn now(self) -> Self {
+        if self.settled { self } else { Self { levels: super::levels(), settled: true, ..self } }
+    }
+
+    /// Tells of a misuse, and does what the policy says.
+    #[cold]
+    pub(crate) fn tell(self, pool: &str, kind: BadFreeKind, address: usize) {
+        let _ = self.policy.meet(pool, BadFree::new(kind, address));
+    }
+}
+
+/// Where an object lies in the allocation that it has to itself.
+///
+/// ```text
+///   base | nothing | start: object | canary | guard page |
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    levels: Levels,
+    pub(crate) whole: Layout,
+    /// From the base to the object.
+    pub(crate) offset: usize,
+    size: usize,
+    canary: usize,
+    guard: usize,
+}
+
+impl Plan {
+    /// For an object of this size, more than 0, and alignment. The same each time; `None` where
+    /// no allocation can be so large.
+    pub(crate) fn new(levels: Levels, size: usize, align: usize) -> Option<Self> {
+        let canary = if levels.contains(Levels::CANARY) { CANARY_BYTES } else { 0 };
+        let page =
+            if levels.contains(Levels::GUARD) && size >= GUARDED { guard::page() } else { 0 };
+        if page == 0 {
+            let whole = Layout::from_size_align(size::total(size, 1, canary, 1)?, align).ok()?;
+            return Some(Self { levels, whole, offset: 0, size, canary, guard: 0 });
+        }
+        // It ends as near to the page behind it as its alignment lets it.
+        let body = size::total(size, 0, 0, page)?;
+        let whole = size::total(body, 1, page, 1)?;
+        let whole = Layout::from_size_align(whole, align.max(page)).ok()?;
+        let offset = (body - size) & !(align - 1);
+        let gap = body - offset - size;
+        let canary = if canary == 0 { 0 } else { gap };
+        Some(Self { levels, whole, offset, size, canary, guard: page })
+    }
+
+    fn poisons(&self) -> bool {
+        self.levels.contains(Levels::POISON) || self.levels.contains(Levels::QUARANTINE)
+    }
+
+    /// Makes fresh memory ready for the object; where that begins.
+    ///
+    /// # Safety
+    /// `base` is memory of the layout `whole`, and nobody else's.
+    pub(crate) unsafe fn dress(&self, base: NonNull<u8>) -> NonNull<u8> {
+        // SAFETY: the offset is within the memory.
+        let start = unsafe { base.add(self.offset) };
+        // SAFETY: the object ends within it.
+        let behind = unsafe { start.add(self.size) };
+        if self.levels.contains(Levels::POISON) {
+            // SAFETY: the object's memory, which is the caller's.
+            unsafe { start.write_bytes(POISON_FRESH, self.size) };
+            super::undefined(start, self.size);
+        }
+        // SAFETY: so many bytes are behind the object, and the caller's.
+        unsafe { behind.write_bytes(CANARY, self.canary) };
+        super::mark(behind, self.canary);
+        if self.guard != 0 {
+            // SAFETY: the last page is within the memory.
+            let page = unsafe { base.add(self.whole.size() - self.guard) };
+            // SAFETY: nobody touches what is behind an object.
+            unsafe { guard::forbid(page, self.guard) };
+        }
+        start
+    }
+
+    /// Whether the bytes behind the object are as they were left.
+    ///
+    /// # Safety
+    /// `start` is an object that was dressed so.
+    pub(crate) unsafe fn is_whole(&self, start: NonNull<u8>) -> bool {
+        // SAFETY: the object ends within its memory.
+        let behind = unsafe { start.add(self.size) };
+        super::unmark_written(behind, self.canary);
+        // SAFETY: so many bytes were written there.
+        let whole = unsafe { is_filled(behind, self.canary, CANARY) };
+        super::mark(behind, self.canary);
+        whole
+    }
+
+    /// Fills what is freed.
+    ///
+    /// # Safety
+    /// `start` is an object that was dressed so, and not used any more.
+    pub(crate) unsafe fn poison(&self, start: NonNull<u8>) {
+        if self.poisons() {
+            // SAFETY: the object's memory.
+            unsafe { start.write_bytes(POISON_FREED, self.size) };
+        }
+        super::mark(start, self.size);
+    }
+
+    /// Whether what was freed and kept is as it was left.
+    ///
+    /// # Safety
+    /// `start` is an object that was dressed and poisoned so.
+    pub(crate) unsafe fn is_untouched(&self, start: NonNull<u8>) -> bool {
+        super::unmark_written(start, self.size);
+        // SAFETY: so many bytes were written there.
+        !self.poisons() || unsafe { is_filled(start, self.size, POISON_FREED) }
+    }
+
+    /// Makes the memory what it was before it was dressed; where it begins. `None`: it cannot
+    /// be given back, since its last page cannot be touched any more.
+    ///
+    /// # Safety
+    /// `start` is an object that was dressed so, and not used any more.
+    pub(crate) unsafe fn undress(&self, start: NonNull<u8>) -> Option<NonNull<u8>> {
+        // SAFETY: so far before the object the memory begins.
+        let base = unsafe { start.sub(self.offset) };
+        if self.guard == 0 {
+            return Some(base);
+        }
+        // SAFETY: the last page is within the memory.
+        let page = unsafe { base.add(self.whole.size() - self.guard) };
+        // SAFETY: it was forbidden.
+        unsafe { guard::allow(page, self.guard) }.then_some(base)
+    }
+}
+
+/// Whether so many bytes all have this value.
+///
+/// # Safety
+/// They are valid for reads.
+unsafe fn is_filled(start: NonNull<u8>, count: usize, value: u8) -> bool {
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { core::slice::from_raw_parts(start.as_ptr(), count) };
+    bytes.iter().all(|byte| *byte == value)
+}
+
+/// Pages that cannot be touched. A sanitizer has its own, and looks at all of an allocation.
+#[cfg(all(unix, feature = "std", not(cenote_asan)))]
+mod guard {
+    use core::ffi::{c_int, c_void};
+    use core::ptr::NonNull;
+
+    unsafe extern "C" {
+        safe fn getpagesize() -> c_int;
+        fn mprotect(start: *mut c_void, length: usize, access: c_int) -> c_int;
+    }
+
+    const NONE: c_int = 0;
+    const READ_WRITE: c_int = 3;
+
+    /// Bytes of a page; 0 where there are no guard pages.
+    pub(super) fn page() -> usize {
+        usize::try_from(getpagesize()).ok().filter(|page| page.is_power_of_two()).unwrap_or(0)
+    }
+
+    /// # Safety
+    /// A page that is the caller's, and that nobody touches until it is allowed again.
+    pub(super) unsafe fn forbid(page: NonNull<u8>, bytes: usize) {
+        // Where the system has no more mappings to give, the object goes without a guard.
+        // SAFETY: the caller's promise.
+        let _ = unsafe { mprotect(page.as_ptr().cast(), bytes, NONE) };
+    }
+
+    /// Whether it may be touched again.
+    ///
+    /// # Safety
+    /// A page that was forbidden.
+    pub(super) unsafe fn allow(page: NonNull<u8>, bytes: usize) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { mprotect(page.as_ptr().cast(), bytes, READ_WRITE) == 0 }
+    }
+}
+
+#[cfg(not(all(unix, feature = "std", not(cenote_asan))))]
+mod guard {
+    use core::ptr::NonNull;
+
+    pub(super) fn page() -> usize {
+        0
+    }
+
+    pub(super) unsafe fn forbid(_page: NonNull<u8>, _bytes: usize) {}
+
+    pub(super) unsafe fn allow(_page: NonNull<u8>, _bytes: usize) -> bool {
+        true
+    }
+}

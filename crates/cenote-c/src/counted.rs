@@ -11,8 +11,8 @@ use crate::error::{Status, guard, misconfigured};
 use crate::handle::{Kind, create, destroy, live, open};
 use crate::options::{account, cenote_counted_options_t, name, read, set};
 use crate::pooled::{
-    self, ALIGN, cenote_cleanup_fn, cleanup_add, cleanup_end, figure, give, layout, memory, moved,
-    product, small, zeroed,
+    self, ALIGN, beyond_window, cenote_cleanup_fn, cleanup_add, cleanup_end, figure, give, layout,
+    memory, moved, product, small, zeroed,
 };
 
 /// `cenote_counted_t`
@@ -111,13 +111,14 @@ pub unsafe extern "C" fn cenote_counted_alloc(
         // SAFETY: the caller's promise.
         return unsafe { alloc_cold(pool, size, ALIGN) };
     };
-    if let Some(layout) = small(size)
-        && let Some(start) = place.value().alloc_in_window(layout)
-    {
-        return start.as_ptr().cast();
+    let Some(layout) = small(size) else {
+        // SAFETY: the caller's promise.
+        return unsafe { alloc_cold(pool, size, ALIGN) };
+    };
+    match place.value().alloc_in_window(layout) {
+        Some(start) => start.as_ptr().cast(),
+        None => beyond_window(place, size),
     }
-    // SAFETY: the caller's promise.
-    unsafe { alloc_cold(pool, size, ALIGN) }
 }
 
 /// # Safety

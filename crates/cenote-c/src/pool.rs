@@ -10,8 +10,8 @@ use crate::error::{Status, fail, guard, misconfigured, refused};
 use crate::handle::{Kind, create, destroy, live, open};
 use crate::options::{account, cenote_pool_options_t, name, read, set};
 use crate::pooled::{
-    self, ALIGN, Refusal, cenote_cleanup_fn, cleanup_add, cleanup_end, exact, figure, give, layout,
-    memory, product, small, zeroed,
+    self, ALIGN, Refusal, beyond_window, cenote_cleanup_fn, cleanup_add, cleanup_end, exact,
+    figure, give, layout, memory, product, small, zeroed,
 };
 
 /// `cenote_pool_t`
@@ -109,13 +109,14 @@ pub unsafe extern "C" fn cenote_pool_alloc(pool: *mut cenote_pool_t, size: usize
         // SAFETY: the caller's promise.
         return unsafe { alloc_cold(pool, size, ALIGN) };
     };
-    if let Some(layout) = small(size)
-        && let Some(start) = place.value().alloc_in_window(layout)
-    {
-        return start.as_ptr().cast();
+    let Some(layout) = small(size) else {
+        // SAFETY: the caller's promise.
+        return unsafe { alloc_cold(pool, size, ALIGN) };
+    };
+    match place.value().alloc_in_window(layout) {
+        Some(start) => start.as_ptr().cast(),
+        None => beyond_window(place, size),
     }
-    // SAFETY: the caller's promise.
-    unsafe { alloc_cold(pool, size, ALIGN) }
 }
 
 /// # Safety

@@ -133,6 +133,20 @@ pub(crate) unsafe fn memory<K: Kind>(
     })
 }
 
+/// Memory for an object that the current block has no room for.
+#[cold]
+#[inline(never)]
+pub(crate) extern "C" fn beyond_window<P: Pooled>(place: &Place<P>, size: usize) -> *mut c_void {
+    let Ok(layout) = layout(size, ALIGN) else { return ptr::null_mut() };
+    match place.value().alloc(layout) {
+        Ok(start) => start.as_ptr().cast(),
+        Err(error) => {
+            refused(&error);
+            ptr::null_mut()
+        }
+    }
+}
+
 /// Why there is no memory.
 pub(crate) enum Refusal {
     /// Noted already.
@@ -346,17 +360,14 @@ pub(crate) unsafe fn reset<K: Kind<Value: Pooled>>(pool: *mut K) -> c_int {
         Err(status) => return status.into(),
     };
     let status = place.alone(|| {
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            // By shared references, since cleanups use the handle.
-            let ran = catch_unwind(AssertUnwindSafe(|| place.value().run_cleanups()));
-            // SAFETY: the handle is live, no reference is left, and nothing is called from here on
-            // that could make one.
-            unsafe { place.value_mut() }.reset();
-            ran
-        }));
-        match outcome {
-            Ok(Ok(())) => Status::Ok,
-            Ok(Err(payload)) | Err(payload) => panicked(payload),
+        // By shared references, since cleanups use the handle.
+        let ran = catch_unwind(AssertUnwindSafe(|| place.value().run_cleanups()));
+        // SAFETY: the handle is live, no reference is left, and nothing is called from here on that
+        // could make one, or panic.
+        unsafe { place.value_mut() }.reset();
+        match ran {
+            Ok(()) => Status::Ok,
+            Err(payload) => panicked(payload),
         }
     });
     status.into()

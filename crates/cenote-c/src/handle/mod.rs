@@ -124,12 +124,10 @@ impl<T> Place<T> {
 
     /// Calls `f` as the only one who resets or destroys what is here; [`Status::Busy`] where that
     /// is under way.
+    #[inline(always)]
     pub(crate) fn alone(&self, f: impl FnOnce() -> Status) -> Status {
         if self.head.busy.replace(true) {
-            let message = format_args!(
-                "cenote: a cleanup cannot reset or destroy the pool that it is called for"
-            );
-            return fail(Status::Busy, message);
+            return refuse_busy();
         }
         let status = f();
         self.head.busy.set(false);
@@ -156,6 +154,12 @@ impl<T> Place<T> {
         // SAFETY: written, as in `value`.
         unsafe { value.assume_init_mut() }
     }
+}
+
+#[cold]
+fn refuse_busy() -> Status {
+    let message = "cenote: a cleanup cannot reset or destroy the pool that it is called for";
+    fail(Status::Busy, format_args!("{message}"))
 }
 
 /// The place of a handle that is live, and of this kind.
@@ -296,19 +300,17 @@ pub(crate) unsafe fn destroy<K: Kind>(handle: *mut K) -> Status {
     let mut ended = false;
     let status = place.alone(|| {
         ended = true;
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            // By shared references, since cleanups use the handle.
-            let ran = catch_unwind(AssertUnwindSafe(|| K::before_end(place.value())));
-            place.head.keys[K::INDEX].store(0, Ordering::Relaxed);
-            // SAFETY: the handle was live until now, and nobody reaches its value any more.
-            let value: *mut K::Value = unsafe { place.value_mut() };
-            // SAFETY: as above; it is not dropped again, since the key is gone.
-            unsafe { value.drop_in_place() };
-            ran
-        }));
-        match outcome {
-            Ok(Ok(())) => Status::Ok,
-            Ok(Err(payload)) | Err(payload) => panicked(payload),
+        // By shared references, since cleanups use the handle.
+        let ran = catch_unwind(AssertUnwindSafe(|| K::before_end(place.value())));
+        place.head.keys[K::INDEX].store(0, Ordering::Relaxed);
+        // SAFETY: the handle was live until now, and nobody reaches its value any more.
+        let value: *mut K::Value = unsafe { place.value_mut() };
+        // Nothing is left to be called in here, so nothing that could panic.
+        // SAFETY: as above; it is not dropped again, since the key is gone.
+        unsafe { value.drop_in_place() };
+        match ran {
+            Ok(()) => Status::Ok,
+            Err(payload) => panicked(payload),
         }
     });
     if ended {

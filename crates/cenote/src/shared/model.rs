@@ -165,27 +165,29 @@ fn threads_that_need_a_new_block_at_once_get_what_is_theirs() {
 fn the_last_handle_sees_all_that_others_did_and_ends_the_pool_once() {
     static OUT: AtomicUsize = AtomicUsize::new(0);
     loom::model(|| {
-        // Written by whoever drops the value, read by nobody after: loom checks the order.
+        /// Written by the thread that puts it in, after that, and by the last one of all.
         struct Value(Arc<UnsafeCell<usize>>);
         // SAFETY: loom's cells complain if they are used by two threads at once.
         unsafe impl Send for Value {}
-        impl Drop for Value {
-            fn drop(&mut self) {
+        impl Value {
+            fn count(&self) {
                 // SAFETY: loom checks that nobody else has it.
                 self.0.with_mut(|count| unsafe { *count += 1 });
             }
         }
-        let seen = Arc::new(UnsafeCell::new(0));
+        impl Drop for Value {
+            fn drop(&mut self) {
+                self.count();
+            }
+        }
         let pool = pool(&OUT);
-        let owned = pool.own(Value(seen.clone()));
-        // SAFETY: loom checks that nobody else has it.
-        owned.0.with_mut(|count| unsafe { *count += 1 });
-        let (one, two) = (pool.clone(), pool.clone());
-        let threads = [one, two].map(|handle| {
+        let cells = [0, 1].map(|_| Arc::new(UnsafeCell::new(0)));
+        let threads = cells.clone().map(|cell| {
+            let handle = pool.clone();
             thread::spawn(move || {
                 let again = handle.clone();
                 drop(handle);
-                again.alloc(1_u64);
+                again.own(Value(cell)).count();
             })
         });
         drop(pool);
@@ -193,7 +195,9 @@ fn the_last_handle_sees_all_that_others_did_and_ends_the_pool_once() {
             thread.join().unwrap();
         }
         assert_eq!(OUT.load(SeqCst), 0);
-        // SAFETY: all threads have ended.
-        assert_eq!(seen.with(|count| unsafe { *count }), 2);
+        for cell in cells {
+            // SAFETY: all threads have ended.
+            assert_eq!(cell.with(|count| unsafe { *count }), 2);
+        }
     });
 }

@@ -1,6 +1,7 @@
 //! [`PoolLayer`]: a pool for each request, as a layer of tower's.
 
 use crate::pools::{RequestPool, RequestPools};
+use crate::span::Span;
 use crate::{Error, PoolBody};
 use bytes::Bytes;
 use cenote::{Account, SharedPoolBuilder};
@@ -126,7 +127,9 @@ where
         let state = match self.pools.try_begin(&request) {
             Ok(pool) => {
                 request.extensions_mut().insert(pool.clone());
-                State::Working { work: self.inner.call(request), pool: Some(pool) }
+                let span = Span::of(pool.account());
+                let work = span.within(|| self.inner.call(request));
+                State::Working { work, pool: Some(pool), span }
             }
             Err(error) => State::Refused { error: error.into() },
         };
@@ -149,7 +152,7 @@ pin_project_lite::pin_project! {
     #[derive(Debug)]
     enum State<F> {
         // The work before the pool, which it may borrow from handles of.
-        Working { #[pin] work: F, pool: Option<RequestPool> },
+        Working { #[pin] work: F, pool: Option<RequestPool>, span: Span },
         Refused { error: Error },
     }
 }
@@ -163,9 +166,10 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         match this.state.project() {
-            StateProjected::Working { work, pool } => {
+            StateProjected::Working { work, pool, span } => {
                 let held = pool.as_ref().expect("polled after it was ready");
-                let outcome = ready!(this.pools.poll_work(held, work, context));
+                let pools = &*this.pools;
+                let outcome = ready!(span.within(|| pools.poll_work(held, work, context)));
                 let pool = pool.take().expect("it was just there");
                 Poll::Ready(this.pools.finish(pool, outcome))
             }

@@ -56,6 +56,7 @@ pub mod json;
 #[cfg(feature = "tower")]
 mod layer;
 mod pools;
+mod span;
 #[cfg(feature = "view")]
 pub mod view;
 

@@ -1,5 +1,6 @@
 //! [`RequestPools`]: an account and a pool for each request, whatever the service is made of.
 
+use crate::span::Span;
 use crate::{Error, PoolBody};
 use bytes::Bytes;
 use cenote::{Account, AllocError, SharedPool, SharedPoolBuilder};
@@ -221,8 +222,12 @@ impl RequestPools {
             Err(error) => return Ok(self.refuse(&error.into())),
         };
         request.extensions_mut().insert(pool.clone());
-        let mut work = pin!(handler(request));
-        let outcome = poll_fn(|context| self.poll_work(&pool, work.as_mut(), context)).await;
+        let span = Span::of(pool.account());
+        let mut work = pin!(span.within(|| handler(request)));
+        let poll = |context: &mut Context<'_>| {
+            span.within(|| self.poll_work(&pool, work.as_mut(), context))
+        };
+        let outcome = poll_fn(poll).await;
         self.finish(pool, outcome)
     }
 

@@ -1,0 +1,143 @@
+//! What goes into the log by itself, as a subscriber of `tracing` gets it.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use cenote::misuse::OnBadFree;
+use cenote::{Account, ChunkPool, Pool};
+use cenote_web::view::events::{self, Peaks};
+use cenote_web::{PoolLayer, RequestPool, RequestPools};
+use http::{Request, Response};
+use http_body_util::Full;
+use tower::{Layer, Service, ServiceExt};
+use tracing::Level;
+
+/// Collects the log as text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        String::from_utf8_lossy(&self.lock()).lines().map(str::to_owned).collect()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What `work` logs on this thread.
+fn logged(most: Level, work: impl FnOnce()) -> Vec<String> {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(most)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, work);
+    log.lines()
+}
+
+/// The hooks are the process's, so what uses them is one test.
+#[test]
+fn a_refused_charge_and_a_bad_free_are_told_and_a_flood_of_them_is_not() {
+    events::install();
+    let account = Account::root("process").child("request").with_limit(Some(10_000));
+    let pool = Pool::on(&account);
+    let lines = logged(Level::WARN, || {
+        pool.alloc(1);
+        assert!(pool.try_alloc_bytes(50_000).is_err());
+    });
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    for part in
+        ["WARN", "cenote: a charge was refused", "account=\"process/request\"", "limit_bytes=10000"]
+    {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let lines = logged(Level::WARN, || {
+        for _ in 0..10_000 {
+            assert!(pool.try_alloc_bytes(50_000).is_err());
+        }
+    });
+    // Ten a second; and it does not take many.
+    assert!((1..200).contains(&lines.len()), "{}", lines.len());
+
+    let pool = ChunkPool::config().name("cache").on_bad_free(OnBadFree::Report).build();
+    let pool = pool.expect("a pool");
+    let mut other = 7_u64;
+    let lines = logged(Level::WARN, || {
+        // SAFETY: nothing is freed, since it is no object of the pool.
+        let freed = unsafe { pool.free(std::ptr::NonNull::from(&mut other).cast()) };
+        assert!(freed.is_err());
+    });
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    for part in ["ERROR", "bad free", "pool=\"cache\""] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
+#[test]
+fn an_unusual_peak_is_told_with_its_account() {
+    let process = Account::root("process");
+    let mut peaks = Peaks::new();
+    let mut request = |bytes: usize| {
+        let account = process.child("request");
+        let pool = Pool::on(&account);
+        pool.alloc_slice_copy(&vec![0_u8; bytes]);
+        peaks.close(&account);
+    };
+    let lines = logged(Level::WARN, || (0..500).for_each(|_| request(3000)));
+    assert_eq!(lines, [""; 0]);
+    let lines = logged(Level::WARN, || request(5 << 20));
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    for part in ["an unusual peak", "account=\"process/request\"", "usual_bytes=4096"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
+/// What a handler that logs something logs, as a layer's and as served without one.
+#[test]
+fn what_a_handler_logs_is_in_a_span_with_its_account() {
+    async fn handler(
+        request: Request<()>,
+    ) -> Result<Response<Full<Bytes>>, std::convert::Infallible> {
+        let pool = RequestPool::of(&request).expect("a pool");
+        tokio::task::yield_now().await;
+        tracing::info!(handles = pool.handles(), "hello");
+        Ok(Response::new(Full::default()))
+    }
+    let process = Account::root("process");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let once = |most| {
+        logged(most, || {
+            runtime.block_on(async {
+                let mut service = PoolLayer::new(&process).layer(tower::service_fn(handler));
+                let service = service.ready().await.expect("ready");
+                drop(service.call(Request::new(())).await);
+                drop(RequestPools::new(&process).serve(Request::new(()), handler).await);
+            });
+        })
+    };
+    let lines = once(Level::DEBUG);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for (line, number) in lines.iter().zip([1, 2]) {
+        let span = format!("request{{account=\"process/request\" number={number}}}: ");
+        assert!(line.contains(&span), "{line}");
+    }
+    // Where spans of that level are not kept, none is made.
+    let lines = once(Level::INFO);
+    assert!(lines.len() == 2 && lines.iter().all(|line| !line.contains("request{")), "{lines:?}");
+}

@@ -11,6 +11,7 @@ mod site;
 use chromium::Browser;
 use site::Site;
 use std::path::Path;
+use std::time::Duration;
 
 /// A name that would be a script if it were not text.
 const NAME: &str = "<img src=x onerror=\"document.title='broken'\">&amp;";
@@ -30,7 +31,7 @@ fn number(browser: &mut Browser, expression: &str) -> f64 {
 #[test]
 fn the_page_lives_while_a_load_runs() {
     let Some(mut browser) = browser() else { return };
-    let site = Site::under_load(NAME);
+    let site = Site::under_load(NAME, Some(Duration::from_secs(1)));
     browser.screen(1280, 900, false);
     browser.open(&format!("http://{}/pools", site.address()));
     browser.until("document.body.className === 'live'");
@@ -73,7 +74,7 @@ fn the_page_lives_while_a_load_runs() {
     let sorted = |browser: &mut Browser, column: &str| {
         browser.get(&format!(
             "(() => {{ const i = [...document.querySelectorAll('#pools th')].findIndex(th => th.querySelector('[data-sort={column}]'));
-                return [...document.querySelectorAll('#pools tbody tr')].map(row => row.children[i].textContent); }})()"
+                return [...document.querySelectorAll('#pools tbody tr')].map(row => row.children[i].textContent.replace(' ⚠', '')); }})()"
         ))
     };
     browser.get("document.getElementById('pause').click()");
@@ -102,6 +103,19 @@ fn the_page_lives_while_a_load_runs() {
     assert!(held.is_sorted_by(|a, b| a >= b) && held.first() > held.last(), "{held:?}");
     browser.get("document.getElementById('pause').click()");
     browser.until("document.body.className === 'live'");
+
+    // Who holds what, since when: the twelve requests that take too long are marked, and first
+    // among the old ones, with the place where they were made.
+    browser.until("document.querySelectorAll('#treemap .leaf.old').length === 12");
+    browser.until("document.querySelectorAll('#pools tbody tr.old').length === 12");
+    browser.get("document.querySelector('[data-sort=refused]').click()");
+    browser.get("document.getElementById('oldest').click()");
+    let oldest = "[...document.querySelectorAll('#pools tbody tr')].slice(0, 40)";
+    browser.until(&format!(
+        "{oldest}.some(row => row.className.startsWith('old') && /⚠/.test(row.children[2].textContent) \
+         && /request #\\d+$/.test(row.children[0].textContent) && /request\\.rs:\\d+$/.test(row.children[1].textContent))"
+    ));
+    assert_eq!(browser.get("document.getElementById('tile-old').className"), "tile bad");
 
     // The block map of a pool, by keyboard alone.
     browser.get("document.querySelector('#treemap .leaf[tabindex=\"0\"]').focus()");
@@ -141,7 +155,7 @@ fn the_page_lives_while_a_load_runs() {
 #[test]
 fn it_can_be_read_in_the_dark_in_the_light_and_on_a_phone() {
     let Some(mut browser) = browser() else { return };
-    let site = Site::under_load("uploads");
+    let site = Site::under_load("uploads", None);
     let folder = std::env::var_os("CENOTE_SCREENSHOTS");
     for (name, width, height, dark) in
         [("light", 1280, 1360, false), ("dark", 1280, 1360, true), ("phone", 390, 1360, true)]

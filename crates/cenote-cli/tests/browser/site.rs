@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use allocator_api2::vec::Vec;
 use cenote::{ChunkPool, Pool};
@@ -28,7 +29,8 @@ pub(crate) struct Site {
 impl Site {
     /// A server of three files with two workers; two clients that ask all the time, twelve that
     /// take nothing of what they asked for, a pool on an account called `name`, and a cache.
-    pub(crate) fn under_load(name: &str) -> Self {
+    /// Requests older than `request_age` are marked.
+    pub(crate) fn under_load(name: &str, request_age: Option<Duration>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("small.txt"), [b'x'; 2000]).expect("a file");
         fs::write(folder.path().join("large.bin"), vec![7; 20 << 20]).expect("a file");
@@ -40,6 +42,7 @@ impl Site {
         config.request_limit = Some(1 << 20);
         config.connection_limit = Some(2 << 20);
         config.process_limit = Some(64 << 20);
+        config.request_age = request_age;
         let server = Server::start(config).expect("the server starts");
         let address = server.address();
         let done = Arc::new(AtomicBool::new(false));

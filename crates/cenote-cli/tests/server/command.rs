@@ -295,3 +295,35 @@ fn the_tour_is_plain_text_when_piped() {
     assert!(!output.stdout.is_empty());
     assert!(!output.stdout.contains(&0x1b));
 }
+
+#[test]
+fn the_log_names_the_account_of_a_request_and_tells_a_refused_charge() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for n in 0..2000 {
+        std::fs::write(folder.path().join(format!("{n:04}")), "").expect("a file");
+    }
+    let mut command = serve(folder.path());
+    let running = Running::start(command.args(["--request-limit", "16KiB", "--log", "debug"]));
+    let mut client = Client::connect(running.address);
+    assert_eq!(client.get("/").status, 503);
+    assert_eq!(client.get("/0001").status, 200);
+    drop(client);
+    running.signal(rustix::process::Signal::TERM);
+    let (code, _, log) = running.end();
+    assert_eq!(code, Some(0));
+    let line = |part: &str| {
+        log.lines().find(|line| line.contains(part)).unwrap_or_else(|| panic!("{part}: {log}"))
+    };
+    // In the span of the request, which is in that of its connection.
+    let told = line("a charge was refused");
+    for part in [
+        "WARN",
+        "connection{account=\"process/worker-",
+        "request{account=\"process/worker-",
+        "/connection/request\" number=1}",
+        "limit_bytes=16384",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(line("GET /0001: 200").contains("/connection/request\" number=2}"));
+}

@@ -297,3 +297,58 @@ async fn a_thread_that_does_not_answer_is_said_to_be_silent_and_the_rest_is_told
     drop(never_run);
     assert_eq!(json(&view).await["silent"], serde_json::json!([]));
 }
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_threads_answering_ends_when_the_view_is_gone() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let process = Account::root("process");
+            let view = View::builder(&process).build();
+            let (pools, answering) = view.local(&process);
+            let answering = tokio::task::spawn_local(answering.run());
+            pools.add(&std::rc::Rc::new(Pool::on(&process)));
+            assert_eq!(json(&view).await["silent"], serde_json::json!([]));
+            drop(view);
+            answering.await.expect("it ends by itself");
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
+async fn a_thread_with_many_pools_goes_on_with_its_work_while_it_tells() {
+    use std::cell::Cell;
+    use std::rc::Rc;
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let process = Account::root("process");
+            let view = View::builder(&process).build();
+            let (pools, answering) = view.local(&process);
+            tokio::task::spawn_local(answering.run());
+            let many: Vec<_> = (0..5000)
+                .map(|_| {
+                    let pool = Rc::new(Pool::on(&process));
+                    pools.add(&pool);
+                    pool
+                })
+                .collect();
+            // Work that wants a turn again and again.
+            let turns = Rc::new(Cell::new(0_u32));
+            let count = turns.clone();
+            tokio::task::spawn_local(async move {
+                loop {
+                    count.set(count.get() + 1);
+                    tokio::task::yield_now().await;
+                }
+            });
+            let before = turns.get();
+            let document = json(&view).await;
+            assert_eq!(document["pools_shown"], 5000);
+            assert!(document["pools"].as_array().is_some_and(|list| list.len() <= 200));
+            // One turn at least for each slice of 32 pools.
+            assert!(turns.get() - before >= 5000 / 32, "{}", turns.get() - before);
+            drop(many);
+        })
+        .await;
+}

@@ -141,7 +141,7 @@ impl View<'_> {
     fn write(&self, out: &mut dyn Write) -> fmt::Result {
         let path = Html(self.path);
         let slash = if self.path.is_empty() { "" } else { "/" };
-        page::start(out, format_args!("/{path}{slash}"), "<main>")?;
+        page::start(out, format_args!("/{path}{slash}"))?;
         write!(out, "<h1><span>Index of</span> /{path}{slash}</h1>\n<div class=card><table>\n")?;
         out.write_str("<thead><tr><th>Name<th class=n>Size")?;
         out.write_str("<th class=\"n date\">Modified (UTC)</thead>\n<tbody>\n")?;

@@ -10,7 +10,7 @@ const STYLE: &str = include_str!("../../assets/page.css");
 /// Pages may use their own style, known by its hash, and nothing else: no script, no image, no
 /// form, no frame.
 const POLICY: &str = concat!(
-    "default-src 'none'; style-src 'sha256-ruo5O0EWAkioLMR6u94Bgg8/hfGRdRL9v6G4o+7VekM='; ",
+    "default-src 'none'; style-src 'sha256-aasfEfh7BCJHOCT5OMTpcYVKKNWt7qwrl0IqxVelBB4='; ",
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 );
 
@@ -20,11 +20,11 @@ pub(crate) fn headers(headers: &mut HeaderMap) {
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
 }
 
-/// The beginning of a page; `title` is HTML, `main` the tag that the rest is in.
-pub(crate) fn start(out: &mut dyn Write, title: fmt::Arguments<'_>, main: &str) -> fmt::Result {
+/// The beginning of a page; `title` is HTML.
+pub(crate) fn start(out: &mut dyn Write, title: fmt::Arguments<'_>) -> fmt::Result {
     out.write_str("<!doctype html>\n<html lang=en><meta charset=utf-8>\n")?;
     out.write_str("<meta name=viewport content=\"width=device-width\">\n")?;
-    writeln!(out, "<title>{title}</title>\n<style>{STYLE}</style>\n{main}")
+    writeln!(out, "<title>{title}</title>\n<style>{STYLE}</style>\n<main>")
 }
 
 /// The end of a page.

@@ -4,7 +4,7 @@
 //! fallible calls do not tell which account was at its limit. Everything the server writes into a
 //! pool goes through here instead.
 
-use std::{fmt, io};
+use std::fmt;
 
 use allocator_api2::vec::Vec;
 use cenote::{AllocError, Pool};
@@ -56,7 +56,7 @@ impl<'p> Text<'p> {
         Ok(())
     }
 
-    /// Runs `write` on this text as a formatter or an `io::Write`, whose errors cannot say what
+    /// Runs `write` on this text as a formatter, whose errors cannot say what
     /// happened, and returns what did.
     pub(crate) fn try_write<E>(
         &mut self,
@@ -88,20 +88,6 @@ impl fmt::Write for Text<'_> {
             self.refused = Some(error);
             fmt::Error
         })
-    }
-}
-
-impl io::Write for Text<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.try_push(bytes).map_err(|error| {
-            self.refused = Some(error);
-            io::Error::from(io::ErrorKind::OutOfMemory)
-        })?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

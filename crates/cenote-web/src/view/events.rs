@@ -15,7 +15,7 @@ const PER_SECOND: u32 = 10;
 /// told in a second, so that a flood of refusals does not become one of the log.
 ///
 /// Takes the places of other hooks set by [`Account::on_refused`] and
-/// [`misuse::on_misuse`](cenote::misuse::on_misuse).
+/// [`misuse::on_misuse`].
 pub fn install() {
     Account::on_refused(refused);
     misuse::on_misuse(misused);

@@ -3,10 +3,10 @@
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
-use std::sync::{Arc, mpsc};
+use std::sync::{self, mpsc};
 use std::time::Instant;
 
-use cenote::{Account, Blocks};
+use cenote::Blocks;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::State;
@@ -102,8 +102,8 @@ impl Local {
         Some((entry.since, entry.pool.upgrade()?))
     }
 
-    async fn tell(&self, state: &State, root: &Account, set: &str) -> Told {
-        let mut telling = Telling::new(root, &state.ages, set);
+    async fn tell(&self, state: &State, set: &str) -> Told {
+        let mut telling = Telling::new(&state.root, &state.ages, set);
         let mut from = 0;
         while let Some(next) = self.slice(from, |id, since, pool| telling.count(id, since, pool)) {
             from = next;
@@ -125,7 +125,8 @@ impl Local {
 #[must_use = "nothing is answered unless it runs"]
 pub struct Answering {
     pub(super) local: Local,
-    pub(super) state: Arc<State>,
+    /// Not kept: it has the other end of `asks`, which is to close when the view goes.
+    pub(super) state: sync::Weak<State>,
     pub(super) index: usize,
     pub(super) asks: UnboundedReceiver<Ask>,
 }
@@ -146,7 +147,8 @@ impl Answering {
             // Whoever asked may have stopped waiting.
             match ask {
                 Ask::Tell(to) => {
-                    let told = self.local.tell(&self.state, &self.state.root, &set).await;
+                    let Some(state) = self.state.upgrade() else { return };
+                    let told = self.local.tell(&state, &set).await;
                     let _ = to.send((self.index, told, Blocks::cached_bytes()));
                 }
                 Ask::Map(id, to) => {

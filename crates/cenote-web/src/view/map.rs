@@ -191,7 +191,8 @@ mod tests {
             }
             assert_eq!(map.blocks.iter().filter(|block| block.active).count(), 1);
         }
-        assert_eq!(BlockMap::of_pool(&pool.snapshot()).large, [100_000]);
+        let large = BlockMap::of_pool(&pool.snapshot()).large;
+        assert!(matches!(large[..], [bytes] if bytes >= 100_000), "{large:?}");
         let counts = BlockMap::of_counted(&counted.snapshot());
         assert_eq!(counts.blocks.iter().filter_map(|block| block.references).sum::<usize>(), 2000);
     }
@@ -218,7 +219,6 @@ mod tests {
         let pool = ChunkPool::new();
         let first = pool.alloc_layout(Layout::new::<[u8; 100]>());
         pool.alloc_layout(Layout::new::<[u8; 100]>());
-        // SAFETY-free: the view reads snapshots only.
         let map = BlockMap::of_chunk(&pool.snapshot());
         let page = map.clusters[0].pages.iter().flatten().next().copied().expect("a page in use");
         assert_eq!((page.chunk, page.used.count_ones()), (128, 2));

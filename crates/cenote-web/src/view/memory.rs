@@ -19,9 +19,10 @@ mod tests {
     #[test]
     fn memory_that_is_touched_is_resident() {
         let before = super::resident_bytes().expect("linux says");
-        let touched = vec![1_u8; 64 << 20];
+        let touched = vec![1_u8; 128 << 20];
         let after = super::resident_bytes().expect("linux says");
-        assert!(after >= before + (60 << 20), "{before} {after}");
+        // Other tests of this process give some back meanwhile.
+        assert!(after >= before + (64 << 20), "{before} {after}");
         drop(touched);
     }
 }

@@ -209,7 +209,7 @@ impl View {
             index
         });
         let local = Local::new();
-        let state = self.state.clone();
+        let state = Arc::downgrade(&self.state);
         (local.clone(), Answering { local, state, index, asks: asked })
     }
 

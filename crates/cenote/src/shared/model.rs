@@ -182,18 +182,15 @@ fn the_last_handle_sees_all_that_others_did_and_ends_the_pool_once() {
         }
         let pool = pool(&OUT);
         let cells = [0, 1].map(|_| Arc::new(UnsafeCell::new(0)));
-        let threads = cells.clone().map(|cell| {
-            let handle = pool.clone();
-            thread::spawn(move || {
-                let again = handle.clone();
-                drop(handle);
-                again.own(Value(cell)).count();
-            })
+        let (handle, cell) = (pool.clone(), cells[0].clone());
+        let thread = thread::spawn(move || {
+            let again = handle.clone();
+            drop(handle);
+            again.own(Value(cell)).count();
         });
+        pool.own(Value(cells[1].clone())).count();
         drop(pool);
-        for thread in threads {
-            thread.join().unwrap();
-        }
+        thread.join().unwrap();
         assert_eq!(OUT.load(SeqCst), 0);
         for cell in cells {
             // SAFETY: all threads have ended.

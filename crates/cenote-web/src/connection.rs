@@ -83,8 +83,9 @@ impl<L: Listener> Listener for PoolListener<L> {
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             let (io, address) = self.listener.accept().await;
-            // Nobody's until its first pool is made, and any thread may serve it later.
-            let account = self.parent.shared_child(self.name.clone());
+            // Not a shared one: threads would keep reserves of it, each for a connection after
+            // the other. Charged from another thread than this it costs an atomic operation.
+            let account = self.parent.child(self.name.clone());
             account.set_limit(self.limit);
             if let Ok(pool) = self.builder.try_build_on(&account) {
                 return (PoolIo { io, pool: ConnectionPool(pool) }, address);

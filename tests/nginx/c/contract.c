@@ -5,6 +5,7 @@
 
 #include "world.h"
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/stat.h>
 
 
@@ -635,6 +636,70 @@ every_object_is_seen_for_itself(void)
 }
 
 
+/* each thread's pools are its own; one that is left here is destroyed by whoever finds it */
+
+static pthread_mutex_t   lock = PTHREAD_MUTEX_INITIALIZER;
+static ngx_pool_t       *left_behind[64];
+
+
+static void *
+thread(void *data)
+{
+    int          i, n;
+    unsigned     seed;
+    ngx_pool_t  *p, *other;
+
+    seed = (unsigned) (uintptr_t) data;
+
+    for (i = 0; i < 3000; i++) {
+        seed = seed * 1103515245 + 12345;
+        p = ngx_create_pool((size_t) 256 << (seed >> 16) % 6, &plain);
+
+        for (n = 0; n < 30; n++) {
+            memset(ngx_palloc(p, n * 13), n, n * 13);
+        }
+
+        check(ngx_pfree(p, ngx_palloc(p, 5000)) == NGX_OK);
+        (void) ngx_palloc(p, 5000);
+        add(p, NULL, i);
+
+        pthread_mutex_lock(&lock);
+        other = left_behind[(seed >> 8) % 64];
+        left_behind[(seed >> 8) % 64] = p;
+        pthread_mutex_unlock(&lock);
+
+        if (other) {
+            memset(ngx_palloc(other, 100), 1, 100);
+            ngx_destroy_pool(other);
+        }
+    }
+
+    return NULL;
+}
+
+
+static void
+pools_may_be_made_and_destroyed_on_any_thread(void)
+{
+    int        i;
+    pthread_t  threads[4];
+
+    for (i = 0; i < 4; i++) {
+        check(pthread_create(&threads[i], NULL, thread, (void *) (uintptr_t) (i + 1)) == 0);
+    }
+
+    for (i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+    }
+
+    for (i = 0; i < 64; i++) {
+        if (left_behind[i]) {
+            ngx_destroy_pool(left_behind[i]);
+        }
+    }
+}
+
+
 /* for counting instructions: so many large objects live, so many freed in an unkind order */
 
 static void
@@ -684,6 +749,7 @@ static struct {
     named(no_memory_is_null_and_logged_and_changes_nothing),
     named(the_log_may_change_and_may_lie_in_the_pool),
     named(every_object_is_seen_for_itself),
+    named(pools_may_be_made_and_destroyed_on_any_thread),
 };
 
 

@@ -65,7 +65,7 @@ impl Server {
             "-e",
             "logs/error",
         ]);
-        command.envs(environment.iter().copied());
+        command.envs(environment.iter().copied()).current_dir(root);
         command.stdin(Stdio::null()).stdout(output.try_clone().expect("a file")).stderr(output);
         let child = command.spawn().expect("nginx starts");
         let mut server = Self { child, folder };

@@ -16,11 +16,13 @@ fn with_each_object_for_itself_address_sanitizer_finds_nothing() {
     let (site, upstream, addresses) = (Site::new(), Upstream::start(), Addresses::free());
     let manner = Manner { status: true, ..Manner::default() };
     let config = site.config(&addresses, &upstream, manner);
-    let environment = [("CENOTE_DEBUG", "passthrough"), ("ASAN_OPTIONS", "detect_odr_violation=0")];
+    let own =
+        concat!("suppressions=", env!("CARGO_MANIFEST_DIR"), "/c/lsan.supp:print_suppressions=0");
+    let environment = [("CENOTE_DEBUG", "passthrough"), ("LSAN_OPTIONS", own)];
     let server = Server::start(&tree, &config, addresses.http[0], &[], &environment);
     let answers = conversations::all(&addresses, &upstream, "checked");
     assert!(answers.len() > 500);
-    // It really is each for itself: a request has more large objects than it has blocks.
+    // It really is each for itself: such a request has no large objects otherwise.
     let pools = ask(addresses.http[0], &get("/pools?json")).expect("an answer");
     let pools = String::from_utf8_lossy(&pools).into_owned();
     let json = &pools[pools.find('{').expect("JSON")..];
@@ -30,7 +32,7 @@ fn with_each_object_for_itself_address_sanitizer_finds_nothing() {
         .unwrap()
         .iter()
         .find(|account| account["path"][2] == "ngx_http_alloc_request" && account["live"] == 1);
-    assert!(request.expect("this request")["large"].as_u64() > Some(10), "{pools:#}");
+    assert!(request.expect("this request")["large"].as_u64() >= Some(5), "{pools:#}");
     // A reload, too: all of the configuration's pools go.
     let before = server.workers();
     server.signal(Signal::HUP);

@@ -1,4 +1,5 @@
-//! The one lock of the crate: for lists of accounts and thread records, never for allocation.
+//! The one lock of the crate: for lists of accounts and thread records, never for allocation;
+//! and what of locks and atomics models are checked with.
 
 #[cfg(feature = "std")]
 mod imp {
@@ -74,3 +75,37 @@ mod imp {
 }
 
 pub(crate) use imp::Lock;
+
+/// What threads share that loom has models of: the atomics and the lock of the standard library,
+/// or loom's where the models are checked (`--cfg loom`, in this crate's tests only).
+pub(crate) mod modelled {
+    #[cfg(not(all(test, loom)))]
+    mod imp {
+        pub(crate) use super::super::Lock;
+        pub(crate) use core::sync::atomic::{
+            AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, fence,
+        };
+    }
+
+    #[cfg(all(test, loom))]
+    mod imp {
+        pub(crate) use loom::sync::atomic::{
+            AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, fence,
+        };
+
+        pub(crate) struct Lock<T>(loom::sync::Mutex<T>);
+
+        impl<T> Lock<T> {
+            pub(crate) fn new(value: T) -> Self {
+                Self(loom::sync::Mutex::new(value))
+            }
+
+            pub(crate) fn lock(&self) -> impl core::ops::DerefMut<Target = T> + '_ {
+                self.0.lock().unwrap()
+            }
+        }
+    }
+
+    pub(crate) use core::sync::atomic::Ordering;
+    pub(crate) use imp::*;
+}

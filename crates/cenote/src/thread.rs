@@ -7,7 +7,7 @@
 //! standard library keeping a thread-local without destructor in place to the very end, as it
 //! does where the platform has native thread-locals (Linux, macOS, Windows).
 
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", not(all(test, loom))))]
 mod imp {
     use crate::account::Record;
     use crate::source::Cache;
@@ -96,6 +96,67 @@ mod imp {
 
     pub(crate) fn record_or_enlist() -> *const Record {
         ptr::null()
+    }
+}
+
+/// Where models are checked: loom's threads have records of their own, and no cache.
+#[cfg(all(test, loom))]
+mod imp {
+    use crate::account::Record;
+    use crate::source::Cache;
+    use core::cell::Cell;
+    use core::ptr;
+    use std::sync::Arc;
+
+    pub(crate) struct Local {
+        pub(crate) cache: Cache,
+    }
+
+    /// A thread's record, and whether it has come to its end.
+    struct Owned(Cell<*const Record>, Cell<bool>);
+
+    loom::thread_local! {
+        static RECORD: Owned = Owned(Cell::new(ptr::null()), Cell::new(false));
+    }
+
+    /// The end of a thread. Models call it, since loom lets a thread be joined before what is
+    /// local to it is dropped.
+    pub(crate) fn ends() {
+        let record = RECORD.with(|owned| {
+            owned.1.set(true);
+            owned.0.replace(ptr::null())
+        });
+        if !record.is_null() {
+            // SAFETY: from `Arc::into_raw` in `record_or_enlist`, taken back once.
+            let record = unsafe { Arc::from_raw(record) };
+            crate::account::thread_ends(&record);
+        }
+    }
+
+    pub(crate) fn with<R>(f: impl FnOnce(&Local) -> R) -> R {
+        f(&Local { cache: Cache::new() })
+    }
+
+    pub(crate) fn enlist() -> bool {
+        !ended()
+    }
+
+    pub(crate) fn ended() -> bool {
+        RECORD.with(|owned| owned.1.get())
+    }
+
+    pub(crate) fn record() -> *const Record {
+        RECORD.with(|owned| owned.0.get())
+    }
+
+    pub(crate) fn record_or_enlist() -> *const Record {
+        if ended() || !record().is_null() {
+            return record();
+        }
+        let Some(made) = Record::register() else { return ptr::null() };
+        let made = Arc::into_raw(made);
+        RECORD.with(|owned| owned.0.set(made));
+        made
     }
 }
 

@@ -1,11 +1,11 @@
 //! The accounts under an account: those that are, in a list, and what is left of those that were.
 
 use super::Node;
+use crate::sync::modelled::Ordering::*;
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::panic::Location;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::Ordering::*;
 
 /// The accounts under an account: those that are, and what is left of those that were.
 pub(crate) struct Family {

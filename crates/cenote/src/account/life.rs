@@ -20,10 +20,10 @@
 
 use super::node::{nobodys, owning_thread, released};
 use super::{Account, Node, Record, record};
+use crate::sync::modelled::{AtomicBool, AtomicPtr, Ordering::*, fence};
 use crate::thread;
 use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*, fence};
 
 /// What "there are handles" counts in `far_live`.
 ///
@@ -47,7 +47,7 @@ pub(super) struct Mail {
 }
 
 impl Mail {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { next: AtomicPtr::new(ptr::null_mut()), posted: AtomicBool::new(false) }
     }
 }

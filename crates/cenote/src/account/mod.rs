@@ -7,6 +7,8 @@
 
 mod family;
 mod life;
+#[cfg(all(test, loom))]
+mod model;
 mod node;
 mod record;
 mod report;
@@ -20,13 +22,13 @@ pub(crate) use record::thread_ends;
 pub use walk::{Closed, Seen};
 
 use crate::inspect::AccountSnapshot;
+use crate::sync::modelled::Ordering::Relaxed;
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::panic::Location;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering::Relaxed;
 
 /// A name to which pools charge the memory they hold, with a limit, in a tree.
 ///

@@ -17,15 +17,15 @@
 use super::family::{Family, History};
 use super::{Account, Record, life, record};
 use crate::AllocError;
-use crate::sync::Lock;
+use crate::sync::modelled::Lock;
+use crate::sync::modelled::{
+    AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*,
+};
 use crate::thread;
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use core::panic::Location;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*,
-};
 
 /// "No limit", far from both ends, so that sums with it cannot wrap.
 const NO_LIMIT: isize = isize::MAX / 2;
@@ -106,6 +106,9 @@ pub(crate) struct Node {
     /// Links in the parent's list, guarded by the parent's `family` lock.
     pub(super) newer: AtomicPtr<Node>,
     pub(super) older: AtomicPtr<Node>,
+    /// By which a model notices a node that is never freed.
+    #[cfg(all(test, loom))]
+    freed: loom::alloc::Track<()>,
 }
 
 impl Node {
@@ -146,6 +149,8 @@ impl Node {
             family: Lock::new(Family::new()),
             newer: AtomicPtr::new(ptr::null_mut()),
             older: AtomicPtr::new(ptr::null_mut()),
+            #[cfg(all(test, loom))]
+            freed: loom::alloc::Track::new(()),
         });
         let node = NonNull::from(alloc::boxed::Box::leak(node));
         // SAFETY: just made.
@@ -650,12 +655,30 @@ impl Node {
         }
         // SAFETY: made by `Box::leak` in `make`; out of the list, nothing refers to it.
         let mut node = unsafe { alloc::boxed::Box::from_raw(node.as_ptr()) };
-        let bound = *node.bound.get_mut();
+        #[cfg(all(test, loom))]
+        node.check_alone();
+        let bound = node.bound.load(Relaxed);
         if !bound.is_null() {
             // SAFETY: the count that the node took when it was bound to the thread.
             unsafe { Arc::decrement_strong_count(bound) };
         }
         node.parent.take()
+    }
+
+    /// In a model, that all use of the node by other threads comes before this.
+    #[cfg(all(test, loom))]
+    fn check_alone(&mut self) {
+        self.owner.with_mut(|_| ());
+        self.bound.with_mut(|_| ());
+        self.handles.with_mut(|_| ());
+        self.far_live.with_mut(|_| ());
+        self.live.with_mut(|_| ());
+        self.held.with_mut(|_| ());
+        self.far.with_mut(|_| ());
+        self.room.with_mut(|_| ());
+        self.peak.with_mut(|_| ());
+        self.far_recycled.with_mut(|_| ());
+        self.mail.next.with_mut(|_| ());
     }
 
     fn history(&self) -> History {

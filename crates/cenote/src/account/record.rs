@@ -8,11 +8,11 @@
 //! next block that their threads release.
 
 use super::{Account, Node};
-use crate::sync::Lock;
+use crate::sync::modelled::Lock;
+use crate::sync::modelled::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
 
 /// One thread, as accounts see it. Nodes bound to the thread hold counts of it, so that its
 /// address stands for the thread for as long as anyone compares it.
@@ -38,7 +38,12 @@ pub(super) struct Inbox {
 unsafe impl Send for Inbox {}
 
 /// All threads that have a record.
+#[cfg(not(all(test, loom)))]
 static RECORDS: Lock<Vec<Arc<Record>>> = Lock::new(Vec::new());
+#[cfg(all(test, loom))]
+loom::lazy_static! {
+    static ref RECORDS: Lock<Vec<Arc<Record>>> = Lock::new(Vec::new());
+}
 
 impl Record {
     /// A record for the calling thread, known to readers; `None` where there is no memory to

@@ -2,10 +2,10 @@
 //! makes or drops an account waits for more than the length of one slice.
 
 use super::{Account, History, life};
+use crate::sync::modelled::Ordering::*;
 use alloc::vec::Vec;
 use core::panic::Location;
 use core::ptr::NonNull;
-use core::sync::atomic::Ordering::*;
 
 /// Accounts of which handles are taken under one hold of their parent's lock.
 const SLICE: usize = 16;

@@ -396,6 +396,7 @@ mod cache {
         }
 
         /// Empties the cache for good: the thread ends.
+        #[cfg_attr(all(test, loom), allow(dead_code))]
         pub(crate) fn close(&self, source: &impl BlockSource) {
             self.drain(source);
             self.room.set(0);

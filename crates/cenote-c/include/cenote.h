@@ -39,6 +39,11 @@
  *     reported on standard error and the process aborted, as free() does: a program that frees
  *     wrongly may do worse next. See cenote_set_misuse_policy().
  *
+ *     In the environment, CENOTE_DEBUG=poison,canary,guard,quarantine (or some of them) makes every
+ *     object of a pool an allocation of its own and looks for more: writing beyond an object, or to
+ *     what is freed. It is found when the object is freed, or with its pool at the latest, and is
+ *     misuse. Limits are reached earlier then.
+ *
  * THREADS
  *     A pool or buddy belongs to one thread at a time: it may be handed over, by whatever means
  *     make one thread's writes visible to the other, but not used by two at once. Accounts may be
@@ -106,7 +111,10 @@ enum cenote_status {
     CENOTE_ERR_DOUBLE = -22,    /* the object is free already */
     CENOTE_ERR_EMPTY = -23,     /* the page or block has no objects: all were freed */
     CENOTE_ERR_HEADER = -24,    /* it is in the pool's own bookkeeping */
-    CENOTE_ERR_LAYOUT = -25     /* the object has another size */
+    CENOTE_ERR_LAYOUT = -25,    /* the object has another size */
+    /* bad writes, found with CENOTE_DEBUG */
+    CENOTE_ERR_OVERRUN = -26,   /* the object was written beyond its end */
+    CENOTE_ERR_WRITTEN = -27    /* the object was written to after it was freed */
 };
 
 /*

@@ -3,11 +3,11 @@
 use core::ffi::{c_int, c_void};
 use core::ptr::{self, NonNull};
 
-use cenote::misuse::OnBadFree;
 use cenote::{BlockSource, Buddy};
 
 use crate::error::{Status, fail, guard, misconfigured, no_region};
 use crate::handle::{Kind, create, destroy};
+use crate::misuse::{OF_C, TELL};
 use crate::options::{account, cenote_buddy_options_t, name, read, set};
 use crate::pooled::{figure, give, layout, memory};
 
@@ -54,7 +54,7 @@ unsafe fn create_with(
     let name = unsafe { name(options.name) }?;
     // SAFETY: the caller's promise.
     let account = unsafe { account(options.account) }?;
-    let mut builder = Buddy::builder().on_bad_free(OnBadFree::Return);
+    let mut builder = Buddy::builder().name(OF_C).on_bad_free(TELL);
     if let Some(account) = account {
         builder = builder.account(account);
     }

@@ -3,12 +3,13 @@
 use core::ffi::{c_int, c_void};
 use core::ptr::{self, NonNull};
 
-use cenote::misuse::{BadFree, OnBadFree};
+use cenote::misuse::BadFree;
 use cenote::{AllocError, ChunkPool};
 
 use crate::account::cenote_account_t;
 use crate::error::{Status, guard, misconfigured, refused};
 use crate::handle::{Kind, create, destroy, live, open};
+use crate::misuse::{OF_C, TELL};
 use crate::options::{account, cenote_chunk_options_t, name, read, set};
 use crate::pooled::{
     self, ALIGN, cenote_cleanup_fn, cleanup_add, cleanup_end, figure, give, layout, memory, moved,
@@ -46,7 +47,7 @@ pub unsafe extern "C" fn cenote_chunk_create_on(
     guard(ptr::null_mut(), || {
         // SAFETY: the caller's promise.
         let Ok(account) = (unsafe { open(account.cast_const()) }) else { return ptr::null_mut() };
-        let builder = ChunkPool::config().on_bad_free(OnBadFree::Return);
+        let builder = ChunkPool::config().name(OF_C).on_bad_free(TELL);
         let builder = builder.account(account.value());
         create(None, || builder.build().map_err(|error| misconfigured(&error)))
     })
@@ -75,7 +76,8 @@ unsafe fn create_with(
     // SAFETY: the caller's promise.
     let account = unsafe { account(options.account) }?;
     let mut builder = ChunkPool::config()
-        .on_bad_free(OnBadFree::Return)
+        .name(OF_C)
+        .on_bad_free(TELL)
         .zero_on_release(options.zero_on_release != 0);
     if let Some(account) = account {
         builder = builder.account(account);

@@ -33,6 +33,8 @@ pub(crate) enum Status {
     Empty = -23,
     Header = -24,
     Layout = -25,
+    Overrun = -26,
+    Written = -27,
 }
 
 impl Status {
@@ -43,6 +45,8 @@ impl Status {
             BadFreeKind::Empty => Self::Empty,
             BadFreeKind::Header => Self::Header,
             BadFreeKind::Layout => Self::Layout,
+            BadFreeKind::Overrun => Self::Overrun,
+            BadFreeKind::Written => Self::Written,
             _ => Self::Foreign,
         }
     }

@@ -1,7 +1,8 @@
 //! What is done about misuse, for the whole process: a bad free, or a handle that is none.
 //!
-//! The pools behind the handles only return what was wrong; what follows is decided here, at the
-//! time, so that the policy can be changed while there are pools.
+//! The pools behind the handles return what was wrong with a free, and report what a level of
+//! checking finds (`CENOTE_DEBUG`); what follows is decided here, at the time, so that the policy can
+//! be changed while there are pools.
 
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::fmt;
@@ -9,7 +10,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use cenote::misuse::{BadFree, Misuse};
+use cenote::misuse::{BadFree, BadFreeKind, Misuse, OnBadFree, on_misuse};
 
 use crate::error::{Status, cenote_last_error, fail};
 
@@ -47,6 +48,36 @@ pub(crate) fn meet(status: Status, message: fmt::Arguments<'_>) -> Status {
         std::process::abort();
     }
     status
+}
+
+/// What the pools behind handles do: they tell, and go on. See [`listen`].
+pub(crate) const TELL: OnBadFree = OnBadFree::Report;
+
+/// What the pools behind handles are called among Rust's, whose frees return what was wrong. The
+/// names that C programs give are with the handles.
+pub(crate) const OF_C: &str = "of C";
+
+/// The same for those whose frees return nothing of the kind.
+pub(crate) const PLAIN_OF_C: &str = "of C, plain";
+
+/// Has the library's reports of misuse come here. To be called before the first pool is made.
+pub(crate) fn listen() {
+    on_misuse(|misuse| {
+        let kind = misuse.error.kind();
+        let found_by_a_level = matches!(kind, BadFreeKind::Overrun | BadFreeKind::Written);
+        match misuse.pool {
+            // It will be met when it is returned, with the name that the handle has.
+            OF_C if !found_by_a_level => {}
+            OF_C | PLAIN_OF_C => {
+                meet(Status::of(kind), format_args!("{misuse}"));
+            }
+            // A pool of Rust's, which does by itself what its policy says.
+            _ => {
+                fail(Status::of(kind), format_args!("{misuse}"));
+                report();
+            }
+        }
+    });
 }
 
 /// Meets a bad free in the pool of this name.

@@ -3,11 +3,12 @@
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::{self, NonNull};
 
-use cenote::{CleanupKey, Pool};
+use cenote::{CleanupKey, Pool, PoolBuilder};
 
 use crate::account::cenote_account_t;
 use crate::error::{Status, fail, guard, misconfigured, refused};
 use crate::handle::{Kind, create, destroy, live, open};
+use crate::misuse::{PLAIN_OF_C, TELL};
 use crate::options::{account, cenote_pool_options_t, name, read, set};
 use crate::pooled::{
     self, ALIGN, Refusal, beyond_window, cenote_cleanup_fn, cleanup_add, cleanup_end, exact,
@@ -31,10 +32,15 @@ impl Kind for cenote_pool_t {
     }
 }
 
+#[inline(always)]
+fn builder() -> PoolBuilder<'static> {
+    Pool::builder().name(PLAIN_OF_C).on_misuse(TELL)
+}
+
 /// `cenote_pool_t *cenote_pool_create(void)`
 #[unsafe(no_mangle)]
 pub extern "C" fn cenote_pool_create() -> *mut cenote_pool_t {
-    create(None, || Ok(Pool::new()))
+    create(None, || builder().build().map_err(|error| misconfigured(&error)))
 }
 
 /// `cenote_pool_t *cenote_pool_create_on(cenote_account_t *account)`
@@ -45,7 +51,10 @@ pub unsafe extern "C" fn cenote_pool_create_on(
     guard(ptr::null_mut(), || {
         // SAFETY: the caller's promise.
         match unsafe { open(account.cast_const()) } {
-            Ok(account) => create(None, || Ok(Pool::on(account.value()))),
+            Ok(account) => {
+                let builder = builder().account(account.value());
+                create(None, || builder.build().map_err(|error| misconfigured(&error)))
+            }
             Err(_) => ptr::null_mut(),
         }
     })
@@ -71,7 +80,7 @@ unsafe fn create_with(options: *const cenote_pool_options_t) -> Result<*mut ceno
     let name = unsafe { name(options.name) }?;
     // SAFETY: the caller's promise.
     let account = unsafe { account(options.account) }?;
-    let mut builder = Pool::builder().zero_on_release(options.zero_on_release != 0);
+    let mut builder = builder().zero_on_release(options.zero_on_release != 0);
     if let Some(account) = account {
         builder = builder.account(account);
     }

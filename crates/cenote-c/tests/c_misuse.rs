@@ -56,3 +56,26 @@ fn under_the_other_policies_it_has_a_code_and_changes_nothing() {
         assert!(told.lines().all(|line| line.starts_with("cenote: ")), "{case}: {told}");
     }
 }
+
+#[test]
+fn what_a_level_of_checking_finds_is_misuse() {
+    let program = compile("tests/c/levels.c", Link::Static, "levels");
+    for (level, wrong) in [("canary", "overrun"), ("quarantine", "written")] {
+        for pool in ["pool", "counted", "chunk"] {
+            let run = |policy| {
+                let mut run = Command::new(&program);
+                run.env("CENOTE_DEBUG", level).args([wrong, pool, policy]);
+                run.output().expect("it runs")
+            };
+            let out = run("report");
+            assert!(out.status.success() && out.stderr.is_empty(), "{level} {pool}: {out:?}");
+            let out = run("abort");
+            let told = String::from_utf8_lossy(&out.stderr);
+            assert_eq!(out.status.signal(), Some(SIGABRT), "{level} {pool}: {out:?}");
+            assert!(
+                told.starts_with("cenote: pool of C") && told.contains(": bad write: "),
+                "{level} {pool}: {told}"
+            );
+        }
+    }
+}

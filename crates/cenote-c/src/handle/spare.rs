@@ -7,6 +7,7 @@ use core::ptr::{self, NonNull};
 use std::sync::{Mutex, PoisonError};
 
 use super::{ALIGN, Head, KINDS};
+use crate::misuse;
 
 /// Spare places that a thread keeps for itself at most.
 const KEPT: usize = 64;
@@ -136,6 +137,10 @@ unsafe fn give_to_all(kind: usize, head: NonNull<Head>) {
 fn take_from_all(kind: usize, place: Layout) -> Option<NonNull<Head>> {
     let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
     if spare.lists[kind].is_null() {
+        if spare.segments.is_null() {
+            // Nothing has been made yet.
+            misuse::listen();
+        }
         let number = (SEGMENT / place.size()).max(2);
         let layout = Layout::from_size_align(place.size() * number, ALIGN).ok()?;
         // SAFETY: the layout has bytes.

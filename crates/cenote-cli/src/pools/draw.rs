@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn names_cannot_move_the_cursor_or_hide_the_end() {
         assert_eq!(Plain("a\x1b[2Jb\n\u{202e}c").to_string(), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c");
-        assert_eq!(clip("process/worker-0/connection#17", 16), "..connection#17");
+        assert_eq!(clip("process/worker-0/connection#17", 16), "../connection#17");
         assert_eq!(clip("short", 16), "short");
     }
 

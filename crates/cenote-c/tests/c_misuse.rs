@@ -7,13 +7,13 @@ mod support;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
-use support::{Link, compile, succeed};
+use support::{Link, compile, plain, succeed};
 
 const SIGABRT: i32 = 6;
 
 /// The cases, and whether each is misuse.
 fn cases(program: &PathBuf) -> Vec<(String, bool)> {
-    let out = succeed(Command::new(program).arg("list"));
+    let out = succeed(plain(program).arg("list"));
     let cases: Vec<_> = String::from_utf8(out.stdout)
         .expect("text")
         .lines()
@@ -25,7 +25,7 @@ fn cases(program: &PathBuf) -> Vec<(String, bool)> {
 }
 
 fn run(program: &PathBuf, case: &str, policy: &str) -> (Output, String) {
-    let out = Command::new(program).args([case, policy]).output().expect("it runs");
+    let out = plain(program).args([case, policy]).output().expect("it runs");
     let told = String::from_utf8_lossy(&out.stderr).into_owned();
     (out, told)
 }

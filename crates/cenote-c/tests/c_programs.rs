@@ -4,7 +4,7 @@
 mod support;
 
 use std::process::Command;
-use support::{Link, compile, compiler, has, output, succeed};
+use support::{Link, compile, compiler, has, output, plain, succeed};
 
 /// Each passes where it exits with 0.
 const PROGRAMS: [(&str, &[&str]); 8] = [
@@ -21,14 +21,14 @@ const PROGRAMS: [(&str, &[&str]); 8] = [
 #[test]
 fn c_programs_run_with_the_static_library() {
     for (source, arguments) in PROGRAMS {
-        succeed(Command::new(compile(source, Link::Static, "static")).args(arguments));
+        succeed(plain(compile(source, Link::Static, "static")).args(arguments));
     }
 }
 
 #[test]
 fn c_programs_run_with_the_shared_library() {
     for (source, arguments) in PROGRAMS {
-        succeed(Command::new(compile(source, Link::Shared, "shared")).args(arguments));
+        succeed(plain(compile(source, Link::Shared, "shared")).args(arguments));
     }
 }
 
@@ -39,7 +39,7 @@ fn valgrind_finds_no_error_and_no_leak_in_the_c_programs() {
     }
     for (source, arguments) in PROGRAMS {
         let program = compile(source, Link::Static, "valgrind");
-        let mut valgrind = Command::new("valgrind");
+        let mut valgrind = plain("valgrind");
         valgrind.args(["-q", "--error-exitcode=99", "--leak-check=full", "--fair-sched=yes"]);
         succeed(valgrind.arg(program).args(arguments));
     }
@@ -57,7 +57,7 @@ fn address_sanitizer_finds_nothing_in_the_c_programs() {
     }
     for (source, arguments) in PROGRAMS {
         let program = compile(source, Link::Sanitized, "asan");
-        let mut run = Command::new(program);
+        let mut run = plain(program);
         // Sizes that nobody can have are asked for, which is no mistake.
         run.env("ASAN_OPTIONS", "allocator_may_return_null=1:detect_leaks=1").args(arguments);
         let out = succeed(&mut run);
@@ -68,15 +68,27 @@ fn address_sanitizer_finds_nothing_in_the_c_programs() {
 }
 
 #[test]
+fn sizes_and_threads_are_as_they_are_at_every_level_of_checking() {
+    for source in ["tests/c/sizes.c", "tests/c/buddy.c", "tests/c/threads.c"] {
+        let program = compile(source, Link::Static, "levels");
+        for levels in
+            ["poison", "canary", "passthrough", "guard", "quarantine", "poison,canary,guard"]
+        {
+            succeed(Command::new(&program).env("CENOTE_DEBUG", levels));
+        }
+    }
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn where_the_system_has_no_more_memory_calls_fail_and_pools_go_on() {
     // Not under the checkers, which need more address space than is left here.
-    succeed(&mut Command::new(compile("tests/c/exhausted.c", Link::Static, "static")));
+    succeed(&mut plain(compile("tests/c/exhausted.c", Link::Static, "static")));
 }
 
 #[test]
 fn the_example_shows_who_holds_what_and_refuses_what_is_too_much() {
-    let out = succeed(&mut Command::new(compile("examples/requests.c", Link::Static, "static")));
+    let out = succeed(&mut plain(compile("examples/requests.c", Link::Static, "static")));
     let text = String::from_utf8(out.stdout).expect("text");
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "200 GET /small, 4096 bytes held", "{text}");
@@ -89,7 +101,7 @@ fn the_example_shows_who_holds_what_and_refuses_what_is_too_much() {
 
 #[test]
 fn the_mp_scenario_prints_what_every_block_counts() {
-    let out = succeed(&mut Command::new(compile("tests/c/mp.c", Link::Static, "printed")));
+    let out = succeed(&mut plain(compile("tests/c/mp.c", Link::Static, "printed")));
     let text = String::from_utf8(out.stdout).expect("text");
     let step = |title: &str| {
         let from =
@@ -119,8 +131,8 @@ fn the_headers_are_cpp_and_an_exception_in_a_cleanup_ends_the_process() {
         return;
     }
     let program = compile("tests/c/cxx.cpp", Link::Static, "cxx");
-    succeed(&mut Command::new(&program));
-    let thrown = Command::new(&program).arg("throw").output().expect("it runs");
+    succeed(&mut plain(&program));
+    let thrown = plain(&program).arg("throw").output().expect("it runs");
     assert!(!thrown.status.success() && thrown.stdout.is_empty(), "{thrown:?}");
     #[cfg(unix)]
     {

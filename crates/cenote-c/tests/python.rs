@@ -8,7 +8,7 @@ mod support;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use support::{compiler, crate_dir, has, library, output, succeed};
+use support::{compiler, crate_dir, has, library, output, plain, succeed};
 
 /// A Python, with cffi if that can be had.
 fn python() -> Option<PathBuf> {
@@ -57,7 +57,7 @@ fn declarations() -> PathBuf {
 fn python_uses_a_pool_of_the_shared_library() {
     let Some(python) = python() else { return };
     let script = crate_dir().join("tests/python/use_pool.py");
-    let mut run = Command::new(python);
+    let mut run = plain(python);
     let out = succeed(run.arg(script).arg(library("libcenote_c.so")).arg(declarations()));
     eprintln!("by {}", String::from_utf8_lossy(&out.stdout).trim());
 }

@@ -37,6 +37,14 @@ pub(crate) fn succeed(command: &mut Command) -> Output {
     output
 }
 
+/// A compiled program, to be run without any level of checking, whatever cargo is run with: how
+/// objects lie is asserted.
+pub(crate) fn plain(program: impl AsRef<OsStr>) -> Command {
+    let mut run = Command::new(program);
+    run.env_remove("CENOTE_DEBUG");
+    run
+}
+
 /// How a program is linked.
 #[derive(Clone, Copy)]
 pub(crate) enum Link {

@@ -48,7 +48,7 @@ const build = look => {
       && other.path.every((name, i) => name === row.path[i])).pop();
     const at = place(single ? single.path : [look.name], null);
     const name = row.path[row.path.length - 1], more = row.live - sum.pools, key = at.key + '/+' + name;
-    at.children.set(key, {key, name, label: more + ' more ' + name, rest: true, row, value: rest,
+    at.children.set(key, {key, name, label: name + ' × ' + more, rest: true, row, value: rest,
       used: row.own_used_bytes === null ? null : Math.max(0, row.own_used_bytes - sum.used)});
   }
   const sum = node => {

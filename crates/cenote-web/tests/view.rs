@@ -298,6 +298,60 @@ async fn a_thread_that_does_not_answer_is_said_to_be_silent_and_the_rest_is_told
     assert_eq!(json(&view).await["silent"], serde_json::json!([]));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_thread_that_has_no_time_what_it_told_last_is_shown() {
+    use std::sync::mpsc;
+    let process = Account::root("process");
+    let view = View::builder(&process).build();
+    let (told, wait_until_told) = mpsc::channel::<()>();
+    let (blocked, wait_until_blocked) = mpsc::channel();
+    let (go_on, wait_to_go_on) = mpsc::channel::<()>();
+    let thread = std::thread::spawn({
+        let (view, process) = (view.clone(), process.clone());
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+            tokio::task::LocalSet::new().block_on(&runtime, async {
+                let worker = process.child("worker");
+                let (pools, answering) = view.local(&worker);
+                let pool = std::rc::Rc::new(Pool::on(&worker));
+                pool.alloc([0_u8; 1000]);
+                pools.add(&pool);
+                tokio::task::spawn_local(answering.run());
+                while wait_until_told.try_recv().is_err() {
+                    tokio::task::yield_now().await;
+                }
+                // A task that takes its thread for itself.
+                blocked.send(()).expect("the test waits");
+                wait_to_go_on.recv().expect("the test goes on");
+            });
+        }
+    });
+    let used = |document: &Value| {
+        let rows = document["accounts"].as_array().expect("rows");
+        rows.iter().find(|row| row["path"][1] == "worker").map(|row| row["used_bytes"].clone())
+    };
+    let before = loop {
+        let document = json(&view).await;
+        if used(&document).is_some_and(|used| used == 1000) {
+            break document;
+        }
+    };
+    told.send(()).expect("the thread runs");
+    wait_until_blocked.recv().expect("the thread runs");
+    let document = json(&view).await;
+    assert_eq!(document["silent"], serde_json::json!([["process", "worker"]]));
+    assert_eq!(used(&document), used(&before));
+    assert_eq!(document["pools"][0]["id"], before["pools"][0]["id"]);
+    // Its blocks are not to be had now, which is not to say that it is gone.
+    let map = format!("/pools.json?pool={}", document["pools"][0]["id"].as_str().expect("an id"));
+    assert_eq!(ask(&view, &map).await.status(), 503);
+    go_on.send(()).expect("the thread waits");
+    thread.join().expect("an end");
+    // Its pools are gone with it, and so is what it told.
+    let document = json(&view).await;
+    assert_eq!(document["pools"].as_array().map(Vec::len), Some(0), "{document}");
+}
+
 #[tokio::test(flavor = "current_thread")]
 async fn a_threads_answering_ends_when_the_view_is_gone() {
     let local = tokio::task::LocalSet::new();
@@ -346,8 +400,8 @@ async fn a_thread_with_many_pools_goes_on_with_its_work_while_it_tells() {
             let document = json(&view).await;
             assert_eq!(document["pools_shown"], 5000);
             assert!(document["pools"].as_array().is_some_and(|list| list.len() <= 200));
-            // One turn at least for each slice of 32 pools.
-            assert!(turns.get() - before >= 5000 / 32, "{}", turns.get() - before);
+            // One turn at least for each slice of 64 pools.
+            assert!(turns.get() - before >= 5000 / 64, "{}", turns.get() - before);
             drop(many);
         })
         .await;

@@ -116,6 +116,12 @@ fn the_page_lives_while_a_load_runs() {
          && /request #\\d+$/.test(row.children[0].textContent) && /request\\.rs:\\d+$/.test(row.children[1].textContent))"
     ));
     assert_eq!(browser.get("document.getElementById('tile-old').className"), "tile bad");
+    if let Some(folder) = std::env::var_os("CENOTE_SCREENSHOTS") {
+        browser.screen(1280, 620, false);
+        browser.get("document.getElementById('pools-title').scrollIntoView(); scrollBy(0, -80)");
+        browser.save(&Path::new(&folder).join("pools-old.png"));
+        browser.screen(1280, 900, false);
+    }
 
     // The block map of a pool, by keyboard alone.
     browser.get("document.querySelector('#treemap .leaf[tabindex=\"0\"]').focus()");
@@ -157,9 +163,11 @@ fn it_can_be_read_in_the_dark_in_the_light_and_on_a_phone() {
     let Some(mut browser) = browser() else { return };
     let site = Site::under_load("uploads", None);
     let folder = std::env::var_os("CENOTE_SCREENSHOTS");
-    for (name, width, height, dark) in
-        [("light", 1280, 1360, false), ("dark", 1280, 1360, true), ("phone", 390, 1360, true)]
-    {
+    for (name, width, height, dark, pool) in [
+        ("light", 1280, 1360, false, "request"),
+        ("dark", 1280, 1360, true, "cache"),
+        ("phone", 390, 1500, true, "cache"),
+    ] {
         browser.screen(width, height, dark);
         browser.open(&format!("http://{}/pools", site.address()));
         // Long enough for the lines to show something.
@@ -167,8 +175,8 @@ fn it_can_be_read_in_the_dark_in_the_light_and_on_a_phone() {
             "document.querySelector('#tile-held path').getAttribute('d')?.split('L').length > 8",
         );
         browser.get("document.getElementById('fattest').click()");
-        browser.get("[...document.querySelectorAll('#treemap .leaf')].find(e => /request #/.test(e.getAttribute('aria-label'))).click()");
-        browser.until("document.querySelectorAll('#blocks-map .block').length > 0");
+        browser.get(&format!("[...document.querySelectorAll('#treemap .leaf')].find(e => /{pool} #/.test(e.getAttribute('aria-label'))).click()"));
+        browser.until("document.querySelectorAll('#blocks-map svg').length > 0");
         browser.get("scrollTo(0, 0)");
         // Nothing sticks out at the side.
         let width_of = number(&mut browser, "document.documentElement.scrollWidth");

@@ -11,7 +11,7 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 
 use super::access::Refusal;
-use super::observer::{Found, Wanted};
+use super::observer::{Found, Missing, Wanted};
 use super::{View, page};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -95,8 +95,13 @@ impl Future for Answer {
             Made::Later(answer) => Pin::new(answer).poll(cx).map(|answer| {
                 this.made = Made::Now(None);
                 match answer {
-                    Ok(Some(body)) => respond(StatusCode::OK, this.kind.clone(), body),
-                    Ok(None) => words(StatusCode::NOT_FOUND, "there is no such pool, not any more"),
+                    Ok(Ok(body)) => respond(StatusCode::OK, this.kind.clone(), body),
+                    Ok(Err(Missing::Gone)) => {
+                        words(StatusCode::NOT_FOUND, "there is no such pool, not any more")
+                    }
+                    Ok(Err(Missing::Busy)) => {
+                        words(StatusCode::SERVICE_UNAVAILABLE, "its thread has no time now")
+                    }
                     Err(_) => unavailable(),
                 }
             }),

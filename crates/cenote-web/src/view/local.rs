@@ -15,7 +15,7 @@ use super::telling::{Telling, Told};
 use super::watched::Watched;
 
 /// Pools that are looked at before other tasks of the thread get their turn.
-const SLICE: usize = 32;
+const SLICE: usize = 64;
 
 /// A question to a thread.
 pub(super) enum Ask {
@@ -140,7 +140,7 @@ impl std::fmt::Debug for Answering {
 impl Answering {
     /// Answers until the view is gone. To be spawned as a local task of the thread.
     ///
-    /// Looks at 32 pools at a time and yields in between.
+    /// Looks at 64 pools at a time and yields in between.
     pub async fn run(mut self) {
         let set = format!("w{}", self.index);
         while let Some(ask) = self.asks.recv().await {

@@ -1,10 +1,10 @@
 //! One look at everything: what the threads told, joined with what the accounts say.
 
-use std::collections::HashSet;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::panic::Location;
-use std::sync::mpsc;
+use std::sync::{PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use cenote::inspect::Seen;
@@ -18,7 +18,7 @@ use super::telling::{Sums, TOLD, Told};
 use super::tree::{Node, Tree};
 
 /// How long a thread may take to answer before the look does without its figures.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(700);
 
 /// Everything, at one moment. Serialized, it is `/pools.json`.
 #[derive(Debug, Serialize)]
@@ -41,7 +41,7 @@ pub struct Look {
     pub pools_elsewhere: usize,
     /// The caches of free blocks of the threads that the view was shown.
     pub block_caches: Vec<BlockCache>,
-    /// Paths of threads that did not answer in time.
+    /// Paths of threads that did not answer in time: what they told last is shown.
     pub silent: Vec<Vec<String>>,
     /// What the process has.
     pub memory: Memory,
@@ -122,7 +122,7 @@ impl State {
         for told in &told.told {
             adopt(&mut groups, &told.sums);
         }
-        let missing = self.mark_unknown(&mut groups, &silent);
+        let missing = self.mark_unknown(&mut groups, &told.unheard);
         let mut pools: Vec<PoolRow> = Vec::new();
         for told in &told.told {
             pools.extend(told.rows.iter().cloned());
@@ -179,21 +179,36 @@ impl State {
         let mut told = vec![self.shared.tell(&self.root, &self.ages)];
         let mut caches = Vec::new();
         let deadline = Instant::now() + PATIENCE;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        // What threads that are gone told is of no interest any more.
+        last.retain(|index, _| waiting.iter().any(|(waiting, _)| waiting == index));
         // Ends early when all have answered or are gone.
         while !waiting.is_empty()
-            && let Ok((index, one, cache)) =
+            && let Ok((index, one, bytes)) =
                 answers.recv_timeout(deadline.saturating_duration_since(Instant::now()))
         {
             if let Some(at) = waiting.iter().position(|(waiting, _)| *waiting == index) {
                 let (_, path) = waiting.swap_remove(at);
-                caches.push(BlockCache { path, bytes: cache });
+                caches.push(BlockCache { path, bytes });
             }
+            last.insert(index, (one.clone(), bytes));
             told.push(one);
         }
+        let mut silent = Vec::new();
+        let mut unheard = Vec::new();
+        for (index, path) in waiting {
+            match last.get(&index) {
+                Some((one, bytes)) => {
+                    told.push(one.clone());
+                    caches.push(BlockCache { path: path.clone(), bytes: *bytes });
+                }
+                None => unheard.push(path.clone()),
+            }
+            silent.push(path);
+        }
         caches.sort_by(|a, b| a.path.cmp(&b.path));
-        let mut silent: Vec<_> = waiting.into_iter().map(|(_, path)| path).collect();
         silent.sort();
-        Answers { told, caches, silent }
+        Answers { told, caches, silent, unheard }
     }
 
     /// What the accounts say.
@@ -226,7 +241,7 @@ impl State {
     /// Marks what nobody told; returns the nodes of pools that the view was never shown.
     fn mark_unknown(&self, groups: &mut Tree<Group>, silent: &[Vec<String>]) -> Vec<usize> {
         let mut missing = Vec::new();
-        let mut known = self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for at in groups.indices() {
             let path = groups.path(at);
             let key = key_of(&path);
@@ -339,6 +354,8 @@ struct Below {
 const KNOWN: usize = 4096;
 
 pub(super) type Known = HashSet<u64>;
+/// What threads told last, and what their caches kept, by index.
+pub(super) type Last = HashMap<usize, (Told, usize)>;
 
 fn key_of(path: &[String]) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -349,7 +366,10 @@ fn key_of(path: &[String]) -> u64 {
 struct Answers {
     told: Vec<Told>,
     caches: Vec<BlockCache>,
+    /// Threads that did not answer in time,
     silent: Vec<Vec<String>>,
+    /// and those that never did.
+    unheard: Vec<Vec<String>>,
 }
 
 impl Group {

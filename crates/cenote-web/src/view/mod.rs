@@ -47,7 +47,7 @@
 //! Nothing while nobody looks, but the note of each pool: a look at the clock and a push. A look
 //! is made by a thread of the view's own: it reads the accounts without stopping anyone, and asks
 //! each thread for the figures of its pools, which the thread tells between the polls of its
-//! tasks, 32 pools at a time. Requests that come while it looks wait for the next look, and share
+//! tasks, 64 pools at a time. Requests that come while it looks wait for the next look, and share
 //! it.
 //!
 //! # Who may see it
@@ -113,6 +113,8 @@ pub(crate) struct State {
     links: Mutex<Vec<Link>>,
     shared: shared::Shared,
     known: Mutex<look::Known>,
+    /// What each thread told last, for when it has no time to answer.
+    last: Mutex<look::Last>,
     /// The paths of accounts that metrics name, first come, first served.
     named: Mutex<metrics::Named>,
 }
@@ -181,6 +183,7 @@ impl ViewBuilder {
             links: Mutex::default(),
             shared: shared::Shared::default(),
             known: Mutex::default(),
+            last: Mutex::default(),
             named: Mutex::default(),
         });
         View { observer: observer::Observer::start(state.clone()), state }

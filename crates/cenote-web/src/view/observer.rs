@@ -1,6 +1,7 @@
 //! The view's own thread: it looks when asked, so that no thread of the service has to.
 
 use std::collections::HashMap;
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -27,8 +28,17 @@ pub(super) enum Wanted {
     Map(String),
 }
 
-/// What comes of it; `None`: there is no such pool, not any more.
-pub(super) type Found = Option<Bytes>;
+/// What comes of it.
+pub(super) type Found = Result<Bytes, Missing>;
+
+/// Why the blocks of a pool cannot be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// There is no such pool, not any more.
+    Gone,
+    /// Its thread had no time.
+    Busy,
+}
 
 type Question = (Wanted, oneshot::Sender<Found>);
 
@@ -67,10 +77,10 @@ fn observe(state: &State, asked: &mpsc::Receiver<Question>) {
             }
             let answer = found.entry(wanted).or_insert_with_key(|wanted| match wanted {
                 Wanted::Map(id) => state.map(id).map(|map| json(&Document { schema: 1, id, map })),
-                Wanted::Json => Some(json(look.get_or_insert_with(|| state.look()))),
+                Wanted::Json => Ok(json(look.get_or_insert_with(|| state.look()))),
                 Wanted::Metrics => {
                     let look = look.get_or_insert_with(|| state.look());
-                    Some(Bytes::from(metrics::text(look, &state.named)))
+                    Ok(Bytes::from(metrics::text(look, &state.named)))
                 }
             });
             let _ = to.send(answer.clone());
@@ -93,18 +103,23 @@ fn json(document: &impl serde::Serialize) -> Bytes {
 
 impl State {
     /// The blocks of a pool, asked of the thread that owns it.
-    fn map(&self, id: &str) -> Option<BlockMap> {
-        let (set, number) = id.split_once('-')?;
-        let number = number.parse().ok()?;
+    fn map(&self, id: &str) -> Result<BlockMap, Missing> {
+        let (set, number) = id.split_once('-').ok_or(Missing::Gone)?;
+        let number = number.parse().map_err(|_| Missing::Gone)?;
         if set == "s" {
-            return self.shared.map(number);
+            return self.shared.map(number).ok_or(Missing::Gone);
         }
-        let index: usize = set.strip_prefix('w')?.parse().ok()?;
+        let index = set.strip_prefix('w').and_then(|index| index.parse::<usize>().ok());
         let (to, answer) = mpsc::channel();
-        self.with_links(|links| {
-            let link = links.iter().find(|link| link.index == index)?;
+        let asked = self.with_links(|links| {
+            let link = links.iter().find(|link| Some(link.index) == index)?;
             link.asks.send(Ask::Map(number, to)).ok()
-        })?;
-        answer.recv_timeout(PATIENCE).ok()?
+        });
+        asked.ok_or(Missing::Gone)?;
+        match answer.recv_timeout(PATIENCE) {
+            Ok(map) => map.ok_or(Missing::Gone),
+            Err(RecvTimeoutError::Timeout) => Err(Missing::Busy),
+            Err(RecvTimeoutError::Disconnected) => Err(Missing::Gone),
+        }
     }
 }

@@ -41,7 +41,7 @@ impl Sums {
 }
 
 /// What one set of pools tells.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Told {
     pub(super) sums: Tree<Sums>,
     /// Pools that charge no account of this view's tree.

@@ -9,12 +9,12 @@ const MOST_CHILDREN: usize = 128;
 const MOST_NODES: usize = 1024;
 
 /// A tree of names.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Tree<T> {
     nodes: Vec<Node<T>>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node<T> {
     pub(super) name: String,
     pub(super) parent: Option<usize>,

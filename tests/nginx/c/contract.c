@@ -9,6 +9,10 @@
 #include <sys/stat.h>
 
 
+void *cenote_nginx_status(ngx_pool_t *pool, size_t worker, int json,
+    size_t *length);
+
+
 static ngx_log_t  plain;
 static int        passthrough;
 
@@ -269,6 +273,51 @@ large_objects_are_freed_and_nothing_else(void)
 
 
 static void
+the_list_of_large_objects_is_that_of_the_live_ones(void)
+{
+    int                i, n, step, live, found;
+    unsigned           seed;
+    void              *large[40];
+    ngx_pool_t        *p;
+    ngx_pool_large_t  *l;
+
+    p = ngx_create_pool(1024, &plain);
+    memset(large, 0, sizeof(large));
+    live = 0;
+    seed = 1;
+
+    for (step = 0; step < 20000; step++) {
+        seed = seed * 1103515245 + 12345;
+        /* up to forty and down to none, again and again */
+        n = (seed >> 16) % 40;
+
+        if (large[n]) {
+            check(ngx_pfree(p, large[n]) == NGX_OK);
+            large[n] = NULL;
+            live--;
+
+        } else if ((step / 500) % 2 == 0) {
+            large[n] = ngx_palloc(p, 2000 + n);
+            live++;
+        }
+
+        found = 0;
+
+        for (l = p->large; l; l = l->next) {
+            for (i = 0; i < 40 && large[i] != l->alloc; i++) { /* void */ }
+            /* in passthrough there are other objects, too; here is none */
+            check(i < 40 && l->alloc != NULL);
+            found++;
+        }
+
+        check(found == live);
+    }
+
+    ngx_destroy_pool(p);
+}
+
+
+static void
 records_of_large_objects_are_used_again(void)
 {
     int          i;
@@ -497,6 +546,7 @@ files_are_closed_and_deleted(void)
     f->log = &plain;
 
     ngx_pool_run_cleanup_file(p, fd + 1);
+    ngx_pool_run_cleanup_file(p, fd - 1);
     check(fcntl(fd, F_GETFD) != -1);
     ngx_pool_run_cleanup_file(p, fd);
     check(fcntl(fd, F_GETFD) == -1);
@@ -681,8 +731,11 @@ thread(void *data)
 static void
 pools_may_be_made_and_destroyed_on_any_thread(void)
 {
-    int        i;
-    pthread_t  threads[4];
+    int          i;
+    char        *text;
+    size_t       length;
+    ngx_pool_t  *p;
+    pthread_t    threads[4];
 
     for (i = 0; i < 4; i++) {
         check(pthread_create(&threads[i], NULL, thread, (void *) (uintptr_t) (i + 1)) == 0);
@@ -697,6 +750,17 @@ pools_may_be_made_and_destroyed_on_any_thread(void)
             ngx_destroy_pool(left_behind[i]);
         }
     }
+
+    /* whatever was counted on which thread: what is left is the pool that the answer is in */
+    p = ngx_create_pool(1024, &plain);
+    text = cenote_nginx_status(p, 7, 1, &length);
+    check(text != NULL && length > 100);
+    text[length - 1] = '\0';
+    text = strstr(text, "[\"nginx\",\"worker-7\"],\"pool_bytes\":null,\"live\":1,");
+    check(text != NULL);
+    text = strstr(text, "\"refused\":");
+    check(strstr(text, "\"blocks\":1,\"large\":0,\"cleanups\":0,") - text < 20);
+    ngx_destroy_pool(p);
 }
 
 
@@ -738,6 +802,7 @@ static struct {
     named(a_block_that_fails_too_often_is_passed_by),
     named(arrays_grow_in_place_and_give_back),
     named(large_objects_are_freed_and_nothing_else),
+    named(the_list_of_large_objects_is_that_of_the_live_ones),
     named(records_of_large_objects_are_used_again),
     named(alignments_are_as_asked),
     named(cleanups_run_last_in_first_out_and_those_added_meanwhile_too),

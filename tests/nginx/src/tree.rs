@@ -99,7 +99,7 @@ pub fn build(kind: Kind, tmp: &str) -> Option<Tree> {
     let folder = Path::new(tmp).join("nginx").join(kind.name());
     let target = Path::new(tmp).parent().expect("cargo's tmp folder is in the target folder");
     let source = folder.join("source");
-    let origin = origin();
+    let origin = Path::new(env!("NGINX_SOURCE"));
 
     let options: Vec<String> =
         OPTIONS.iter().map(|option| (*option).to_owned()).chain(kind.own_options()).collect();
@@ -113,7 +113,7 @@ pub fn build(kind: Kind, tmp: &str) -> Option<Tree> {
     }
     if fs::read_to_string(&stamp).ok().as_deref() != Some(&wanted) {
         let _ = fs::remove_dir_all(&folder);
-        copy(&origin, &source);
+        copy(origin, &source);
         let mut configure = Command::new("sh");
         configure.arg("auto/configure").args(&options).current_dir(&source);
         run(configure.env("CARGO_TARGET_DIR", target), "configure");
@@ -133,19 +133,6 @@ pub fn library(target: &Path) -> PathBuf {
     cargo.args(["build", "--release", "--quiet", "--package", "cenote-nginx"]);
     run(cargo.current_dir(root()).env("CARGO_TARGET_DIR", target), "cargo build");
     target.join("release/libcenote_nginx.a")
-}
-
-/// Where `nginx-src` lies.
-fn origin() -> PathBuf {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["metadata", "--format-version=1", "--offline"]);
-    cargo.args(["--filter-platform", env!("NGINX_TESTS_TARGET")]);
-    let metadata = run(cargo.current_dir(root()), "cargo metadata");
-    let metadata: serde_json::Value = serde_json::from_str(&metadata).expect("cargo's JSON");
-    let packages = metadata["packages"].as_array().expect("packages");
-    let package = packages.iter().find(|package| package["name"] == "nginx-src");
-    let manifest = package.and_then(|package| package["manifest_path"].as_str());
-    Path::new(manifest.expect("the package nginx-src")).with_file_name("nginx")
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -130,8 +130,11 @@ impl Creator {
             if taken == size && entry.caller.load(Relaxed) == caller {
                 return (entry, bytes);
             }
-            // Entries are the main thread's to make; a size nobody can have is worth none.
-            if taken == 0 && near && bytes > 0 {
+            if taken == 0 {
+                // Entries are the main thread's to make; a size nobody can have is worth none.
+                if !near || bytes == 0 {
+                    break;
+                }
                 entry.caller.store(caller, Relaxed);
                 entry.bytes.store(bytes, Relaxed);
                 entry.size.store(size, Relaxed);

@@ -17,6 +17,13 @@ const NGINX_FILES: [&str; 4] = [
 ];
 const NGINX_INCLUDES: [&str; 5] =
     ["src/core", "src/event", "src/event/modules", "src/os/unix", "objs"];
+/// What cenote's pools under nginx's names need of nginx.
+const NGINX_FOR_CENOTE: &[&str] = &[
+    "--keep-global-symbol=ngx_alloc",
+    "--keep-global-symbol=ngx_memalign",
+    "--keep-global-symbol=ngx_pagesize",
+    "--keep-global-symbol=ngx_log_error_core",
+];
 /// What nginx's configure gives to gcc when asked for nothing (auto/cc/gcc), less its warnings.
 const NGINX_FLAGS: [&str; 2] = ["-pipe", "-g"];
 
@@ -34,6 +41,12 @@ fn main() -> Result<()> {
     println!("cargo::rustc-env=CENOTE_BENCH_TARGET={}", env::var("TARGET")?);
     println!("cargo::rustc-env=CENOTE_BENCH_VERSIONS={}", versions()?);
 
+    // Not a peer: cenote's own C ABI, without which there is no bench.
+    cc::Build::new()
+        .file("csrc/capi.c")
+        .include("../cenote-c/include")
+        .opt_level(2)
+        .try_compile("cenote_bench_capi")?;
     let found = [
         ("nginx", nginx(&out)),
         (
@@ -149,7 +162,8 @@ fn run(command: &mut Command) -> Result<()> {
 }
 
 /// nginx's pools twice, as its configure compiles them (-O) and at -O2, each with the loops, made
-/// one object of which only the loops are seen: so both can be in one program.
+/// one object of which only the loops are seen: so both can be in one program. And the loops once
+/// more without nginx's pools: those of cenote under the same names take their place.
 fn nginx(out: &Path) -> Result<()> {
     let tree = out.join("nginx");
     if tree.exists() {
@@ -165,10 +179,15 @@ fn nginx(out: &Path) -> Result<()> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let compiler = cc::Build::new().get_compiler();
     let mut objects = Vec::new();
-    for (name, level) in [("o1", "-O"), ("o2", "-O2")] {
+    for (name, level) in [("o1", "-O"), ("o2", "-O2"), ("cenote", "-O")] {
         let mut parts = Vec::new();
         let loops = here.join("csrc/nginx_pool.c");
-        let files = NGINX_FILES.iter().map(|file| (tree.join(file), level)).chain([(loops, "-O2")]);
+        let own = |file: &&&str| name != "cenote" || !file.ends_with("ngx_palloc.c");
+        let files = NGINX_FILES
+            .iter()
+            .filter(own)
+            .map(|file| (tree.join(file), level))
+            .chain([(loops, "-O2")]);
         for (file, level) in files {
             let object = out.join(format!(
                 "{name}_{}.o",
@@ -199,6 +218,7 @@ fn nginx(out: &Path) -> Result<()> {
             .args(&parts))?;
         run(Command::new("objcopy")
             .args(["--wildcard", &format!("--keep-global-symbol=nginx_{name}_*")])
+            .args(if name == "cenote" { NGINX_FOR_CENOTE } else { &[] })
             .arg(&whole))?;
         objects.push(whole);
     }

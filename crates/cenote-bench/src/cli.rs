@@ -34,4 +34,7 @@ pub(crate) struct Cli {
     /// Measure a group in this process, a line of JSON for each case; the bench calls itself so.
     #[arg(long, hide = true, value_name = "GROUP")]
     pub(crate) measure_group: Option<String>,
+    /// Hold idle connections and tell; the bench calls itself so.
+    #[arg(long, hide = true, value_name = "SUBJECT")]
+    pub(crate) idle_subject: Option<String>,
 }

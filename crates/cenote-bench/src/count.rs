@@ -43,7 +43,12 @@ pub(crate) fn child(group: &Group) {
                 batch(warm);
                 let before = harness::measured();
                 batch(units);
-                println!("{}\t{}\t{before}\t{}\t{units}", case.name, subject.name, harness::measured());
+                println!(
+                    "{}\t{}\t{before}\t{}\t{units}",
+                    case.name,
+                    subject.name,
+                    harness::measured()
+                );
             }
         }
     }
@@ -71,7 +76,9 @@ pub(crate) fn group(group: &Group, scratch: &Path) -> Result<Counts> {
     let mut counts = Counts::new();
     for line in String::from_utf8(out.stdout)?.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
-        let [case, subject, before, after, units] = fields[..] else { bail!("a line of the child: {line}") };
+        let [case, subject, before, after, units] = fields[..] else {
+            bail!("a line of the child: {line}")
+        };
         let mut total = 0.0;
         // Sums are numbered from 1.
         for number in before.parse::<usize>()? + 1..=after.parse()? {

@@ -92,8 +92,10 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
-    pub(crate) const FULL: Self = Self { processes: 7, rounds: 7, sample: Duration::from_millis(3) };
-    pub(crate) const QUICK: Self = Self { processes: 3, rounds: 5, sample: Duration::from_millis(1) };
+    pub(crate) const FULL: Self =
+        Self { processes: 7, rounds: 7, sample: Duration::from_millis(3) };
+    pub(crate) const QUICK: Self =
+        Self { processes: 3, rounds: 5, sample: Duration::from_millis(1) };
 }
 
 /// What one subject did in one case.
@@ -144,7 +146,8 @@ impl Rounds {
         self.subjects
             .iter()
             .map(|subject| {
-                let ratios: Vec<f64> = subject.ns.iter().zip(ours).map(|(one, ours)| one / ours).collect();
+                let ratios: Vec<f64> =
+                    subject.ns.iter().zip(ours).map(|(one, ours)| one / ours).collect();
                 Row {
                     group: group.into(),
                     case: self.case.clone(),
@@ -244,12 +247,20 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_within_a_round() {
-        let times = |name: &str, ns: &[f64]| Times { name: name.into(), note: String::new(), held: None, ns: ns.into() };
+        let times = |name: &str, ns: &[f64]| Times {
+            name: name.into(),
+            note: String::new(),
+            held: None,
+            ns: ns.into(),
+        };
         // The machine was three times slower in the second round, for both.
         let rounds = Rounds {
             case: "case".into(),
             unit: "unit".into(),
-            subjects: vec![times("ours", &[10.0, 30.0, 10.0]), times("theirs", &[20.0, 60.0, 20.0])],
+            subjects: vec![
+                times("ours", &[10.0, 30.0, 10.0]),
+                times("theirs", &[20.0, 60.0, 20.0]),
+            ],
         };
         let rows = rounds.rows("group");
         assert_eq!(rows[1].ratio, Some(Spread { median: 2.0, mad: 0.0 }));
@@ -270,7 +281,8 @@ mod tests {
                 })
                 .collect()
         });
-        let rounds = measure(case, Effort { processes: 1, rounds: 4, sample: Duration::from_millis(1) });
+        let rounds =
+            measure(case, Effort { processes: 1, rounds: 4, sample: Duration::from_millis(1) });
         assert!(rounds.subjects.iter().all(|one| one.ns == [1e6; 4]));
         // Each was calibrated by one batch, and warmed in each round.
         assert_eq!(calls.get(), 3 + 2 * 12);

@@ -5,6 +5,7 @@
 
 mod cli;
 mod count;
+mod fast_path;
 mod groups;
 mod harness;
 mod peers;
@@ -13,25 +14,29 @@ mod run;
 mod stats;
 mod work;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 
 use cli::Cli;
 use groups::{GROUPS, Group};
-use harness::{Effort, Row};
+use harness::Effort;
 use report::table::Live;
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
-    let named = |name: &String| GROUPS.iter().find(|group| group.name == name).context("no such group");
+    let named =
+        |name: &String| GROUPS.iter().find(|group| group.name == name).context("no such group");
     if let Some(name) = &cli.count_group {
         count::child(named(name)?);
         return Ok(());
     }
     if let Some(name) = &cli.measure_group {
         return run::child(named(name)?, if cli.quick { Effort::QUICK } else { Effort::FULL });
+    }
+    if let Some(subject) = &cli.idle_subject {
+        return groups::idle::child(subject);
     }
     if cli.list {
         for group in GROUPS {
@@ -48,6 +53,12 @@ fn main() -> Result<()> {
     let mut rows = Vec::new();
     for group in &chosen {
         let live = Live::new(group);
+        if group.name == "idle" {
+            let found = groups::idle::rows()?;
+            live.bytes(&found);
+            rows.extend(found);
+            continue;
+        }
         let counts = if counting {
             live.doing("counting instructions");
             count::group(group, &scratch.0).unwrap_or_else(|why| {
@@ -69,13 +80,17 @@ fn main() -> Result<()> {
     if let Some(file) = &cli.json {
         report::json::write(file, &rows)?;
     }
-    if cli.only.is_empty() && !cli.quick || cli.docs.is_some() {
-        finish(&cli, &rows)?;
+    let docs = match &cli.docs {
+        Some(docs) => Some(docs.clone()),
+        None if cli.only.is_empty() && !cli.quick => {
+            Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs"))
+        }
+        None => None,
+    };
+    if let Some(docs) = docs {
+        report::page::write(&docs, &rows, cli.quick)?;
+        println!("\nwritten: {}", docs.join("PERFORMANCE.md").display());
     }
-    Ok(())
-}
-
-fn finish(_cli: &Cli, _rows: &[Row]) -> Result<()> {
     Ok(())
 }
 

@@ -17,9 +17,7 @@ const MIX: [u32; 16] = [16, 24, 32, 32, 48, 64, 64, 96, 128, 160, 200, 256, 320,
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("16 to 1,400 B, oldest first", "message", || subjects(&MIX, false)),
-        Case::new("16 to 1,400 B, any of the window", "message", || {
-            subjects(&MIX, true)
-        }),
+        Case::new("16 to 1,400 B, any of the window", "message", || subjects(&MIX, true)),
         Case::new("64 B, oldest first", "message", || subjects(&[64], false)),
     ]
 }

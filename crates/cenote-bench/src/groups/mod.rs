@@ -2,9 +2,11 @@
 
 pub(crate) mod accounts;
 pub(crate) mod buddy;
+pub(crate) mod c;
 pub(crate) mod chunk;
 pub(crate) mod counted;
 pub(crate) mod grow;
+pub(crate) mod idle;
 pub(crate) mod large;
 pub(crate) mod request;
 pub(crate) mod request_full;
@@ -71,6 +73,18 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "large",
         about: "Free one of the live large objects, chosen at random, and allocate another.",
         cases: large::cases,
+    },
+    Group {
+        name: "c",
+        about: "The same from C loops: through cenote's C ABI, and under nginx's own names, as nginx is linked with them.",
+        cases: c::cases,
+    },
+    Group {
+        name: "idle",
+        about: "Bytes of the process for each of 100,000 idle connections that keep 96 B each and have served a \
+                request; after 10,000 requests at once with an object of 20,000 B each; and after a trim (of cenote's \
+                block cache, and `malloc_trim` for all). What a pool says that it holds stands beside.",
+        cases: Vec::new,
     },
     Group {
         name: "threads",

@@ -49,14 +49,21 @@ impl Trace {
         let (mut handles, mut requests) = (1, 0);
         for line in text.lines() {
             if let Some(comment) = line.strip_prefix("# ") {
-                requests = comment.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(requests);
+                requests = comment
+                    .split(' ')
+                    .next()
+                    .and_then(|word| word.parse().ok())
+                    .unwrap_or(requests);
                 continue;
             }
             let fields: Vec<&str> = line.split(' ').collect();
-            let number = |at: usize| fields.get(at).map_or(0, |field| field.parse::<u32>().expect("a number"));
+            let number = |at: usize| {
+                fields.get(at).map_or(0, |field| field.parse::<u32>().expect("a number"))
+            };
             let (kind, pool) = (line.as_bytes()[0], number(1) as usize);
             live.resize(live.len().max(pool + 1), None);
-            let mut op = Op { kind, pool: pool as u16, size: number(2), align: number(3).max(8), handle: 0 };
+            let mut op =
+                Op { kind, pool: pool as u16, size: number(2), align: number(3).max(8), handle: 0 };
             match kind {
                 b'c' => live[pool] = Some(Vec::new()),
                 b'd' => live[pool] = None,
@@ -92,7 +99,10 @@ pub(crate) fn cases() -> Vec<Case> {
         .into_iter()
         .map(|(name, text)| {
             let trace: &'static Trace = Box::leak(Box::new(Trace::read(text)));
-            Case::new(format!("{name}, {} requests", trace.requests), "trace", move || subjects(trace)).heavy(64)
+            Case::new(format!("{name}, {} requests", trace.requests), "trace", move || {
+                subjects(trace)
+            })
+            .heavy(64)
         })
         .collect()
 }
@@ -103,7 +113,9 @@ fn subjects(trace: &'static Trace) -> Vec<Subject> {
         subject("bumpalo with_capacity", trace, |size| Of(bumpalo::Bump::with_capacity(size))),
         subject("bump-scope with_size", trace, |size| Of(BumpScope::with_size(size))),
         subject("multitude", trace, |_| Of(multitude::Arena::new())),
-        subject("oxc_allocator with_capacity", trace, |size| Of(oxc_allocator::Allocator::with_capacity(size))),
+        subject("oxc_allocator with_capacity", trace, |size| {
+            Of(oxc_allocator::Allocator::with_capacity(size))
+        }),
         subject("blink-alloc with_chunk_size", trace, |size| Of(Blink::with_chunk_size(size))),
     ];
     all.extend(c::nginx_replay(trace));
@@ -176,7 +188,10 @@ impl<A: Arena> Served for Of<A> {
 /// A pool whose first block is as large as nginx's.
 #[inline(always)]
 fn pool(size: usize) -> Pool {
-    Pool::builder().first_block(size.next_power_of_two().max(256)).build().expect("a size that can be")
+    Pool::builder()
+        .first_block(size.next_power_of_two().max(256))
+        .build()
+        .expect("a size that can be")
 }
 
 /// A pool's objects, over a general allocator. What is freed early is not in the list.
@@ -245,7 +260,11 @@ fn layout(size: usize, align: usize) -> Layout {
     unsafe { Layout::from_size_align_unchecked(size, align) }
 }
 
-fn subject<P: Served + 'static>(name: &str, trace: &'static Trace, make: impl Fn(usize) -> P + 'static) -> Subject {
+fn subject<P: Served + 'static>(
+    name: &str,
+    trace: &'static Trace,
+    make: impl Fn(usize) -> P + 'static,
+) -> Subject {
     let mut pools: Vec<Option<P>> = (0..trace.pools).map(|_| None).collect();
     let mut handles = vec![std::ptr::null_mut(); trace.handles];
     Subject::new(name, move |times| {

@@ -63,9 +63,7 @@ impl Kind for Slice {
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new(U64, "value", || {
-            with(Number, |all| all.push(typed("typed-arena", |turn| turn)))
-        }),
+        Case::new(U64, "value", || with(Number, |all| all.push(typed("typed-arena", |turn| turn)))),
         Case::new(STRUCT, "value", || {
             with(Records, |all| {
                 all.push(typed("typed-arena", |turn| Record { _words: [turn, 1, 2, 3, 4, turn] }));

@@ -46,7 +46,8 @@ mod nginx_loops {
         pub(super) palloc: unsafe extern "C" fn(*mut c_void, usize) -> *mut c_void,
         pub(super) large:
             unsafe extern "C" fn(*mut c_void, *mut *mut c_void, *const u32, usize, usize, u64),
-        pub(super) replay: unsafe extern "C" fn(*const Op, usize, *mut *mut c_void, *mut *mut c_void, u64),
+        pub(super) replay:
+            unsafe extern "C" fn(*const Op, usize, *mut *mut c_void, *mut *mut c_void, u64),
     }
     loops! {
         O1: nginx_o1_request nginx_o1_reset nginx_o1_request_full nginx_o1_create nginx_o1_destroy nginx_o1_palloc nginx_o1_large nginx_o1_replay;
@@ -87,6 +88,30 @@ pub(crate) fn nginx(work: NginxWork, sizes: Sizes) -> Vec<Subject> {
             .holding(NGINX_POOL)
         })
         .collect()
+}
+
+/// cenote's pools under nginx's names, in the same loops.
+#[cfg(has_nginx)]
+pub(crate) fn nginx_names(work: NginxWork, sizes: Sizes) -> Vec<Subject> {
+    unsafe extern "C" {
+        fn nginx_cenote_request(sizes: *const u32, count: usize, pool: usize, times: u64);
+        fn nginx_cenote_reset(sizes: *const u32, count: usize, pool: usize, times: u64);
+    }
+    let work: unsafe extern "C" fn(*const u32, usize, usize, u64) =
+        if matches!(work, NginxWork::Reset) { nginx_cenote_reset } else { nginx_cenote_request };
+    vec![
+        Subject::new("cenote under nginx's names", move |times| {
+            // SAFETY: the table is as long as it says and outlives the call; the loops keep nothing.
+            timed(|| unsafe { work(sizes.as_ptr(), sizes.len(), NGINX_POOL, times) })
+        })
+        .holding(NGINX_POOL),
+    ]
+}
+
+/// As above, where nginx is missing.
+#[cfg(not(has_nginx))]
+pub(crate) fn nginx_names(_: NginxWork, _: Sizes) -> Vec<Subject> {
+    vec![Subject::missing("cenote under nginx's names", NO_NGINX)]
 }
 
 /// As above, where nginx is missing.
@@ -150,7 +175,14 @@ pub(crate) fn nginx_large(live: usize, size: usize, order: &'static [u32]) -> Ve
                     let now = left.min(term - used).min((order.len() - at) as u64);
                     // SAFETY: every number in `order` is below `live`, and `now` of them are left.
                     took += timed(|| unsafe {
-                        (loops.large)(pool.pool, pool.objects.as_mut_ptr(), order[at..].as_ptr(), usize::MAX, size, now);
+                        (loops.large)(
+                            pool.pool,
+                            pool.objects.as_mut_ptr(),
+                            order[at..].as_ptr(),
+                            usize::MAX,
+                            size,
+                            now,
+                        );
                     });
                     at = (at + now as usize) % order.len();
                     used += now;
@@ -193,6 +225,51 @@ impl Drop for LargePool {
 #[cfg(not(has_nginx))]
 pub(crate) fn nginx_large(_: usize, _: usize, _: &'static [u32]) -> Vec<Subject> {
     vec![Subject::missing(NGINX, NO_NGINX), Subject::missing(NGINX_O2, NO_NGINX)]
+}
+
+/// One of nginx's pools.
+#[cfg(has_nginx)]
+pub(crate) struct NginxPool(*mut c_void);
+
+#[cfg(has_nginx)]
+impl NginxPool {
+    /// Whether nginx was built.
+    pub(crate) const HERE: bool = true;
+
+    pub(crate) fn new(size: usize) -> Self {
+        // SAFETY: no conditions.
+        Self(unsafe { (nginx_loops::O1.create)(size) })
+    }
+
+    pub(crate) fn get(&mut self, size: usize) -> *mut u8 {
+        // SAFETY: the pool is live.
+        unsafe { (nginx_loops::O1.palloc)(self.0, size) }.cast()
+    }
+}
+
+#[cfg(has_nginx)]
+impl Drop for NginxPool {
+    fn drop(&mut self) {
+        // SAFETY: made by the same build, destroyed once.
+        unsafe { (nginx_loops::O1.destroy)(self.0) }
+    }
+}
+
+/// As above, where nginx is missing; then it is never made.
+#[cfg(not(has_nginx))]
+pub(crate) struct NginxPool;
+
+#[cfg(not(has_nginx))]
+impl NginxPool {
+    pub(crate) const HERE: bool = false;
+
+    pub(crate) fn new(_: usize) -> Self {
+        Self
+    }
+
+    pub(crate) fn get(&mut self, _: usize) -> *mut u8 {
+        std::ptr::null_mut()
+    }
 }
 
 /// Plays a recorded trace.

@@ -57,6 +57,27 @@ impl Live {
     }
 }
 
+impl Live {
+    /// Rows of bytes.
+    pub(crate) fn bytes(&self, rows: &[Row]) {
+        self.bar.suspend(|| {
+            let mut case = "";
+            for row in rows {
+                if row.case != case {
+                    case = &row.case;
+                    println!("\n  {case} (B per {})", row.unit);
+                }
+                println!(
+                    "  {:<50} {:>12} {}",
+                    row.subject,
+                    row.held.map_or(String::new(), |held| held.to_string()),
+                    row.note
+                );
+            }
+        });
+    }
+}
+
 impl Drop for Live {
     fn drop(&mut self) {
         self.bar.finish_and_clear();

@@ -30,11 +30,12 @@ struct Counting;
 
 static BLOCKS: AtomicU64 = AtomicU64::new(0);
 
-/// Whether this is what a pool's block is to the system: a power of two from 256 bytes on,
-/// aligned to 16, or to itself. Nothing else here asks for that.
+/// Whether this is what a pool's block is to the system: a power of two from 256 bytes on, or
+/// a multiple of 16 KiB, aligned to 16. Nothing else here asks for that.
 fn is_block(layout: Layout) -> bool {
     let size = layout.size();
-    size.is_power_of_two() && size >= 256 && (layout.align() == 16 || layout.align() == size)
+    let is_class = size.is_power_of_two() || size.is_multiple_of(16 << 10);
+    is_class && size >= 256 && layout.align() == 16
 }
 
 // SAFETY: every call goes to `System` unchanged.

@@ -46,10 +46,12 @@ static DEPOT: Locked<Cached<System>> =
 #[cfg(feature = "std")]
 const DECAY: u32 = 64;
 
-/// With so many blocks in its list, a thread gives further ones to the depot: others may have
-/// too few of what piles up here.
+/// With so many blocks of a size, or so many bytes of it, a thread gives further ones to the
+/// depot: others may have too few of what piles up here.
 #[cfg(feature = "std")]
 const ENOUGH: u32 = 16;
+#[cfg(feature = "std")]
+const ENOUGH_BYTES: usize = 256 << 10;
 
 // SAFETY: blocks of a class are those of the threads' caches and of the depot, which come from
 // `System` with the class's layout and go back to it so, by whichever way; the class is a
@@ -72,7 +74,8 @@ unsafe impl BlockSource for SharedBlocks {
         #[cfg(feature = "std")]
         if let Some((bin, block)) = class_of(layout) {
             return crate::thread::with(|local| {
-                if local.cache.count(bin) >= ENOUGH {
+                let count = local.cache.count(bin);
+                if count >= ENOUGH || count as usize * block.size() >= ENOUGH_BYTES {
                     // SAFETY: the caller's promise: the block has this class and nobody uses it;
                     // blocks of the class are `DEPOT`'s as much as the thread's.
                     unsafe { to_depot(ptr, block) }

@@ -35,6 +35,10 @@ trait Memory {
     unsafe fn give(&self, object: NonNull<u8>, layout: Layout);
     /// Whether there is such a thing.
     fn reset(&mut self) -> bool;
+    /// What is behind an object and not its own, given two that follow each other.
+    fn behind(&self, first: NonNull<u8>, _second: NonNull<u8>) -> *mut u8 {
+        first.as_ptr().wrapping_add(object().size())
+    }
 }
 
 impl Memory for Pool {
@@ -90,6 +94,10 @@ impl Memory for Buddy<'static> {
     fn reset(&mut self) -> bool {
         false
     }
+    /// A block is a page here, and what is behind the second is free.
+    fn behind(&self, _first: NonNull<u8>, second: NonNull<u8>) -> *mut u8 {
+        second.as_ptr().wrapping_add(self.page())
+    }
 }
 
 /// Four words; so is the object behind it, of which `overflow` writes the first one.
@@ -122,9 +130,7 @@ fn make<M: Memory>(mistake: &str, mut pool: M, other: M) -> bool {
     match mistake {
         "overflow" => {
             // SAFETY: none: it belongs to the other object, or to nobody.
-            let behind = unsafe { first.add(object().size()) };
-            // SAFETY: none.
-            unsafe { behind.write_volatile(7) };
+            unsafe { pool.behind(first, second).write_volatile(7) };
         }
         "use-after-free" => {
             // SAFETY: from this pool; what follows is the mistake.

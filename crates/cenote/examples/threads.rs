@@ -1,0 +1,207 @@
+//! Pools and accounts on many threads, and across `fork`: what ThreadSanitizer and
+//! `cargo xtask trust` run.
+//!
+//! ```sh
+//! cargo run --example threads accounts 200     # rounds
+//! cargo run --example threads hand-over 2000   # pools that end on another thread
+//! cargo run --example threads come-and-go 3000 # threads
+//! cargo run --example threads fork 1000        # children, while other threads allocate
+//! ```
+
+use cenote::{Account, ChunkPool, CountedPool, Pool};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Condvar, Mutex};
+use std::thread;
+
+const THREADS: usize = 8;
+const LIMIT: usize = 8 << 20;
+
+/// Uses a pool of each kind on an account.
+fn work(account: &Account, number: usize) -> usize {
+    let (pool, counted, chunks) =
+        (Pool::on(account), CountedPool::on(account), ChunkPool::on(account));
+    let mut made = 0;
+    for n in 0..20 {
+        made += usize::from(pool.try_alloc_zeroed_bytes(100 * n + number % 7).is_ok());
+        made += usize::from(counted.try_alloc([n; 20]).is_ok());
+        let layout = std::alloc::Layout::new::<[u64; 9]>();
+        if let Ok(object) = chunks.try_alloc_layout(layout) {
+            made += 1;
+            // SAFETY: from this pool with this layout, and not used any more.
+            unsafe { chunks.dealloc(object, layout) };
+        }
+    }
+    made
+}
+
+/// Threads that share accounts, make their own under them, and read all of them.
+fn accounts(rounds: usize) -> bool {
+    let root = Account::root("process").with_limit(Some(LIMIT));
+    let shared = root.shared_child("shared");
+    let made = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for number in 0..THREADS {
+            let (root, shared, made) = (&root, &shared, &made);
+            scope.spawn(move || {
+                for round in 0..rounds {
+                    let own = root.child("worker");
+                    let request = own.child("request");
+                    made.fetch_add(work(&request, number), SeqCst);
+                    made.fetch_add(work(shared, number), SeqCst);
+                    assert!(root.held() <= LIMIT && shared.peak() <= LIMIT);
+                    if round % 16 == number {
+                        assert!(root.snapshot().to_string().contains("process"));
+                    }
+                }
+                Account::settle();
+            });
+        }
+    });
+    made.into_inner() > 0 && (root.held(), root.live()) == (0, 0)
+}
+
+/// A place where threads leave pools for one another.
+#[derive(Default)]
+struct Counter {
+    pools: Mutex<Vec<(Pool, CountedPool, ChunkPool)>>,
+    left: Condvar,
+}
+
+/// Pools made and filled on one thread, used and dropped on another.
+fn hand_over(pools: usize) -> bool {
+    let root = Account::root("process");
+    let counter = Counter::default();
+    let ended = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..THREADS / 2 {
+            scope.spawn(|| {
+                let mine = root.child("maker");
+                for n in 0..pools {
+                    let (pool, counted, chunks) =
+                        (Pool::on(&mine), CountedPool::on(&mine), ChunkPool::on(&mine));
+                    pool.own(vec![n; 10]);
+                    pool.alloc_zeroed_bytes(n % 9000);
+                    cenote::CountedBox::leak(counted.alloc([n; 30]));
+                    chunks.own(String::from("kept"));
+                    counter.pools.lock().unwrap().push((pool, counted, chunks));
+                    counter.left.notify_one();
+                }
+            });
+            scope.spawn(|| {
+                for _ in 0..pools {
+                    let waiting = counter.pools.lock().unwrap();
+                    let mut there =
+                        counter.left.wait_while(waiting, |pools| pools.is_empty()).unwrap();
+                    let (pool, counted, chunks) = there.pop().unwrap();
+                    drop(there);
+                    pool.alloc([1_u64; 100]);
+                    drop((pool, counted, chunks));
+                    ended.fetch_add(1, SeqCst);
+                }
+                Account::settle();
+            });
+        }
+    });
+    ended.into_inner() == pools * THREADS / 2 && (root.held(), root.live()) == (0, 0)
+}
+
+std::thread_local! {
+    /// Ends after the thread's cache of blocks may have ended.
+    static LAST: std::cell::RefCell<Option<Pool>> = const { std::cell::RefCell::new(None) };
+}
+
+/// Threads that come and go, each with pools in its last destructors.
+fn come_and_go(threads: usize) -> bool {
+    let root = Account::root("process").with_limit(Some(LIMIT));
+    let made = AtomicUsize::new(0);
+    for _ in 0..threads / THREADS {
+        thread::scope(|scope| {
+            for number in 0..THREADS {
+                let (root, made) = (&root, &made);
+                scope.spawn(move || {
+                    let last = Pool::on(root);
+                    last.alloc_str("used in the thread's last destructors");
+                    last.defer(|| drop(Pool::new().alloc_zeroed_bytes(5000)));
+                    LAST.with_borrow_mut(|place| *place = Some(last));
+                    made.fetch_add(work(root, number), SeqCst);
+                });
+            }
+        });
+    }
+    made.into_inner() > 0 && (root.held(), root.live()) == (0, 0)
+}
+
+#[cfg(unix)]
+unsafe extern "C" {
+    fn fork() -> i32;
+    fn waitpid(child: i32, status: *mut i32, options: i32) -> i32;
+    safe fn alarm(seconds: u32) -> u32;
+    safe fn _exit(status: i32) -> !;
+}
+
+/// Children of a process whose other threads allocate meanwhile. A child has one thread, and
+/// uses pools on accounts that were there before: whatever lock another thread held at the
+/// fork stays held in it.
+#[cfg(unix)]
+fn forks(children: usize) -> bool {
+    let root = Account::root("process");
+    let mine = root.child("worker");
+    work(&mine, 1);
+    let done = AtomicBool::new(false);
+    let (mut good, mut hung) = (0, 0);
+    thread::scope(|scope| {
+        for number in 0..3 {
+            let (root, done) = (&root, &done);
+            scope.spawn(move || {
+                let own = root.child("load");
+                while !done.load(SeqCst) {
+                    work(&own, number);
+                    thread::yield_now();
+                }
+            });
+        }
+        for _ in 0..children {
+            // SAFETY: the child uses nothing but this thread's pools and the allocator, which
+            // is made for that, and leaves by `_exit`.
+            let child = unsafe { fork() };
+            if child == 0 {
+                alarm(20);
+                let made = (0..5).map(|n| work(&mine, n)).sum::<usize>();
+                drop(Pool::new().alloc_zeroed_bytes(100_000));
+                _exit(i32::from(made != 5 * 60));
+            }
+            let mut status = 0;
+            // SAFETY: a child of this process, and a place for its status.
+            unsafe { waitpid(child, &raw mut status, 0) };
+            good += usize::from(status == 0);
+            hung += usize::from(status & 0x7f == 14);
+        }
+        done.store(true, SeqCst);
+    });
+    println!("{children} children: {good} good, {hung} hung");
+    good == children
+}
+
+#[cfg(not(unix))]
+fn forks(_children: usize) -> bool {
+    println!("no fork here");
+    true
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let what = arguments.next().unwrap_or_default();
+    let count = arguments.next().and_then(|count| count.parse().ok()).unwrap_or(100);
+    let good = match &*what {
+        "accounts" => accounts(count),
+        "hand-over" => hand_over(count),
+        "come-and-go" => come_and_go(count),
+        "fork" => forks(count),
+        _ => {
+            eprintln!("usage: threads accounts|hand-over|come-and-go|fork COUNT");
+            return ExitCode::from(2);
+        }
+    };
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

@@ -122,7 +122,7 @@ fn come_and_go(threads: usize) -> bool {
                 scope.spawn(move || {
                     let last = Pool::on(root);
                     last.alloc_str("used in the thread's last destructors");
-                    last.defer(|| drop(Pool::new().alloc_zeroed_bytes(5000)));
+                    last.defer(|| assert_eq!(Pool::new().alloc_zeroed_bytes(5000).len(), 5000));
                     LAST.with_borrow_mut(|place| *place = Some(last));
                     made.fetch_add(work(root, number), SeqCst);
                 });
@@ -168,7 +168,7 @@ fn forks(children: usize) -> bool {
             if child == 0 {
                 alarm(20);
                 let made = (0..5).map(|n| work(&mine, n)).sum::<usize>();
-                drop(Pool::new().alloc_zeroed_bytes(100_000));
+                assert_eq!(Pool::new().alloc_zeroed_bytes(100_000).len(), 100_000);
                 _exit(i32::from(made != 5 * 60));
             }
             let mut status = 0;

@@ -1,6 +1,8 @@
 //! `Buddy` against a model that keeps sets of free blocks and knows nothing of links, tags or
 //! masks: the same block sizes, the same counts, no byte shared, and whole again at the end.
 
+mod common;
+
 use cenote::{BlockSource, Buddy};
 use std::alloc::Layout;
 use std::collections::{BTreeMap, BTreeSet};
@@ -265,7 +267,7 @@ const STEPS: usize = if cfg!(cenote_asan) { 20_000 } else { 100_000 };
 fn a_heap_region_of_a_power_of_two_behaves_as_the_model() {
     let buddy = Buddy::heap(4 << 20).unwrap();
     assert_eq!((buddy.bytes(), buddy.largest_free()), (4 << 20, 4 << 20));
-    run(&buddy, 1, STEPS);
+    run(&buddy, 1, common::operations(STEPS));
 }
 
 #[test]
@@ -274,7 +276,7 @@ fn odd_regions_behave_as_the_model_at_every_page_size() {
         let page = 1usize << shift;
         let mut random = Random(100 + index as u64);
         let buddy = Buddy::builder().page(page).heap(page * (700 + random.below(700))).unwrap();
-        run(&buddy, index as u64, STEPS / 5);
+        run(&buddy, index as u64, common::operations(STEPS / 5));
     }
 }
 
@@ -289,7 +291,7 @@ fn large_regions_behave_as_the_model() {
     ] {
         let buddy = Buddy::builder().page(page).heap(bytes).unwrap();
         assert_eq!(buddy.bytes(), bytes);
-        run(&buddy, bytes as u64, STEPS);
+        run(&buddy, bytes as u64, common::operations(STEPS));
     }
 }
 
@@ -305,7 +307,7 @@ fn a_lent_region_anywhere_behaves_as_the_model() {
         // No more is lost than a page at each end and the bookkeeping.
         assert!(buddy.bytes() + buddy.bookkeeping_bytes() + 2 * page > length);
         assert!(buddy.bytes() + buddy.bookkeeping_bytes() <= length);
-        run(&buddy, round, STEPS / 20);
+        run(&buddy, round, common::operations(STEPS / 20));
     }
 }
 
@@ -317,7 +319,7 @@ fn blocks_never_merge_beyond_the_largest() {
         assert_eq!(buddy.orders().last(), Some((largest, (2 << 20) / largest)));
         let one = Layout::from_size_align(4096, 1).unwrap();
         if largest > 4096 {
-            run(&buddy, largest as u64, STEPS / 5);
+            run(&buddy, largest as u64, common::operations(STEPS / 5));
         }
         let all: Vec<_> = std::iter::from_fn(|| buddy.acquire(one).ok()).collect();
         assert_eq!(all.len(), 512);

@@ -540,48 +540,72 @@ const OPERATIONS: usize = 20_000;
 #[test]
 fn the_default_sizes_agree_with_the_model() {
     common::plain();
-    run(PLAIN, OPERATIONS, true);
-    run(PLAIN, OPERATIONS, false);
+    run(PLAIN, common::operations(OPERATIONS), true);
+    run(PLAIN, common::operations(OPERATIONS), false);
 }
 
 #[test]
 fn sizes_of_njs_agree_with_the_model() {
     common::plain();
     let njs = Setup { cluster: 8192, page: 512, min_chunk: 16, ..PLAIN };
-    run(njs, OPERATIONS, true);
-    run(Setup { on_top: true, depth: 0, keep: 0, ..njs }, OPERATIONS, true);
-    run(Setup { on_top: true, min_chunk: 512, ..njs }, OPERATIONS / 4, true);
-    run(njs, OPERATIONS, false);
+    run(njs, common::operations(OPERATIONS), true);
+    run(Setup { on_top: true, depth: 0, keep: 0, ..njs }, common::operations(OPERATIONS), true);
+    run(Setup { on_top: true, min_chunk: 512, ..njs }, common::operations(OPERATIONS / 4), true);
+    run(njs, common::operations(OPERATIONS), false);
 }
 
 #[test]
 fn nothing_remembered_agrees_with_the_model() {
     common::plain();
-    run(Setup { cluster: 8192, depth: 0, ..PLAIN }, OPERATIONS, true);
-    run(Setup { cluster: 4096, depth: 0, keep: 3, wipe: true, ..PLAIN }, OPERATIONS, true);
+    run(Setup { cluster: 8192, depth: 0, ..PLAIN }, common::operations(OPERATIONS), true);
+    run(
+        Setup { cluster: 4096, depth: 0, keep: 3, wipe: true, ..PLAIN },
+        common::operations(OPERATIONS),
+        true,
+    );
 }
 
 #[test]
 fn classes_between_agree_with_the_model() {
     common::plain();
-    run(Setup { between: 3, cluster: 32 << 10, ..PLAIN }, OPERATIONS, true);
-    run(Setup { between: 3, cluster: 8 << 10, keep: 0, ..PLAIN }, OPERATIONS, false);
-    run(Setup { between: 1, page: 4096, min_chunk: 128, ..PLAIN }, OPERATIONS / 2, true);
+    run(Setup { between: 3, cluster: 32 << 10, ..PLAIN }, common::operations(OPERATIONS), true);
+    run(
+        Setup { between: 3, cluster: 8 << 10, keep: 0, ..PLAIN },
+        common::operations(OPERATIONS),
+        false,
+    );
+    run(
+        Setup { between: 1, page: 4096, min_chunk: 128, ..PLAIN },
+        common::operations(OPERATIONS / 2),
+        true,
+    );
 }
 
 #[test]
 fn clusters_of_odd_sizes_agree_with_the_model() {
     common::plain();
-    run(Setup { cluster: 3 * 1024, ..PLAIN }, OPERATIONS, true);
-    run(Setup { cluster: 1024, keep: 2, ..PLAIN }, OPERATIONS / 2, true);
+    run(Setup { cluster: 3 * 1024, ..PLAIN }, common::operations(OPERATIONS), true);
+    run(Setup { cluster: 1024, keep: 2, ..PLAIN }, common::operations(OPERATIONS / 2), true);
     let tiny = Setup { page: 64, min_chunk: 2, alignment: 16, cluster: 64 * 256, ..PLAIN };
-    run(tiny, OPERATIONS / 2, true);
-    run(Setup { cluster: 24 * 1024, on_top: true, depth: 3, ..PLAIN }, OPERATIONS / 2, true);
+    run(tiny, common::operations(OPERATIONS / 2), true);
+    run(
+        Setup { cluster: 24 * 1024, on_top: true, depth: 3, ..PLAIN },
+        common::operations(OPERATIONS / 2),
+        true,
+    );
 }
 
 #[test]
 fn a_limit_agrees_with_the_model() {
     common::plain();
-    run(Setup { cluster: 8192, limit: Some(200_000), ..PLAIN }, OPERATIONS, true);
-    run(Setup { cluster: 8192, limit: Some(50_000), keep: 0, depth: 4, ..PLAIN }, OPERATIONS, true);
+    run(
+        Setup { cluster: 8192, limit: Some(200_000), ..PLAIN },
+        common::operations(OPERATIONS),
+        true,
+    );
+    run(
+        Setup { cluster: 8192, limit: Some(50_000), keep: 0, depth: 4, ..PLAIN },
+        common::operations(OPERATIONS),
+        true,
+    );
 }

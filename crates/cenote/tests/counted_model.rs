@@ -305,19 +305,19 @@ fn run(what: &str, page: usize, keep: usize, wipe: bool, steps: usize) {
 #[test]
 fn pages_of_4096_follow_the_model() {
     common::plain();
-    run("pages of 4096", 4096, 4, false, 50_000);
+    run("pages of 4096", 4096, 4, false, common::operations(50_000));
 }
 
 #[test]
 fn small_pages_that_are_wiped_and_never_kept_follow_the_model() {
     common::plain();
-    run("small pages", 1024, 0, true, 30_000);
+    run("small pages", 1024, 0, true, common::operations(30_000));
 }
 
 #[test]
 fn large_pages_follow_the_model() {
     common::plain();
-    run("large pages", 64 << 10, 2, false, 30_000);
+    run("large pages", 64 << 10, 2, false, common::operations(30_000));
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn with_faults_and_a_limit_every_failure_is_an_error_that_loses_nothing() {
     let pool = CountedPool::builder().account(&account).source(&source).build().unwrap();
     let dice = Dice::new(seed("faults"));
     let mut run = Run { pool: &pool, model: Model::new(4096), dice, failures: 0 };
-    for _ in 0..40_000 {
+    for _ in 0..common::operations(40_000) {
         if run.dice.once_in(8) {
             source.fail_after(run.dice.below(3) as u64, run.dice.once_in(3));
         } else if run.dice.once_in(3) {

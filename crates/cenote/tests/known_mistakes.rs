@@ -313,16 +313,14 @@ fn exact_fits_for_ever_need_no_more_memory() {
 fn an_iterator_that_allocates_meanwhile_interlaces_nothing() {
     let (pool, counted) = (Pool::new(), CountedPool::new());
     let others = RefCell::new(Vec::new());
-    let first = pool.alloc_slice_fill_iter((0..500_usize).map(|n| {
+    let first = pool.alloc_slice_fill_iter((0..500_usize).inspect(|&n| {
         others.borrow_mut().push(pool.alloc_slice_fill_with(3, |_| n + 1_000_000));
-        n
     }));
     assert!(first.iter().enumerate().all(|(at, n)| at == *n));
     assert!(others.borrow().iter().enumerate().all(|(n, words)| **words == [n + 1_000_000; 3]));
     let mut boxes = Vec::new();
-    let second = counted.alloc_slice_fill_iter((0..500_usize).map(|n| {
+    let second = counted.alloc_slice_fill_iter((0..500_usize).inspect(|&n| {
         boxes.push(counted.alloc([n; 3]));
-        n
     }));
     assert!(second.iter().enumerate().all(|(at, n)| at == *n));
     assert!(boxes.iter().enumerate().all(|(n, words)| **words == [n; 3]));
@@ -360,7 +358,9 @@ fn a_reset_leaves_no_cleanup_behind() {
     for round in 1..=20 {
         for _ in 0..10 {
             let ran = ran.clone();
-            pool.defer(move || drop(ran.fetch_add(1, SeqCst)));
+            pool.defer(move || {
+                ran.fetch_add(1, SeqCst);
+            });
         }
         pool.reset();
         assert_eq!(ran.load(SeqCst), 10 * round);
@@ -386,7 +386,7 @@ fn a_pool_may_own_what_it_needs_to_end() {
     (0..100).for_each(|n| log.0.push(format!("line {n}")));
     let account = Account::root("owned");
     let handle = pool.own(account.clone());
-    handle.child("kept").with_limit(Some(1));
+    assert_eq!(handle.child("kept").with_limit(Some(1)).limit(), Some(1));
     drop(pool);
     assert_eq!((lines.load(SeqCst), account.held()), (100, 0));
 }

@@ -65,7 +65,9 @@ fn use_pool<S: BlockSource>(pool: &mut Pool<S>, ran: &Arc<AtomicUsize>) -> Outco
             outcome.note(pool.try_alloc_layout(layout(100, 4096)));
             for _ in 0..3 {
                 let counter = ran.clone();
-                let counted = move || drop(counter.fetch_add(1, SeqCst));
+                let counted = move || {
+                    counter.fetch_add(1, SeqCst);
+                };
                 outcome.registered += usize::from(outcome.note(pool.try_defer(counted)).is_some());
                 let owned = CountsItsDrop(ran.clone());
                 // The value is dropped where it cannot be kept, and counts then too.
@@ -114,7 +116,9 @@ fn use_counted<S: BlockSource>(pool: &mut CountedPool<S>, ran: &Arc<AtomicUsize>
             outcome.note(pool.try_alloc_slice_fill_iter(0..500_u32));
             for _ in 0..3 {
                 let counter = ran.clone();
-                let counted = move || drop(counter.fetch_add(1, SeqCst));
+                let counted = move || {
+                    counter.fetch_add(1, SeqCst);
+                };
                 outcome.registered += usize::from(outcome.note(pool.try_defer(counted)).is_some());
                 outcome.note(pool.try_own(CountsItsDrop(ran.clone())));
                 outcome.registered += 1;
@@ -154,7 +158,9 @@ fn use_chunks<S: BlockSource>(pool: &mut ChunkPool<S>, ran: &Arc<AtomicUsize>) -
             outcome.note(pool.try_alloc_zeroed(layout(500, 128)));
             for _ in 0..3 {
                 let counter = ran.clone();
-                let counted = move || drop(counter.fetch_add(1, SeqCst));
+                let counted = move || {
+                    counter.fetch_add(1, SeqCst);
+                };
                 outcome.registered += usize::from(outcome.note(pool.try_defer(counted)).is_some());
                 outcome.note(pool.try_own(CountsItsDrop(ran.clone())));
                 outcome.registered += 1;

@@ -498,7 +498,7 @@ fn life(dice: &mut Dice, steps: usize, faults: bool) {
 #[test]
 fn a_pool_does_what_a_simple_model_says() {
     let first = seed("pool");
-    for case in 0..6 {
+    for case in 0..common::operations(120_000) as u64 / 20_000 {
         life(&mut Dice::new(first.wrapping_add(case)), 20_000, false);
     }
 }
@@ -506,7 +506,7 @@ fn a_pool_does_what_a_simple_model_says() {
 #[test]
 fn with_faults_and_limits_anywhere_nothing_is_lost() {
     let first = seed("faults");
-    for case in 0..6 {
+    for case in 0..common::operations(120_000) as u64 / 20_000 {
         life(&mut Dice::new(first.wrapping_add(case)), 20_000, true);
     }
 }
@@ -514,7 +514,7 @@ fn with_faults_and_limits_anywhere_nothing_is_lost() {
 #[test]
 fn short_lives_of_many_shapes_do_too() {
     let first = seed("short lives");
-    for case in 0..300 {
+    for case in 0..common::operations(36_000) as u64 / 120 {
         life(&mut Dice::new(first.wrapping_add(case)), 120, case % 2 == 1);
     }
 }

@@ -196,3 +196,14 @@ pub(crate) fn message(payload: &(dyn std::any::Any + Send)) -> String {
 pub(crate) fn plain() {
     cenote::debug::set_thread_levels(Some(cenote::debug::Levels::NONE));
 }
+
+/// How many operations a model is to run: `n`, or as many times that as `CENOTE_TIMES` says.
+/// Printed, so that they can be summed up.
+pub(crate) fn operations(n: usize) -> usize {
+    let times = match std::env::var("CENOTE_TIMES") {
+        Ok(text) => text.parse().expect("CENOTE_TIMES is a number"),
+        Err(_) => 1,
+    };
+    println!("operations: {}", n * times);
+    n * times
+}

@@ -1,0 +1,294 @@
+//! Lines that are other programs' runs.
+
+use super::process::{Said, cargo, has, host, run, sanitized, target};
+use super::report::{End, Report};
+use std::process::Command;
+
+/// Tests that do nothing at a level, or take minutes there.
+const NOT_AT_LEVELS: [&str; 1] = ["compile_fail"];
+/// What a quick run tries where a full one tries every test.
+const QUICK: [&str; 8] = [
+    "values",
+    "cleanups",
+    "collections",
+    "levels",
+    "panics",
+    "known_mistakes",
+    "out_of_memory",
+    "counted_collections",
+];
+
+fn ended(said: &Said, what: String) -> End {
+    if said.good { End::Good(what) } else { End::Bad(said.failures()) }
+}
+
+/// The library's test programs.
+fn programs() -> Vec<String> {
+    let folder = super::process::root().join("crates/cenote/tests");
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries
+        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".rs")?.to_owned()));
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+fn select(command: &mut Command, full: bool) {
+    for name in programs() {
+        let wanted = if full { true } else { QUICK.contains(&&*name) };
+        if wanted && !NOT_AT_LEVELS.contains(&&*name) {
+            command.arg("--test").arg(name);
+        }
+    }
+    if full {
+        command.arg("--lib");
+    }
+}
+
+pub(super) fn tests(report: &mut Report) {
+    report.line("tests of the library", |report| {
+        let mut command = cargo("");
+        command.args(["test", "-p", "cenote", "--no-fail-fast"]);
+        let said = run(command.env("CENOTE_SEED", report.seed.to_string()));
+        ended(&said, format!("{} tests, examples in the documentation included", said.passed()))
+    });
+}
+
+/// The tests at each level.
+pub(super) fn levels(report: &mut Report) {
+    let full = report.extent.is_full();
+    let each = ["poison", "canary", "passthrough", "guard", "quarantine", "all"];
+    let levels = if full { &each[..] } else { &each[5..] };
+    for level in levels {
+        let name: &'static str = match *level {
+            "poison" => "tests at level poison",
+            "canary" => "tests at level canary",
+            "passthrough" => "tests at level passthrough",
+            "guard" => "tests at level guard",
+            "quarantine" => "tests at level quarantine",
+            _ => "tests with all levels on",
+        };
+        report.line(name, |report| {
+            let mut command = cargo("");
+            command.args(["test", "-p", "cenote", "--no-fail-fast"]);
+            select(&mut command, full);
+            command.env("CENOTE_DEBUG", level).env("CENOTE_SEED", report.seed.to_string());
+            let said = run(&mut command);
+            let chosen = if full { "" } else { ", chosen programs" };
+            ended(&said, format!("{} tests{chosen}", said.passed()))
+        });
+    }
+}
+
+/// The tests under AddressSanitizer, with the pools' free memory poisoned.
+pub(super) fn address_sanitizer(report: &mut Report) {
+    report.line("tests under AddressSanitizer", |report| {
+        let Some(host) = host() else { return End::Skipped("no sanitizers here".into()) };
+        let mut command = sanitized("asan");
+        command.args(["test", "-p", "cenote", "--no-fail-fast", "--target", host]);
+        select(&mut command, report.extent.is_full());
+        let said = run(command.env("CENOTE_SEED", report.seed.to_string()));
+        let chosen = if report.extent.is_full() { "" } else { ", chosen programs" };
+        ended(&said, format!("{} tests{chosen}, leaks looked for", said.passed()))
+    });
+}
+
+/// Plain programs under ThreadSanitizer: the test harness has races of its own.
+pub(super) fn thread_sanitizer(report: &mut Report) {
+    let counts = [
+        ("accounts", report.extent.pick(60, 600)),
+        ("hand-over", report.extent.pick(300, 3000)),
+        ("come-and-go", report.extent.pick(800, 4000)),
+    ];
+    for (kind, apart) in [("threads", ""), ("threads under ThreadSanitizer", "tsan")] {
+        report.line(kind, |_| {
+            let mut command = if apart.is_empty() { cargo("") } else { sanitized(apart) };
+            command.args(["build", "-p", "cenote", "--example", "threads"]);
+            let mut program = target(apart);
+            if !apart.is_empty() {
+                let Some(host) = host() else { return End::Skipped("no sanitizers here".into()) };
+                command.args(["--target", host]);
+                program.push(host);
+            }
+            program.push("debug/examples/threads");
+            let built = run(&mut command);
+            if !built.good {
+                return End::Bad(built.failures());
+            }
+            let mut done = Vec::new();
+            for (what, count) in counts {
+                let said = run(Command::new(&program).arg(what).arg(count.to_string()));
+                if !said.good || said.text.contains("ThreadSanitizer") {
+                    let first = said.text.lines().find(|line| line.contains("ThreadSanitizer"));
+                    return End::Bad(format!("{what}: {}", first.unwrap_or(&said.failures())));
+                }
+                done.push(format!("{what} {count}"));
+            }
+            End::Good(format!("{}, 8 threads", done.join(", ")))
+        });
+    }
+}
+
+/// Test programs that have a line of their own: they ran before, here their sums are shown.
+pub(super) fn named(report: &mut Report) {
+    let programs = [
+        ("out of memory, once and for ever, and limits at each level", "out_of_memory"),
+        ("sizes and alignments", "sizes"),
+        ("panics and re-entrancy", "panics"),
+        ("known mistakes of others", "known_mistakes"),
+        ("shapes that must not compile", "compile_fail"),
+    ];
+    for (name, program) in programs {
+        report.line(name, |_| {
+            let mut command = cargo("");
+            command.args(["test", "-p", "cenote", "--test", program, "--", "--nocapture"]);
+            let said = run(&mut command);
+            let (mut sites, mut faults, mut runs) = (0, 0, 0);
+            for line in said.text.lines().filter(|line| line.contains(": ")) {
+                let words: Vec<&str> = line.split([' ', ',']).collect();
+                let before = |word: &str| {
+                    let at = words.iter().position(|other| *other == word)?;
+                    words.get(at.checked_sub(1)?)?.parse::<u64>().ok()
+                };
+                sites += before("sites").unwrap_or(0);
+                faults += before("refusals").unwrap_or(0);
+                runs += before("runs").unwrap_or(0);
+            }
+            let mut what = format!("{} tests", said.passed());
+            if sites > 0 {
+                what =
+                    format!("{what}: {sites} sites, {faults} refusals, {runs} runs under limits");
+            }
+            if said.text.contains("SKIPPED") {
+                what.push_str(", some SKIPPED: another compiler's words");
+            }
+            ended(&said, what)
+        });
+    }
+}
+
+/// Shadow models.
+pub(super) fn models(report: &mut Report) {
+    report.line("models", |report| {
+        let times = report.extent.pick(1, 70);
+        let mut command = cargo("");
+        command.args(["test", "--release", "-p", "cenote", "--no-fail-fast"]);
+        for program in ["pool_model", "counted_model", "chunk_model", "buddy_model"] {
+            command.args(["--test", program]);
+        }
+        command.args(["--", "--nocapture"]);
+        command.env("CENOTE_TIMES", times.to_string());
+        let said = run(command.env("CENOTE_SEED", report.seed.to_string()));
+        let operations = said.text.lines().filter_map(|line| {
+            let at = line.find("operations: ")?;
+            line[at + 12..].split_whitespace().next()?.parse::<u64>().ok()
+        });
+        let millions = operations.sum::<u64>() as f64 / 1e6;
+        ended(&said, format!("{millions:.1} million operations against simple models"))
+    });
+}
+
+/// Children of a process whose threads allocate.
+pub(super) fn fork(report: &mut Report) {
+    report.line("fork under load", |report| {
+        let children = report.extent.pick(300, 1000).to_string();
+        let mut command = cargo("");
+        command.args(["run", "-p", "cenote", "--example", "threads", "fork", &children]);
+        let said = run(&mut command);
+        let line = said.text.lines().find(|line| line.contains("children:"));
+        match line {
+            Some(line) if said.good => End::Good(line.to_owned()),
+            Some(line) => End::Bad(line.to_owned()),
+            None => End::Bad(said.failures()),
+        }
+    });
+}
+
+/// The compiler's lints for casts between pointers and integers.
+pub(super) fn provenance(report: &mut Report) {
+    report.line("strict provenance", |_| {
+        let mut command = cargo("provenance");
+        command.args(["rustc", "-p", "cenote", "--lib", "--", "--emit=metadata"]);
+        command.arg("-Zcrate-attr=feature(strict_provenance_lints)");
+        command.args(["-Dfuzzy_provenance_casts", "-Dlossy_provenance_casts"]);
+        let said = run(command.env("RUSTC_BOOTSTRAP", "1"));
+        ended(&said, "no cast from an integer to a pointer, none the other way by `as`".into())
+    });
+}
+
+/// What the library stands on.
+pub(super) fn supply_chain(report: &mut Report) {
+    report.line("dependencies of the library", |_| {
+        let mut command = cargo("");
+        command.args(["tree", "-p", "cenote", "-e", "normal", "--prefix", "none"]);
+        let said = run(&mut command);
+        let mut names: Vec<&str> =
+            said.text.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|name| *name != "cenote");
+        let what = format!("{}: {}", names.len(), names.join(", "));
+        if said.good && names.len() <= 5 { End::Good(what) } else { End::Bad(what) }
+    });
+    report.line("licences, sources, bans", |_| {
+        if !has("cargo-deny") {
+            return End::Skipped("cargo-deny is not installed".into());
+        }
+        let mut command = cargo("");
+        let said = run(command.args(["deny", "--offline", "check", "bans", "sources", "licenses"]));
+        let last = said.text.lines().last().unwrap_or_default().to_owned();
+        ended(&said, last)
+    });
+}
+
+/// What needs tools that most machines lack, or other parts of the project.
+pub(super) fn optional_tools(report: &mut Report) {
+    report.line("mutants in arithmetic, windows, supply, accounts, pages", |report| {
+        if !report.extent.is_full() {
+            return End::Skipped("only in a full run".into());
+        }
+        if !has("cargo-mutants") {
+            return End::Skipped("cargo-mutants is not installed".into());
+        }
+        let mut command = cargo("mutants");
+        command.args(["mutants", "-p", "cenote", "--jobs", "2", "--timeout", "60"]);
+        for file in ["size", "window", "supply", "account/*", "chunk/page", "chunk/geometry"] {
+            command.arg("-f").arg(format!("crates/cenote/src/{file}.rs"));
+        }
+        command.arg("-o").arg(target("mutants"));
+        let said = run(&mut command);
+        let last = said.text.lines().rfind(|line| line.contains("mutants tested"));
+        let last = last.unwrap_or_default().to_owned();
+        let number = |word: &str| {
+            let words: Vec<&str> = last.split([' ', ',']).collect();
+            let at = words.iter().position(|other| *other == word)?;
+            words.get(at.checked_sub(1)?)?.parse::<u64>().ok()
+        };
+        let (missed, caught) = (number("missed").unwrap_or(0), number("caught").unwrap_or(0));
+        if caught > 0 && caught * 100 >= (caught + missed) * 95 {
+            End::Good(last)
+        } else {
+            End::Bad(last)
+        }
+    });
+    report.line("fuzz targets", |_| {
+        if !super::process::root().join("fuzz").is_dir() {
+            return End::Skipped("there is no folder `fuzz` yet".into());
+        }
+        if !has("cargo-fuzz") {
+            return End::Skipped("cargo-fuzz is not installed".into());
+        }
+        let list = run(cargo("").args(["fuzz", "list"]));
+        let mut done = 0;
+        for name in list.text.lines() {
+            let mut command = cargo("");
+            command.args(["fuzz", "run", name, "--", "-max_total_time=10"]);
+            let said = run(command.env("RUSTC_BOOTSTRAP", "1"));
+            if !said.good {
+                return End::Bad(format!("{name}: {}", said.failures()));
+            }
+            done += 1;
+        }
+        End::Good(format!("{done} targets, 10 s each"))
+    });
+}

@@ -1,0 +1,161 @@
+//! The checkers, checked: each classic mistake in each pool, in a process of its own, under each
+//! checker. Every one has to be found by one at least, and what is no mistake by none.
+
+use super::process::{Said, cargo, has, host, run, sanitized, target};
+use super::report::{End, Report};
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+const POOLS: [&str; 4] = ["pool", "counted", "chunk", "buddy"];
+const MISTAKES: [&str; 9] = [
+    "overflow",
+    "use-after-free",
+    "use-after-reset",
+    "use-after-destroy",
+    "double-free",
+    "foreign-free",
+    "uninitialised",
+    "leak",
+    "none",
+];
+/// What the program exits with where a pool has no such mistake.
+const NO_SUCH: i32 = 3;
+
+/// A way to run the program.
+struct Checker {
+    name: &'static str,
+    program: PathBuf,
+    valgrind: bool,
+    levels: &'static str,
+}
+
+impl Checker {
+    fn run(&self, pool: &str, mistake: &str) -> Said {
+        let mut command = if self.valgrind {
+            let mut valgrind = Command::new("valgrind");
+            valgrind.args(["-q", "--error-exitcode=99", "--leak-check=full"]).arg(&self.program);
+            valgrind
+        } else {
+            Command::new(&self.program)
+        };
+        run(command.args([pool, mistake]).env("CENOTE_DEBUG", self.levels))
+    }
+}
+
+/// What was said of a mistake, in a few words; `None`: nothing.
+fn found(said: &Said) -> Option<String> {
+    if said.good || said.code == Some(NO_SUCH) {
+        return None;
+    }
+    for line in said.text.lines() {
+        if let Some(at) = line.find("Sanitizer: ") {
+            let words = line[at + 11..].split([' ', ',']).take(1);
+            return Some(words.collect::<Vec<_>>().join(" "));
+        }
+        if let Some(rest) = line.strip_prefix("cenote: pool ") {
+            let what = rest.split_once(" is ").map_or(rest, |(_, what)| what);
+            return Some(what.to_owned());
+        }
+        if line.starts_with("==") {
+            let text = line
+                .splitn(3, ' ')
+                .nth(1)
+                .map_or("", |_| line.split_once("== ").map_or("", |(_, text)| text));
+            if !text.trim().is_empty() {
+                return Some(text.trim().split(" (").next().unwrap_or_default().to_owned());
+            }
+        }
+    }
+    match said.code {
+        Some(99) => Some("an error".to_owned()),
+        Some(code) => Some(format!("exit code {code}")),
+        None => Some("a signal".to_owned()),
+    }
+}
+
+fn build(command: &mut Command) -> Result<(), String> {
+    let said = run(command.args(["build", "-p", "cenote", "--example", "mistake"]));
+    if said.good { Ok(()) } else { Err(said.failures()) }
+}
+
+/// Those that can be had here, and what was skipped.
+fn checkers() -> Result<(Vec<Checker>, Vec<String>), String> {
+    let (mut all, mut skipped) = (Vec::new(), Vec::new());
+    build(cargo("").arg("--release"))?;
+    let plain = target("").join("release/examples/mistake");
+    all.push(Checker {
+        name: "release build",
+        program: plain.clone(),
+        valgrind: false,
+        levels: "",
+    });
+    all.push(Checker { name: "all levels", program: plain, valgrind: false, levels: "all" });
+    if let Some(host) = host() {
+        build(sanitized("asan").args(["--target", host]))?;
+        let program = target("asan").join(host).join("debug/examples/mistake");
+        for (name, levels) in [("ASan", ""), ("ASan, passthrough", "passthrough")] {
+            all.push(Checker { name, program: program.clone(), valgrind: false, levels });
+        }
+    } else {
+        skipped.push("no AddressSanitizer here".to_owned());
+    }
+    if has("valgrind") {
+        build(cargo("valgrind").args(["--features", "valgrind"]))?;
+        let program = target("valgrind").join("debug/examples/mistake");
+        for (name, levels) in [("valgrind", ""), ("valgrind, passthrough", "passthrough")] {
+            all.push(Checker { name, program: program.clone(), valgrind: true, levels });
+        }
+    } else {
+        skipped.push("valgrind is not installed".to_owned());
+    }
+    Ok((all, skipped))
+}
+
+pub(super) fn all(report: &mut Report) {
+    report.line("seeded mistakes", |report| {
+        let (checkers, skipped) = match checkers() {
+            Ok(checkers) => checkers,
+            Err(error) => return End::Bad(error),
+        };
+        let mut text = String::from("| pool | mistake |");
+        checkers.iter().for_each(|checker| {
+            let _ = write!(text, " {} |", checker.name);
+        });
+        let _ = writeln!(text, "\n|---|---|{}", "---|".repeat(checkers.len()));
+        let (mut made, mut caught, mut wrong) = (0, 0, Vec::new());
+        for pool in POOLS {
+            for mistake in MISTAKES {
+                let said: Vec<Said> =
+                    checkers.iter().map(|checker| checker.run(pool, mistake)).collect();
+                if said.iter().all(|said| said.code == Some(NO_SUCH)) {
+                    continue;
+                }
+                let answers: Vec<Option<String>> = said.iter().map(found).collect();
+                let any = answers.iter().any(Option::is_some);
+                if mistake == "none" {
+                    if any {
+                        wrong.push(format!("{pool}: something was found where nothing is wrong"));
+                    }
+                } else {
+                    made += 1;
+                    caught += usize::from(any);
+                    if !any {
+                        wrong.push(format!("{pool}: {mistake} was not found"));
+                    }
+                }
+                let _ = write!(text, "| {pool} | {mistake} |");
+                for answer in answers {
+                    let _ = write!(text, " {} |", answer.unwrap_or_else(|| "-".to_owned()));
+                }
+                text.push('\n');
+            }
+        }
+        report.table("Mistakes, and who found them", &text);
+        let mut what = format!("{caught} of {made} found, {} checkers", checkers.len());
+        if !skipped.is_empty() {
+            what = format!("{what}; SKIPPED: {}", skipped.join(", "));
+        }
+        if wrong.is_empty() { End::Good(what) } else { End::Bad(format!("{what}; {wrong:?}")) }
+    });
+}

@@ -8,6 +8,9 @@ use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::Instant;
 
+/// Something done with pools at some levels.
+type Work = fn(Levels);
+
 /// A request: twenty small objects, a text, and one of 5 KB.
 fn request(levels: Levels) {
     let pool = Pool::builder().levels(levels).build().expect("the default sizes");
@@ -43,7 +46,7 @@ fn table(levels: Levels) {
 }
 
 /// The shortest of some rounds, in nanoseconds for one call.
-fn time(work: fn(Levels), levels: Levels) -> f64 {
+fn time(work: Work, levels: Levels) -> f64 {
     const CALLS: u32 = 300;
     let rounds = (0..15).map(|_| {
         let began = Instant::now();
@@ -54,7 +57,7 @@ fn time(work: fn(Levels), levels: Levels) -> f64 {
 }
 
 pub(super) fn levels(report: &mut Report) {
-    let works: [(&str, fn(Levels)); 3] = [
+    let works: [(&str, Work); 3] = [
         ("a request in a `Pool`", request),
         ("a connection in a `CountedPool`", connection),
         ("a table in a `ChunkPool`", table),

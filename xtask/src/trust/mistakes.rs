@@ -57,14 +57,11 @@ fn found(said: &Said) -> Option<String> {
             let what = rest.split_once(" is ").map_or(rest, |(_, what)| what);
             return Some(what.to_owned());
         }
-        if line.starts_with("==") {
-            let text = line
-                .splitn(3, ' ')
-                .nth(1)
-                .map_or("", |_| line.split_once("== ").map_or("", |(_, text)| text));
-            if !text.trim().is_empty() {
-                return Some(text.trim().split(" (").next().unwrap_or_default().to_owned());
-            }
+        if line.starts_with("==")
+            && let Some((_, text)) = line.split_once("== ")
+            && !text.trim().is_empty()
+        {
+            return Some(text.trim().split(" (").next().unwrap_or_default().to_owned());
         }
     }
     match said.code {

@@ -169,7 +169,9 @@ fn nginx(out: &Path) -> Result<()> {
     if tree.exists() {
         fs::remove_dir_all(&tree)?;
     }
-    copy_tree(&nginx_source()?, &tree)?;
+    let source = nginx_source()?;
+    println!("cargo::rustc-env=CENOTE_BENCH_NGINX_SOURCE={}", source.display());
+    copy_tree(&source, &tree)?;
     run(Command::new("sh").current_dir(&tree).args([
         "auto/configure",
         "--without-http",

@@ -93,7 +93,7 @@ pub(crate) struct Effort {
 
 impl Effort {
     pub(crate) const FULL: Self =
-        Self { processes: 7, rounds: 7, sample: Duration::from_millis(3) };
+        Self { processes: 5, rounds: 7, sample: Duration::from_millis(3) };
     pub(crate) const QUICK: Self =
         Self { processes: 3, rounds: 5, sample: Duration::from_millis(1) };
 }

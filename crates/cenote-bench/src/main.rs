@@ -5,6 +5,7 @@
 
 mod cli;
 mod count;
+mod end_to_end;
 mod fast_path;
 mod groups;
 mod harness;
@@ -57,6 +58,21 @@ fn main() -> Result<()> {
             let found = groups::idle::rows()?;
             live.bytes(&found);
             rows.extend(found);
+            continue;
+        }
+        if group.name == "end-to-end" {
+            let found = end_to_end::rows(cli.quick, &scratch.0, &live).unwrap_or_else(|why| {
+                eprintln!("SKIPPED: end-to-end: {why:#}");
+                Vec::new()
+            });
+            let (timed, held): (Vec<_>, Vec<_>) =
+                found.into_iter().partition(|row| row.ns.is_some());
+            for case in timed.chunk_by(|one, other| one.case == other.case) {
+                live.case(case);
+            }
+            live.bytes(&held);
+            rows.extend(timed);
+            rows.extend(held);
             continue;
         }
         let counts = if counting {

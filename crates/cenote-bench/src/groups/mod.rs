@@ -96,4 +96,11 @@ pub(crate) const GROUPS: &[Group] = &[
         about: "The request with an account four levels deep that another thread reads, and without.",
         cases: accounts::cases,
     },
+    Group {
+        name: "end-to-end",
+        about: "Whole servers, each with one thread, under wrk on the same machine, in interleaved rounds: nginx as it is \
+                and with our pools; the hyper server with pools, and with Vec and String. A page of 1 KB. Time per \
+                request is the inverse of requests per second. Then what each process holds.",
+        cases: Vec::new,
+    },
 ];

@@ -1,8 +1,8 @@
 //! What we want to reach, and whether this run did.
 
-use crate::fast_path;
 use crate::groups::{accounts, c, chunk, idle, large, request, threads};
 use crate::harness::Row;
+use crate::{end_to_end, fast_path};
 
 /// One aim, judged.
 pub(crate) struct Aim {
@@ -127,6 +127,26 @@ pub(crate) fn judge(rows: &Rows<'_>) -> Vec<Aim> {
             rows.ratio("threads", threads::SCALING, "cenote, 1 thread"),
         ),
     ]);
+    let names = rows.ratio("c", c::REQUEST, "cenote under nginx's names");
+    let nginx = rows.ratio("c", c::REQUEST, "nginx");
+    aims.push(at_least(
+        "c: nginx's C / cenote under nginx's names, request",
+        1.4,
+        nginx.zip(names).map(|(nginx, names)| nginx / names),
+    ));
+    aims.push(at_least(
+        "end to end: requests per second, nginx with our pools / as it is",
+        1.0,
+        rows.ratio("end-to-end", end_to_end::NGINX, "nginx as it is"),
+    ));
+    for malloc in ["glibc", "mimalloc", "jemalloc"] {
+        let subject = format!("Vec and String, {malloc}");
+        aims.push(at_least(
+            &format!("end to end: requests per second, hyper with pools / {subject}"),
+            1.0,
+            rows.ratio("end-to-end", end_to_end::HYPER, &subject),
+        ));
+    }
     aims.extend(
         idle::figures(rows.0).map(|(figure, measured, most)| at_most(figure, most, measured)),
     );

@@ -1,0 +1,7 @@
+//! The plain server, on the C library's malloc.
+
+mod server;
+
+fn main() {
+    server::main();
+}

@@ -127,7 +127,8 @@ impl Server {
     }
 
     /// What the workers have open while no client is connected: one line for each descriptor,
-    /// sorted. Sockets and pipes are told by their kind alone.
+    /// sorted. Sockets (but those between nginx's processes) and pipes are told by their kind
+    /// alone.
     ///
     /// # Panics
     /// If clients stay connected.
@@ -138,13 +139,18 @@ impl Server {
             ask(address, &get("/active"))
                 .is_ok_and(|answer| String::from_utf8_lossy(&answer).contains("connections: 1 \n"))
         });
+        let between = unix_sockets();
         let mut open = Vec::new();
         for worker in self.workers() {
             let Ok(folder) = fs::read_dir(format!("/proc/{worker}/fd")) else { continue };
             for entry in folder.flatten() {
                 let to = fs::read_link(entry.path()).unwrap_or_default();
                 let to = to.to_string_lossy().into_owned();
-                open.push(to.split(':').next().unwrap_or_default().to_owned());
+                // What workers and the master process talk over; how many of them a worker knows
+                // depends on when the others came and went.
+                if !between.iter().any(|inode| to == format!("socket:[{inode}]")) {
+                    open.push(to.split(':').next().unwrap_or_default().to_owned());
+                }
             }
         }
         open.sort();
@@ -197,6 +203,12 @@ impl Drop for Server {
             let _ = self.child.wait();
         }
     }
+}
+
+/// The inodes of the system's unix sockets.
+fn unix_sockets() -> Vec<String> {
+    let table = fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    table.lines().filter_map(|line| line.split_whitespace().nth(6)).map(str::to_owned).collect()
 }
 
 fn is_worker(pid: &i32) -> bool {

@@ -131,15 +131,3 @@ fn freeing_a_large_object_takes_the_same_however_many_are_live() {
     let (few, many) = (instructions("20"), instructions("20000"));
     assert!(many < few * 3 / 2, "{few} instructions with 20 live, {many} with 20,000");
 }
-
-#[test]
-fn the_add_on_says_that_pools_cannot_be_loaded_later() {
-    let Some(tree) = build(Kind::Stock, TMP) else { return };
-    // Only the add-on's part of the configuration, with what nginx's own sets before it.
-    let mut sh = Command::new("sh");
-    sh.args(["-c", ". \"$ngx_addon_dir/config\""]).current_dir(&tree.source);
-    sh.env("ngx_addon_dir", tree::add_on()).env("ngx_module_link", "DYNAMIC");
-    let output = sh.output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(!output.status.success() && said.contains("use --add-module"), "{said}");
-}

@@ -154,10 +154,10 @@ pub(crate) fn near() -> bool {
     LOCAL.try_with(Local::near).unwrap_or(false)
 }
 
-/// What a block of so many bytes takes, [`Extra`] apart.
-#[inline(always)]
+/// What a block of so many bytes takes, [`Extra`] apart; 0 where that is no size.
 pub(crate) fn class(bytes: usize) -> usize {
-    if bytes <= Blocks::LARGEST { bytes.next_power_of_two().max(Blocks::SMALLEST) } else { bytes }
+    // The classes of every cache are those of `Blocks`.
+    Layout::from_size_align(bytes, POOL_ALIGNMENT).map_or(0, |layout| Blocks.fit(layout))
 }
 
 /// Takes a block of `bytes` bytes, a [`class`]: from the thread's cache, or, if it is to be seen by

@@ -3,12 +3,14 @@
 use crate::abi::{Pool, PoolData};
 use crate::block::{self, Extra, Live};
 use crate::{large, window};
-use cenote::Blocks;
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
 
 /// Bytes of nginx's head in a block after the first.
 pub(crate) const BLOCK_HEAD: usize = size_of::<PoolData>();
+
+/// How large blocks grow, in bytes; those of pools that begin with larger ones stay as they are.
+const MOST: usize = 64 << 10;
 
 /// How many counted failures a block has before `current` may pass it.
 const FAILURES: usize = 4;
@@ -53,8 +55,8 @@ extern "C" fn elsewhere(pool: Live, size: usize, align: usize) -> *mut u8 {
 
 fn in_new_block(pool: Live, size: usize, align: usize) -> *mut u8 {
     let extra = pool.extra();
-    let bytes = window::grown(extra.bytes.get(), extra.later.get() + 1, Blocks::LARGEST);
-    // SAFETY: at least the first block's bytes, at most those or `LARGEST`.
+    let bytes = window::grown(extra.bytes.get(), extra.later.get() + 1, MOST);
+    // SAFETY: at least the first block's bytes, at most those or `MOST`.
     let (memory, _) = unsafe { block::take(bytes, false, pool.head().log.get()) };
     let Some(memory) = memory else {
         return refused(pool);

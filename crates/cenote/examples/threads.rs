@@ -10,12 +10,24 @@
 
 use cenote::{Account, ChunkPool, CountedPool, Pool};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Condvar, Mutex};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 
 const THREADS: usize = 8;
 const LIMIT: usize = 8 << 20;
+
+/// Lends a value to threads, which are joined before `lent` ends; it is not given back.
+fn lend<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
+}
+
+/// Runs so many threads to their ends. Not scoped ones: ThreadSanitizer sees what a `join` orders,
+/// not what the standard library's own counters do.
+fn all<F: FnOnce() + Send + 'static>(threads: impl IntoIterator<Item = F>) {
+    let threads: Vec<_> = threads.into_iter().map(thread::spawn).collect();
+    threads.into_iter().for_each(|thread| thread.join().expect("no thread panics"));
+}
 
 /// Uses a pool of each kind on an account.
 fn work(account: &Account, number: usize) -> usize {
@@ -37,73 +49,70 @@ fn work(account: &Account, number: usize) -> usize {
 
 /// Threads that share accounts, make their own under them, and read all of them.
 fn accounts(rounds: usize) -> bool {
-    let root = Account::root("process").with_limit(Some(LIMIT));
-    let shared = root.shared_child("shared");
-    let made = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for number in 0..THREADS {
-            let (root, shared, made) = (&root, &shared, &made);
-            scope.spawn(move || {
-                for round in 0..rounds {
-                    let own = root.child("worker");
-                    let request = own.child("request");
-                    made.fetch_add(work(&request, number), SeqCst);
-                    made.fetch_add(work(shared, number), SeqCst);
-                    assert!(root.held() <= LIMIT && shared.peak() <= LIMIT);
-                    if round % 16 == number {
-                        assert!(root.snapshot().to_string().contains("process"));
-                    }
+    let root = lend(Account::root("process").with_limit(Some(LIMIT)));
+    let (shared, made) = (lend(root.shared_child("shared")), lend(AtomicUsize::new(0)));
+    all((0..THREADS).map(|number| {
+        move || {
+            for round in 0..rounds {
+                let own = root.child("worker");
+                let request = own.child("request");
+                made.fetch_add(work(&request, number), SeqCst);
+                made.fetch_add(work(shared, number), SeqCst);
+                assert!(root.held() <= LIMIT && shared.peak() <= LIMIT);
+                if round % 16 == number {
+                    assert!(root.snapshot().to_string().contains("process"));
                 }
-                Account::settle();
-            });
+            }
+            Account::settle();
         }
-    });
-    made.into_inner() > 0 && (root.held(), root.live()) == (0, 0)
+    }));
+    made.load(SeqCst) > 0 && (root.held(), root.live()) == (0, 0)
 }
 
-/// A place where threads leave pools for one another.
-#[derive(Default)]
-struct Counter {
-    pools: Mutex<Vec<(Pool, CountedPool, ChunkPool)>>,
-    left: Condvar,
-}
+/// What goes from one thread to another.
+type Parcel = (Pool, CountedPool, ChunkPool);
 
 /// Pools made and filled on one thread, used and dropped on another.
 fn hand_over(pools: usize) -> bool {
-    let root = Account::root("process");
-    let counter = Counter::default();
-    let ended = AtomicUsize::new(0);
-    thread::scope(|scope| {
-        for _ in 0..THREADS / 2 {
-            scope.spawn(|| {
-                let mine = root.child("maker");
-                for n in 0..pools {
-                    let (pool, counted, chunks) =
-                        (Pool::on(&mine), CountedPool::on(&mine), ChunkPool::on(&mine));
-                    pool.own(vec![n; 10]);
-                    pool.alloc_zeroed_bytes(n % 9000);
-                    cenote::CountedBox::leak(counted.alloc([n; 30]));
-                    chunks.own(String::from("kept"));
-                    counter.pools.lock().unwrap().push((pool, counted, chunks));
-                    counter.left.notify_one();
-                }
-            });
-            scope.spawn(|| {
-                for _ in 0..pools {
-                    let waiting = counter.pools.lock().unwrap();
-                    let mut there =
-                        counter.left.wait_while(waiting, |pools| pools.is_empty()).unwrap();
-                    let (pool, counted, chunks) = there.pop().unwrap();
-                    drop(there);
-                    pool.alloc([1_u64; 100]);
-                    drop((pool, counted, chunks));
-                    ended.fetch_add(1, SeqCst);
-                }
-                Account::settle();
-            });
+    let root = lend(Account::root("process"));
+    let counters: &'static [AtomicPtr<Parcel>] =
+        Vec::leak((0..THREADS / 2).map(|_| AtomicPtr::new(ptr::null_mut())).collect());
+    let ended = lend(AtomicUsize::new(0));
+    let maker = move |number: usize| {
+        let mine = root.child("maker");
+        for n in 0..pools {
+            let (pool, counted, chunks) =
+                (Pool::on(&mine), CountedPool::on(&mine), ChunkPool::on(&mine));
+            pool.own(vec![n; 10]);
+            pool.alloc_zeroed_bytes(n % 9000);
+            cenote::CountedBox::leak(counted.alloc([n; 30]));
+            chunks.own(String::from("kept"));
+            let parcel = Box::into_raw(Box::new((pool, counted, chunks)));
+            let place = &counters[number];
+            while place.compare_exchange(ptr::null_mut(), parcel, SeqCst, SeqCst).is_err() {
+                thread::yield_now();
+            }
         }
-    });
-    ended.into_inner() == pools * THREADS / 2 && (root.held(), root.live()) == (0, 0)
+    };
+    let taker = move |number: usize| {
+        for _ in 0..pools {
+            let parcel = loop {
+                let parcel = counters[number].swap(ptr::null_mut(), SeqCst);
+                if !parcel.is_null() {
+                    break parcel;
+                }
+                thread::yield_now();
+            };
+            // SAFETY: a maker's box, taken by this thread alone.
+            let (pool, counted, chunks) = *unsafe { Box::from_raw(parcel) };
+            pool.alloc([1_u64; 100]);
+            drop((pool, counted, chunks));
+            ended.fetch_add(1, SeqCst);
+        }
+        Account::settle();
+    };
+    all((0..THREADS).map(|n| move || if n % 2 == 0 { maker(n / 2) } else { taker(n / 2) }));
+    ended.load(SeqCst) == pools * THREADS / 2 && (root.held(), root.live()) == (0, 0)
 }
 
 std::thread_local! {
@@ -113,23 +122,20 @@ std::thread_local! {
 
 /// Threads that come and go, each with pools in its last destructors.
 fn come_and_go(threads: usize) -> bool {
-    let root = Account::root("process").with_limit(Some(LIMIT));
-    let made = AtomicUsize::new(0);
+    let root = lend(Account::root("process").with_limit(Some(LIMIT)));
+    let made = lend(AtomicUsize::new(0));
     for _ in 0..threads / THREADS {
-        thread::scope(|scope| {
-            for number in 0..THREADS {
-                let (root, made) = (&root, &made);
-                scope.spawn(move || {
-                    let last = Pool::on(root);
-                    last.alloc_str("used in the thread's last destructors");
-                    last.defer(|| assert_eq!(Pool::new().alloc_zeroed_bytes(5000).len(), 5000));
-                    LAST.with_borrow_mut(|place| *place = Some(last));
-                    made.fetch_add(work(root, number), SeqCst);
-                });
+        all((0..THREADS).map(|number| {
+            move || {
+                let last = Pool::on(root);
+                last.alloc_str("used in the thread's last destructors");
+                last.defer(|| assert_eq!(Pool::new().alloc_zeroed_bytes(5000).len(), 5000));
+                LAST.with_borrow_mut(|place| *place = Some(last));
+                made.fetch_add(work(root, number), SeqCst);
             }
-        });
+        }));
     }
-    made.into_inner() > 0 && (root.held(), root.live()) == (0, 0)
+    made.load(SeqCst) > 0 && (root.held(), root.live()) == (0, 0)
 }
 
 #[cfg(unix)]

@@ -28,6 +28,8 @@
 //! | a double free is found, and then ignored | njs `njs_mp_free` | `a_free_in_another_pool_of_the_same_kind_is_noticed`, `chunk_misuse` |
 //! | a debugging mode breaks what worked | HAProxy b5ba09ed5, APR 258fe58e7, njs 280d1129 | the whole test-suite, at each level |
 
+mod common;
+
 use cenote::debug::Levels;
 use cenote::misuse::{BadFreeKind, OnBadFree};
 use cenote::{
@@ -268,6 +270,8 @@ fn regions_and_gaps_of_many_megabytes_are_kept_apart() {
 
 #[test]
 fn a_child_may_free_and_grow_nothing_of_its_parents_by_accident() {
+    // With a level on it is noticed, and the process ends.
+    common::plain();
     let parent = Pool::builder().first_block(256).build().unwrap();
     for align in [1, 8, 16, 64, 1024] {
         let mine = parent.alloc_layout(layout(40, align));

@@ -401,3 +401,25 @@ fn a_source_that_counts_gets_back_what_it_gave() {
         assert_eq!(source.0.borrow().len(), 0);
     }
 }
+
+#[test]
+fn what_is_watched_goes_past_every_cache() {
+    // A cache would keep the block, and give out a larger one than was asked for.
+    let before = cenote::Blocks::cached_bytes();
+    let pool = Pool::builder().levels(Levels::PASSTHROUGH).source(cenote::Blocks).build().unwrap();
+    let shared = cenote::SharedBlocks::default();
+    let other = Pool::builder().levels(Levels::PASSTHROUGH).source(shared).build().unwrap();
+    let cached = cenote::Cached::new(System, 1 << 20);
+    let third = Pool::builder().levels(Levels::PASSTHROUGH).source(&cached).build().unwrap();
+    for object in [layout(300, 8), layout(5000, 8)] {
+        let objects =
+            (pool.alloc_layout(object), other.alloc_layout(object), third.alloc_layout(object));
+        // SAFETY: from this pool with this layout.
+        unsafe { pool.dealloc(objects.0, object) };
+        // SAFETY: from this pool with this layout.
+        unsafe { other.dealloc(objects.1, object) };
+        // SAFETY: from this pool with this layout.
+        unsafe { third.dealloc(objects.2, object) };
+    }
+    assert_eq!((cenote::Blocks::cached_bytes(), cached.cached_bytes()), (before, 0));
+}

@@ -71,15 +71,16 @@ fn found(said: &Said) -> Option<String> {
     }
 }
 
-fn build(command: &mut Command) -> Result<(), String> {
-    let said = run(command.args(["build", "-p", "cenote", "--example", "mistake"]));
+fn build(mut command: Command, more: &[&str]) -> Result<(), String> {
+    command.args(["build", "-p", "cenote", "--example", "mistake"]);
+    let said = run(command.args(more));
     if said.good { Ok(()) } else { Err(said.failures()) }
 }
 
 /// Those that can be had here, and what was skipped.
 fn checkers() -> Result<(Vec<Checker>, Vec<String>), String> {
     let (mut all, mut skipped) = (Vec::new(), Vec::new());
-    build(cargo("").arg("--release"))?;
+    build(cargo(""), &["--release"])?;
     let plain = target("").join("release/examples/mistake");
     all.push(Checker {
         name: "release build",
@@ -89,7 +90,7 @@ fn checkers() -> Result<(Vec<Checker>, Vec<String>), String> {
     });
     all.push(Checker { name: "all levels", program: plain, valgrind: false, levels: "all" });
     if let Some(host) = host() {
-        build(sanitized("asan").args(["--target", host]))?;
+        build(sanitized("asan"), &["--target", host])?;
         let program = target("asan").join(host).join("debug/examples/mistake");
         for (name, levels) in [("ASan", ""), ("ASan, passthrough", "passthrough")] {
             all.push(Checker { name, program: program.clone(), valgrind: false, levels });
@@ -98,7 +99,7 @@ fn checkers() -> Result<(Vec<Checker>, Vec<String>), String> {
         skipped.push("no AddressSanitizer here".to_owned());
     }
     if has("valgrind") {
-        build(cargo("valgrind").args(["--features", "valgrind"]))?;
+        build(cargo("valgrind"), &["--features", "valgrind"])?;
         let program = target("valgrind").join("debug/examples/mistake");
         for (name, levels) in [("valgrind", ""), ("valgrind, passthrough", "passthrough")] {
             all.push(Checker { name, program: program.clone(), valgrind: true, levels });

@@ -72,7 +72,7 @@ pub(super) fn sanitized(which: &str) -> Command {
     let mut cargo = cargo(which);
     let flags = match which {
         "asan" => "-Zsanitizer=address --cfg cenote_asan",
-        _ => "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer",
+        _ => "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg cenote_tsan",
     };
     cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", flags);
     // Tests ask for sizes that nobody can have, which is no mistake.

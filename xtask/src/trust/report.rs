@@ -92,8 +92,10 @@ impl Report {
         }
         page.push_str(&self.tables);
         // A quick run must not replace the page of a full one.
-        let path = match full {
-            true => process::root().join("docs/TRUST.md"),
+        let path = process::root().join("docs/TRUST.md");
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        let path = match full || !written.contains("cargo xtask trust`") {
+            true => path,
             false => process::target("").join("TRUST-quick.md"),
         };
         if let Err(error) = std::fs::write(&path, &page) {

@@ -131,7 +131,7 @@ impl LargeObjects {
     }
 
     /// [`LargeObjects::free`] for a caller who is sure that there is one: in a watched pool it
-    /// is told if there is not.
+    /// is told if there is not, and that is all there is to do.
     pub(crate) fn dealloc<S: BlockSource>(&self, supply: &Supply<S>, start: NonNull<u8>) -> bool {
         if !supply.levels().is_none() {
             return self.dealloc_watched(supply, start);

@@ -107,12 +107,12 @@ impl LargeObjects {
         supply: &Supply<S>,
         start: NonNull<u8>,
     ) -> bool {
-        let freed = self.free_watched(supply, start);
-        if !freed {
+        if !self.free_watched(supply, start) {
             let address = start.addr().get();
             supply.tell(self.explain(address), address);
         }
-        freed
+        // There is nothing else to be done about it.
+        true
     }
 
     /// Counts what came into quarantine. When its younger half is full, the older one goes.

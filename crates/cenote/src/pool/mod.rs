@@ -389,7 +389,7 @@ impl<S: BlockSource> Pool<S> {
         if layout.size() == 0 {
             return Ok(dangling(layout));
         }
-        if debug::may_be_on() && self.newest.get().is_null() && self.large.address() == 0 {
+        if self.newest.get().is_null() && self.large.address() == 0 && debug::may_be_on() {
             self.is_to_be_watched();
         }
         let Some(need) = self.needs_large(layout) else {

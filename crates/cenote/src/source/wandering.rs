@@ -89,6 +89,15 @@ unsafe impl BlockSource for SharedBlocks {
         unsafe { System.release(ptr, layout) }
     }
 
+    fn acquire_apart(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        System.acquire(layout)
+    }
+
+    unsafe fn release_apart(&self, ptr: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise: it came from `System` so.
+        unsafe { System.release(ptr, layout) }
+    }
+
     #[inline]
     fn fit(&self, layout: Layout) -> usize {
         crate::Blocks.fit(layout)

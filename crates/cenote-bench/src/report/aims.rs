@@ -127,6 +127,8 @@ pub(crate) fn judge(rows: &Rows<'_>) -> Vec<Aim> {
             rows.ratio("threads", threads::SCALING, "cenote, 1 thread"),
         ),
     ]);
+    // `cenote serve` has no switch for its accounts, so there is nothing to compare it with.
+    aims.push(at_most("accounts: the server's requests per second, without / with", 1.01, None));
     let names = rows.ratio("c", c::REQUEST, "cenote under nginx's names");
     let nginx = rows.ratio("c", c::REQUEST, "nginx");
     aims.push(at_least(

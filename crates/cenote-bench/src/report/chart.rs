@@ -24,6 +24,7 @@ pub(crate) fn bars(title: &str, note: &str, unit: &str, mut bars: Vec<Bar>) -> S
     let mut svg = format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{}">
 <style>
+:root {{ color-scheme: light dark; }}
 text {{ font: 13px system-ui, sans-serif; fill: #1f2328; }}
 .title {{ font-weight: 600; font-size: 16px; }}
 .note {{ fill: #59636e; font-size: 12px; }}

@@ -270,7 +270,7 @@ mod tests {
     fn a_round_runs_every_subject() {
         let calls = std::rc::Rc::new(std::cell::Cell::new(0));
         let seen = calls.clone();
-        let case = Case::new("group", "case", "unit", move || {
+        let case = Case::new("case", "unit", move || {
             (0..3)
                 .map(|_| {
                     let seen = seen.clone();

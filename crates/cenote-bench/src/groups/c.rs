@@ -118,11 +118,13 @@ fn chunk(name: &str, pooled: bool) -> Subject {
     let order: Vec<u32> = (0..PLAN).map(|_| random.below(LIVE as u64) as u32).collect();
     let sizes: Vec<u32> = (0..PLAN).map(|_| 16 + random.below(241) as u32).collect();
     let mut objects = vec![std::ptr::null_mut(); LIVE];
-    // SAFETY: no conditions.
-    let pool = Keep(
-        if pooled { unsafe { capi_chunk_create() } } else { std::ptr::null_mut() },
-        capi_chunk_destroy,
-    );
+    let pool = if pooled {
+        // SAFETY: no conditions.
+        unsafe { capi_chunk_create() }
+    } else {
+        std::ptr::null_mut()
+    };
+    let pool = Keep(pool, capi_chunk_destroy);
     // SAFETY: the tables are `PLAN` long, and every place is below `LIVE`.
     unsafe {
         capi_chunk(

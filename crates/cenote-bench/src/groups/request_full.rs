@@ -76,7 +76,7 @@ fn cenote_requests(times: u64) {
         vectors(&pool);
         seen(&raw const *pool.alloc_fmt(format_args!(
             "GET {} HTTP/1.{} from {turn}",
-            "/index.html",
+            black_box("/index.html"),
             black_box(1)
         )));
     }
@@ -111,7 +111,8 @@ fn arena_requests<A: Arena>(make: &impl Fn() -> A, times: u64) {
         }
         vectors(arena.handle());
         let mut text = Text(VecIn::new_in(arena.handle()));
-        let _ = write!(text, "GET {} HTTP/1.{} from {turn}", "/index.html", black_box(1));
+        let _ =
+            write!(text, "GET {} HTTP/1.{} from {turn}", black_box("/index.html"), black_box(1));
         seen(text.0.as_ptr());
     }
 }
@@ -151,6 +152,6 @@ fn std_requests(times: u64) {
             black_box(Box::new(add_one as fn()))();
         }
         vectors(allocator_api2::alloc::Global);
-        black_box(format!("GET {} HTTP/1.{} from {turn}", "/index.html", black_box(1)));
+        black_box(format!("GET {} HTTP/1.{} from {turn}", black_box("/index.html"), black_box(1)));
     }
 }

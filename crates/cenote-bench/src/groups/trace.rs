@@ -138,8 +138,10 @@ impl Served for Pool {
     }
     #[inline(always)]
     fn free(&mut self, start: *mut u8, layout: Layout) {
+        // SAFETY: `get` gave it, so it is not null.
+        let start = unsafe { std::ptr::NonNull::new_unchecked(start) };
         // SAFETY: allocated by this pool with this layout, and freed once.
-        unsafe { self.dealloc(std::ptr::NonNull::new_unchecked(start), layout) };
+        unsafe { self.dealloc(start, layout) };
     }
     #[inline(always)]
     fn cleanup(&mut self, size: usize) {

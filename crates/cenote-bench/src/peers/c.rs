@@ -74,15 +74,19 @@ pub(crate) fn nginx(work: NginxWork, sizes: Sizes) -> Vec<Subject> {
         .map(|(name, loops)| {
             Subject::new(name, move |times| {
                 let (start, count) = (sizes.as_ptr(), sizes.len());
-                // SAFETY: the table is `count` long and outlives the call; the loops keep nothing.
                 timed(|| match work {
-                    NginxWork::Request => unsafe {
-                        (loops.request)(start, count, NGINX_POOL, times)
-                    },
-                    NginxWork::Reset => unsafe { (loops.reset)(start, count, NGINX_POOL, times) },
-                    NginxWork::Full { large, pushes } => unsafe {
-                        (loops.full)(start, count, NGINX_POOL, large, pushes, times);
-                    },
+                    NginxWork::Request => {
+                        // SAFETY: the table is `count` long, outlives the call, and is not kept.
+                        unsafe { (loops.request)(start, count, NGINX_POOL, times) }
+                    }
+                    NginxWork::Reset => {
+                        // SAFETY: as above.
+                        unsafe { (loops.reset)(start, count, NGINX_POOL, times) }
+                    }
+                    NginxWork::Full { large, pushes } => {
+                        // SAFETY: as above.
+                        unsafe { (loops.full)(start, count, NGINX_POOL, large, pushes, times) }
+                    }
                 })
             })
             .holding(NGINX_POOL)
@@ -363,13 +367,13 @@ pub(crate) fn others_request(sizes: Sizes) -> Vec<Subject> {
         #[cfg(not(has_pmr))]
         Subject::missing("std::pmr monotonic(4096)", NOT_INSTALLED),
         #[cfg(has_talloc)]
-        // SAFETY: as in `looped`.
         Subject::new("talloc", move |times| {
+            // SAFETY: as in `looped`.
             timed(|| unsafe { talloc_request(sizes.as_ptr(), sizes.len(), 0, times) })
         }),
         #[cfg(has_talloc)]
-        // SAFETY: as in `looped`.
         Subject::new("talloc_pool(8192)", move |times| {
+            // SAFETY: as in `looped`.
             timed(|| unsafe { talloc_request(sizes.as_ptr(), sizes.len(), 8192, times) })
         }),
         #[cfg(not(has_talloc))]
@@ -393,8 +397,8 @@ pub(crate) fn others_reset(sizes: Sizes) -> Vec<Subject> {
         #[cfg(not(has_pmr))]
         Subject::missing("std::pmr monotonic over a buffer, release", NOT_INSTALLED),
         #[cfg(has_talloc)]
-        // SAFETY: as in `looped`.
         Subject::new("talloc_pool(8192), free children", move |times| {
+            // SAFETY: as in `looped`.
             timed(|| unsafe { talloc_reset(sizes.as_ptr(), sizes.len(), 8192, times) })
         }),
         #[cfg(not(has_talloc))]

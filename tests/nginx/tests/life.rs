@@ -69,7 +69,6 @@ fn reloads_under_load_lose_no_request_and_leave_nothing_open() {
     drop(keep(address, 4));
     // One may answer before the other has its title.
     until("both workers are there", || server.workers().len() == 2);
-    let workers = server.workers();
     let open = server.open_at_rest(address);
 
     let (stop, done) = (AtomicBool::new(false), AtomicUsize::new(0));

@@ -407,7 +407,7 @@ fn what_is_watched_goes_past_every_cache() {
     // A cache would keep the block, and give out a larger one than was asked for.
     let before = cenote::Blocks::cached_bytes();
     let pool = Pool::builder().levels(Levels::PASSTHROUGH).source(cenote::Blocks).build().unwrap();
-    let shared = cenote::SharedBlocks::default();
+    let shared = cenote::SharedBlocks;
     let other = Pool::builder().levels(Levels::PASSTHROUGH).source(shared).build().unwrap();
     let cached = cenote::Cached::new(System, 1 << 20);
     let third = Pool::builder().levels(Levels::PASSTHROUGH).source(&cached).build().unwrap();

@@ -417,6 +417,7 @@ fn an_account_whose_pool_gave_out_a_handle_after_the_last_one_went_lives_on() {
 
 #[test]
 fn a_refused_charge_is_told_where_it_happens_and_nothing_else_is() {
+    common::plain();
     use std::sync::Mutex;
     static TOLD: Mutex<Vec<(String, usize)>> = Mutex::new(Vec::new());
     Account::on_refused(|error| {

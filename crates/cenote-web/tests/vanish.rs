@@ -225,7 +225,11 @@ fn ten_thousand_requests_whose_clients_vanish_leave_no_pool_and_take_no_block() 
         service.spawn_blocking(prime).await.expect("it does not panic");
         let (before, begun) = (BLOCKS.load(SeqCst), requests(&account.snapshot()));
         crowd(address, 12, 950).await;
-        until("all are gone", || live_below(&account.snapshot()) == 0).await;
+        // A client that is gone may still wait to be accepted, and be a pool for a moment.
+        until("all are gone, and hold nothing", || {
+            live_below(&account.snapshot()) == 0 && account.held() == 0
+        })
+        .await;
         let snapshot = account.snapshot();
         let made = requests(&snapshot) - begun;
         let blocks = BLOCKS.load(SeqCst) - before;
@@ -234,7 +238,6 @@ fn ten_thousand_requests_whose_clients_vanish_leave_no_pool_and_take_no_block() 
             created_below(&snapshot)
         );
         assert!(made >= 10_000, "{made} requests");
-        assert_eq!(account.held(), 0);
         assert_eq!(account.refused(), 0);
         assert_eq!(blocks, 0);
     });

@@ -6,6 +6,7 @@
 
 use super::Account;
 use crate::System;
+use crate::debug::Watch;
 use crate::inspect::Seen;
 use crate::supply::Supply;
 use alloc::vec::Vec;
@@ -44,7 +45,7 @@ fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
 type PoolOn = Supply<System>;
 
 fn pool_on(account: &Account) -> PoolOn {
-    Supply::new(System, Some(account), false)
+    Supply::new("model", System, Some(account), false, Watch::DEFAULT)
 }
 
 fn bytes(size: usize) -> Layout {

@@ -574,6 +574,7 @@ impl<S: BlockSource> Pool<S> {
     }
 
     /// Empties the blocks. Most pools have one, of the size that pools begin with.
+    /// Then what was needed is not noted: it was less than that block.
     #[inline]
     fn rewind(&mut self) {
         self.links.clear();

@@ -104,6 +104,35 @@ impl LargeObjects {
         }
         let whole = whole(supply, layout)?;
         let start = supply.take(whole)?;
+        self.enter(supply, start, whole)
+    }
+
+    /// A new object with room to grow to `room` bytes in place, if nothing is in the way: a
+    /// limit's refusal is neither counted nor explained, since less would do.
+    #[cold]
+    pub(crate) fn alloc_roomy<S: BlockSource>(
+        &self,
+        supply: &Supply<S>,
+        layout: Layout,
+        room: usize,
+    ) -> Option<NonNull<u8>> {
+        if !supply.levels().is_none() {
+            return None;
+        }
+        let size = layout.size().max(room);
+        let roomy = Layout::from_size_align(size, layout.align()).ok()?;
+        let whole = whole(supply, roomy).ok()?;
+        let start = supply.try_take(whole)?;
+        self.enter(supply, start, whole).ok()
+    }
+
+    /// Writes down an object that was just taken so.
+    fn enter<S: BlockSource>(
+        &self,
+        supply: &Supply<S>,
+        start: NonNull<u8>,
+        whole: Layout,
+    ) -> Result<NonNull<u8>, AllocError> {
         // After the object: where that is refused, no table has been taken for nothing.
         if let Err(error) = self.table.reserve(supply) {
             // SAFETY: just taken with this layout, and nobody has seen it.
@@ -132,6 +161,7 @@ impl LargeObjects {
 
     /// [`LargeObjects::free`] for a caller who is sure that there is one: in a watched pool it
     /// is told if there is not, and that is all there is to do.
+    #[inline(never)]
     pub(crate) fn dealloc<S: BlockSource>(&self, supply: &Supply<S>, start: NonNull<u8>) -> bool {
         if !supply.levels().is_none() {
             return self.dealloc_watched(supply, start);

@@ -245,10 +245,12 @@ impl<S: BlockSource> Pool<S> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<u8>, M::Error> {
+        let outgrown = self.needs_large(new).is_none();
+        let room = if outgrown { self.grown.room_for(new.size()) } else { new.size() };
         if start.addr().get() & (new.align() - 1) == 0
             && self.may_be_large(old)
             // Or it would be taken for a small one later, with its layout of then.
-            && self.needs_large(new).is_none()
+            && outgrown
             && let Some((whole, capacity)) = self.large.object(start)
             && new.size() <= capacity
         {
@@ -256,7 +258,15 @@ impl<S: BlockSource> Pool<S> {
             return Ok(whole);
         }
         let before = self.active.get();
-        let moved = self.bump_any::<M>(new)?;
+        let roomy = if room > new.size() {
+            self.large.alloc_roomy(&self.supply, new, room)
+        } else {
+            None
+        };
+        let moved = match roomy {
+            Some(moved) => moved,
+            None => self.bump_any::<M>(new)?,
+        };
         // SAFETY: `old.size()` bytes at both, the caller's promise; the new ones are fresh.
         unsafe { moved.copy_from_nonoverlapping(start, old.size()) };
         if self.active.get() == before {
@@ -301,8 +311,8 @@ impl<S: BlockSource> Pool<S> {
         }
         if aligned
             && self.needs_large(new).is_none()
-            && new.size() > old.size() / 2
-            && let Some((whole, _)) = large
+            && let Some((whole, capacity)) = large
+            && new.size() > capacity / 2
         {
             return Ok(whole);
         }

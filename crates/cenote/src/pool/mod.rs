@@ -2,13 +2,14 @@
 //!
 //! Files: this one has the pool's value, its blocks and its end; `builder` how it is set up;
 //! `values` and `slices` what users put into it; `layouts` raw memory, and objects that change
-//! size; `growing` objects whose size is known only at their end; `cleanups` what runs at the
-//! end.
+//! size; `growing` objects whose size is known only at their end, `grown` what is remembered of
+//! them; `cleanups` what runs at the end.
 
 mod block;
 mod builder;
 mod cleanups;
 mod growing;
+mod grown;
 mod layouts;
 mod slices;
 mod values;
@@ -30,6 +31,7 @@ use crate::window::{self, MIN_ALIGN};
 use crate::{AllocError, BlockSource, Blocks, debug, size};
 use alloc::vec::Vec;
 use block::Block;
+use grown::Grown;
 pub(crate) use block::{HEADER, Want};
 use core::alloc::Layout;
 use core::cell::Cell;
@@ -102,6 +104,8 @@ pub struct Pool<S: BlockSource = Blocks> {
     next: Cell<u32>,
     /// Bytes that a reset should keep: the most used lately.
     keep: Cell<u32>,
+    /// What objects that outgrew their blocks grew to lately.
+    grown: Grown,
     created_at: &'static Location<'static>,
     supply: Supply<S>,
 }
@@ -167,6 +171,7 @@ impl<S: BlockSource> Pool<S> {
             shape: Cell::new(shape),
             next: Cell::new(shape.first),
             keep: Cell::new(0),
+            grown: Grown::new(),
             created_at,
             supply: Supply::new(name, source, account, wipe, watch),
         }
@@ -596,6 +601,7 @@ impl<S: BlockSource> Pool<S> {
     fn rewind_cold(&mut self) {
         self.save_window();
         let used: usize = self.blocks().map(|block| block.used() + block.packed()).sum();
+        let used = used + self.grown.next_round();
         let used = used.min(u32::MAX as usize / 2) as u32;
         // What was needed lately, forgotten by an eighth each time.
         let keep = self.keep.get();
@@ -603,7 +609,10 @@ impl<S: BlockSource> Pool<S> {
         self.keep.set(keep);
 
         // The newest blocks are the largest: keep from there as many as are needed, unless
-        // the first is far too large by now.
+        // the first is far too large by now; or none, where what was needed was more than they
+        // have, and one block could have it all.
+        let room: usize = self.blocks().map(|block| block.size() - HEADER).sum();
+        let together = room < keep as usize && self.one_block(keep) >= keep as usize + HEADER;
         let mut at = self.newest.replace(ptr::null_mut());
         let mut kept = 0;
         let mut oldest_kept: *mut Block = ptr::null_mut();
@@ -611,7 +620,8 @@ impl<S: BlockSource> Pool<S> {
             let (this, older, size) = (at, block.older(), block.size());
             at = older;
             let too_large = size > self.shape.get().first as usize && (keep as usize) < size / 4;
-            if kept < keep.max(1) as usize && !(kept == 0 && too_large) {
+            let wanted = kept < keep.max(1) as usize && !together;
+            if wanted && !(kept == 0 && too_large) {
                 kept += size - HEADER;
                 block.rewind(self.supply.wipes());
                 match self.block(oldest_kept) {
@@ -625,14 +635,26 @@ impl<S: BlockSource> Pool<S> {
             }
         }
         if kept == 0 {
-            let fits = (keep as usize + HEADER).next_power_of_two() as u32;
-            self.next.set(fits.clamp(self.shape.get().first, self.shape.get().largest));
+            self.next.set(self.one_block(keep) as u32);
             self.last.set(NO_WINDOW);
             self.end.set(NO_WINDOW);
         }
         self.active.set(self.newest.get());
         self.current.set(oldest_kept);
         self.load_window();
+    }
+
+    /// The size of a block for so many bytes, or the largest that is taken at once.
+    fn one_block(&self, bytes: u32) -> usize {
+        let shape = self.shape.get();
+        let (first, largest) = (shape.first as usize, shape.largest as usize);
+        let least = bytes as usize + HEADER;
+        if least <= largest {
+            return least.next_power_of_two().clamp(first, largest);
+        }
+        let Ok(layout) = Layout::from_size_align(least, HEADER_ALIGN) else { return largest };
+        let fits = self.supply.whole_block(layout).size();
+        if fits <= grown::LARGEST.min(4 * largest) { fits } else { largest }
     }
 
     /// Gives a block back to the source. It is on no list any more.

@@ -1,0 +1,153 @@
+//! Objects that outgrow their blocks, round after round: what a pool remembers of them.
+
+use cenote::{Account, Blocks, Pool, System};
+use std::alloc::Layout;
+use std::ptr::NonNull;
+
+/// Levels make every object an allocation of its own, which has no room to grow.
+fn watched() -> bool {
+    let pool = Pool::new();
+    pool.alloc(0_u8);
+    let watched = !pool.levels().is_none();
+    if watched {
+        eprintln!("SKIPPED: with a level on, no object has room to grow in");
+    }
+    watched
+}
+
+fn bytes(size: usize) -> Layout {
+    Layout::from_size_align(size, 8).unwrap()
+}
+
+/// Grows an object by doubling; how often it moved. Its bytes are looked at each time.
+fn grow_to<S: cenote::BlockSource>(pool: &Pool<S>, most: usize) -> (NonNull<u8>, usize) {
+    let mut size = 32;
+    let mut at = pool.alloc_layout(bytes(size));
+    let mut moves = 0;
+    // SAFETY: so many bytes are the object's.
+    unsafe { at.write_bytes(0xA5, size) };
+    while size < most {
+        // SAFETY: the object is of this pool, with that size.
+        let to = unsafe { pool.try_grow(at, bytes(size), bytes(2 * size)) }.unwrap();
+        moves += usize::from(to != at);
+        at = to;
+        // SAFETY: the first half was written, as it was before it grew.
+        let old = unsafe { std::slice::from_raw_parts(at.as_ptr(), size) };
+        assert!(old.iter().all(|&byte| byte == 0xA5));
+        // SAFETY: so many bytes are the object's now.
+        unsafe { at.write_bytes(0xA5, 2 * size) };
+        size *= 2;
+    }
+    (at, moves)
+}
+
+#[test]
+fn a_vector_that_grows_as_the_last_one_did_is_not_moved_any_more() {
+    if watched() {
+        return;
+    }
+    let mut pool = Pool::new();
+    let (_, first) = grow_to(&pool, 128 << 10);
+    pool.reset();
+    let (_, second) = grow_to(&pool, 128 << 10);
+    assert!(first > 3, "{first} moves while nothing was known");
+    assert_eq!(second, 0, "moves in one block");
+}
+
+#[test]
+fn two_that_grow_in_turn_move_once_each_beyond_their_blocks() {
+    if watched() {
+        return;
+    }
+    let mut pool = Pool::new();
+    for round in 0..4 {
+        let mut sizes = [32; 2];
+        let mut at = sizes.map(|size| pool.alloc_layout(bytes(size)));
+        let mut far_moves = 0;
+        while sizes[1] < 128 << 10 {
+            for (at, size) in at.iter_mut().zip(&mut sizes) {
+                // SAFETY: the object is of this pool, with that size.
+                let to = unsafe { pool.try_grow(*at, bytes(*size), bytes(2 * *size)) }.unwrap();
+                *size *= 2;
+                far_moves += usize::from(to != *at && *size > 64 << 10);
+                *at = to;
+            }
+        }
+        assert!(round == 0 || far_moves <= 2, "round {round}: {far_moves} moves beyond 64 KiB");
+        pool.reset();
+    }
+}
+
+#[test]
+fn what_is_not_needed_any_more_is_not_held_for_long() {
+    if watched() {
+        return;
+    }
+    let mut pool = Pool::new();
+    grow_to(&pool, 128 << 10);
+    pool.reset();
+    for _ in 0..200 {
+        pool.alloc(1_u64);
+        pool.reset();
+    }
+    pool.alloc(1_u64);
+    assert_eq!(pool.held_bytes(), 4096);
+    pool.reset();
+    // Nor is there a guess left: an object that is moved gets what it asks for.
+    let small = pool.alloc_layout(bytes(64));
+    pool.alloc(0_u8);
+    // SAFETY: the object is of this pool, with that size.
+    unsafe { pool.try_grow(small, bytes(64), bytes(20_000)) }.unwrap();
+    assert_eq!(pool.snapshot().large, [32 << 10]);
+}
+
+#[test]
+fn a_guess_is_never_what_a_limit_refuses_for() {
+    if watched() {
+        return;
+    }
+    let account = Account::root("tight");
+    let mut pool = Pool::builder().account(&account).source(System).build().unwrap();
+    grow_to(&pool, 128 << 10);
+    pool.reset();
+    // Room for 20,000 bytes of one object, and not for what the last round would make it.
+    account.set_limit(Some(account.held() + (48 << 10)));
+    let small = pool.alloc_layout(bytes(64));
+    pool.alloc(0_u8);
+    // SAFETY: the object is of this pool, with that size.
+    unsafe { pool.try_grow(small, bytes(64), bytes(20_000)) }.unwrap();
+    assert_eq!(account.refused(), 0);
+}
+
+#[test]
+fn guesses_end_at_what_the_thread_caches() {
+    if watched() {
+        return;
+    }
+    let mut pool = Pool::new();
+    grow_to(&pool, 4 << 20);
+    pool.reset();
+    let small = pool.alloc_layout(bytes(64));
+    pool.alloc(0_u8);
+    // SAFETY: the object is of this pool, with that size.
+    unsafe { pool.try_grow(small, bytes(64), bytes(20_000)) }.unwrap();
+    assert!(pool.held_bytes() <= 2 * Blocks::LARGEST, "{} bytes", pool.held_bytes());
+}
+
+#[test]
+fn one_that_shrank_gives_back_what_it_was_given_on_a_guess() {
+    if watched() {
+        return;
+    }
+    let mut pool = Pool::builder().largest_block(16 << 10).build().unwrap();
+    grow_to(&pool, 128 << 10);
+    pool.reset();
+    let small = pool.alloc_layout(bytes(64));
+    pool.alloc(0_u8);
+    // SAFETY: the object is of this pool, with that size.
+    let large = unsafe { pool.try_grow(small, bytes(64), bytes(20_000)) }.unwrap();
+    let before = pool.held_bytes();
+    // SAFETY: likewise.
+    unsafe { pool.try_shrink(large, bytes(20_000), bytes(19_000)) }.unwrap();
+    assert!(pool.held_bytes() < before, "{} bytes of {before}", pool.held_bytes());
+}

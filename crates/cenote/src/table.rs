@@ -113,12 +113,19 @@ impl<E: Entry> Table<E> {
     }
 
     /// Sees to it that there is room for one more. Nothing has changed if there is not.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn reserve<S: BlockSource>(&self, supply: &Supply<S>) -> Result<(), AllocError> {
         let slots = self.slots.get() as usize;
         if (self.len() + 1) * 4 <= slots * E::QUARTERS {
             return Ok(());
         }
+        self.reserve_cold(supply)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn reserve_cold<S: BlockSource>(&self, supply: &Supply<S>) -> Result<(), AllocError> {
+        let slots = self.slots.get() as usize;
         let more = if slots == 0 { first_slots::<E>() } else { slots * 2 };
         let table = supply.take(table_layout::<E, S>(supply, more)?)?;
         self.move_to(supply, table, more);

@@ -1,19 +1,10 @@
 //! Objects that outgrow their blocks, round after round: what a pool remembers of them.
 
+mod common;
+
 use cenote::{Account, Blocks, Pool, System};
 use std::alloc::Layout;
 use std::ptr::NonNull;
-
-/// Levels make every object an allocation of its own, which has no room to grow.
-fn watched() -> bool {
-    let pool = Pool::new();
-    pool.alloc(0_u8);
-    let watched = !pool.levels().is_none();
-    if watched {
-        eprintln!("SKIPPED: with a level on, no object has room to grow in");
-    }
-    watched
-}
 
 fn bytes(size: usize) -> Layout {
     Layout::from_size_align(size, 8).unwrap()
@@ -43,9 +34,7 @@ fn grow_to<S: cenote::BlockSource>(pool: &Pool<S>, most: usize) -> (NonNull<u8>,
 
 #[test]
 fn a_vector_that_grows_as_the_last_one_did_is_not_moved_any_more() {
-    if watched() {
-        return;
-    }
+    common::plain();
     let mut pool = Pool::new();
     let (_, first) = grow_to(&pool, 128 << 10);
     pool.reset();
@@ -56,9 +45,7 @@ fn a_vector_that_grows_as_the_last_one_did_is_not_moved_any_more() {
 
 #[test]
 fn two_that_grow_in_turn_move_once_each_beyond_their_blocks() {
-    if watched() {
-        return;
-    }
+    common::plain();
     let mut pool = Pool::new();
     for round in 0..4 {
         let mut sizes = [32; 2];
@@ -80,9 +67,7 @@ fn two_that_grow_in_turn_move_once_each_beyond_their_blocks() {
 
 #[test]
 fn what_is_not_needed_any_more_is_not_held_for_long() {
-    if watched() {
-        return;
-    }
+    common::plain();
     let mut pool = Pool::new();
     grow_to(&pool, 128 << 10);
     pool.reset();
@@ -103,9 +88,7 @@ fn what_is_not_needed_any_more_is_not_held_for_long() {
 
 #[test]
 fn a_guess_is_never_what_a_limit_refuses_for() {
-    if watched() {
-        return;
-    }
+    common::plain();
     let account = Account::root("tight");
     let mut pool = Pool::builder().account(&account).source(System).build().unwrap();
     grow_to(&pool, 128 << 10);
@@ -121,9 +104,7 @@ fn a_guess_is_never_what_a_limit_refuses_for() {
 
 #[test]
 fn guesses_end_at_what_the_thread_caches() {
-    if watched() {
-        return;
-    }
+    common::plain();
     let mut pool = Pool::new();
     grow_to(&pool, 4 << 20);
     pool.reset();
@@ -136,9 +117,7 @@ fn guesses_end_at_what_the_thread_caches() {
 
 #[test]
 fn one_that_shrank_gives_back_what_it_was_given_on_a_guess() {
-    if watched() {
-        return;
-    }
+    common::plain();
     let mut pool = Pool::builder().largest_block(16 << 10).build().unwrap();
     grow_to(&pool, 128 << 10);
     pool.reset();

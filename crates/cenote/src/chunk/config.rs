@@ -144,12 +144,13 @@ impl<'a, S: BlockSource> ChunkPoolConfig<'a, S> {
     }
 
     /// Of how many frees of each size the pool remembers the addresses, to give them out again
-    /// before it looks for a page: at most 15, which it is unless set.
+    /// before it looks for a page: at most 15, which it is unless set. Of objects larger than a
+    /// page, up to 16 KiB, it remembers 32 KiB of each size at most.
     ///
     /// A page, or a cluster, in which all but such chunks is free goes back only when the pool
     /// looks after it: when all of the pool is free, before it takes a cluster, and in
-    /// [`ChunkPool::settle`], [`ChunkPool::stat`] and [`ChunkPool::snapshot`]. With 0 each goes
-    /// back at once, and an allocation and its free take about three times as long.
+    /// [`ChunkPool::settle`], [`ChunkPool::stat`] and [`ChunkPool::snapshot`]; a larger object
+    /// does in those three, and before memory is refused for it. With 0 each goes back at once, and an allocation and its free take about three times as long.
     #[inline]
     pub const fn newest_frees(mut self, number: usize) -> Self {
         self.depth = number;

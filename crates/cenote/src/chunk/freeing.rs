@@ -102,7 +102,8 @@ impl<S: BlockSource> ChunkPool<S> {
     fn dealloc_cold(&self, start: NonNull<u8>, layout: Layout) {
         match self.geometry.class_of(layout.size(), layout.align()) {
             Some(class) => self.dealloc_checked(class, start.addr().get()),
-            None => self.dealloc_large(start),
+            None if self.free_if_large(start) => {}
+            None => self.refuse(start.addr().get()),
         }
     }
 
@@ -121,15 +122,9 @@ impl<S: BlockSource> ChunkPool<S> {
         }
     }
 
-    fn dealloc_large(&self, start: NonNull<u8>) {
-        if !self.large.free(&self.supply, start) {
-            self.refuse(start.addr().get());
-        }
-    }
-
     #[inline(never)]
     fn free_large(&self, start: NonNull<u8>) -> Result<(), BadFree> {
-        if self.large.free(&self.supply, start) {
+        if self.free_if_large(start) {
             return Ok(());
         }
         Err(self.bad_free(start.addr().get()))
@@ -144,6 +139,7 @@ impl<S: BlockSource> ChunkPool<S> {
                 self.put_oldest(class, stack.count());
             }
         }
+        self.settle_large();
     }
 
     // ---- to the pages --------------------------------------------------------------------
@@ -258,6 +254,9 @@ impl<S: BlockSource> ChunkPool<S> {
     #[cold]
     #[inline(never)]
     fn bad_free(&self, address: usize) -> BadFree {
+        if self.recent.has(address) {
+            return self.on_bad_free.meet(self.name(), BadFree::new(BadFreeKind::Double, address));
+        }
         // What is remembered is as free as the rest.
         self.settle();
         let error = BadFree::new(self.explain(address), address);

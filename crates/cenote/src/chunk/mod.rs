@@ -3,7 +3,8 @@
 //! Files: this one has the pool's value, the way to a chunk and back, and its end; `config`
 //! how it is set up; `geometry` the arithmetic of sizes and places; `cluster` the blocks and
 //! `page` the descriptors in them; `slot` the chunks of one size; `freeing` what is done where
-//! a free is not a matter of a few instructions; `layouts` what callers allocate with;
+//! a free is not a matter of a few instructions; `stack` the newest frees of chunks, `recent`
+//! those of objects somewhat larger than a page; `layouts` what callers allocate with;
 //! `cleanups` what runs at the end; `map` what snapshots show; `list` links between what lies in
 //! clusters.
 
@@ -16,6 +17,7 @@ mod layouts;
 mod list;
 mod map;
 mod page;
+mod recent;
 mod slot;
 mod stack;
 
@@ -35,8 +37,9 @@ use core::cell::Cell;
 use core::fmt;
 use core::panic::Location;
 use core::ptr::NonNull;
-use geometry::{Class, Geometry, MAX_CLASSES, TOO_LARGE};
+use geometry::{Class, Geometry, MAX_CLASSES};
 use page::Page;
+use recent::Recent;
 use slot::Slot;
 use stack::Stack;
 
@@ -88,7 +91,7 @@ use stack::Stack;
 ///
 /// An allocation and its free by layout take about 42 instructions together while such chunks
 /// come and go; where thousands are allocated first and then freed, about 200. A free by
-/// address takes about a hundred more. A pool's value has about 3.5 KB, and needs no memory
+/// address takes about a hundred more. A pool's value has about 4 KB, and needs no memory
 /// until something is allocated. Of a cluster, 24 bytes for each page are descriptors.
 ///
 /// # Failing, threads, what is not run
@@ -104,6 +107,8 @@ pub struct ChunkPool<S: BlockSource = Blocks> {
     stacks: [Stack; MAX_CLASSES],
     slots: [Slot; MAX_CLASSES],
     large: LargeObjects,
+    /// The newest frees among those.
+    recent: Recent,
     cleanups: Cleanups,
     /// Empty clusters that are kept back.
     keep: usize,
@@ -197,16 +202,18 @@ impl<S: BlockSource> ChunkPool<S> {
             Slot::new(geometry.classes().get(class).copied().unwrap_or(Class::NONE))
         });
         let watch = Watch::new(config.levels, config.on_bad_free).now();
+        // What is to be overwritten when it is freed takes the other way.
+        let depth = if config.wipe { 0 } else { config.depth };
         Self {
             geometry,
             clusters: Clusters::new(),
             stacks: [const { Stack::new() }; MAX_CLASSES],
             slots,
             large: LargeObjects::new(),
+            recent: Recent::new(if watch.levels.is_none() { depth } else { 0 }),
             cleanups: Cleanups::new(),
             keep: config.keep,
-            // What is to be overwritten when it is freed takes the other way.
-            depth: if config.wipe { 0 } else { config.depth },
+            depth,
             watched: Cell::new(false),
             on_bad_free: config.on_bad_free,
             created_at,
@@ -278,7 +285,7 @@ impl<S: BlockSource> ChunkPool<S> {
 
     /// Whether there is no object in it. A cluster kept back does not show.
     pub fn is_empty(&self) -> bool {
-        self.large.len() == 0 && self.has_no_chunks()
+        self.large.len() == self.recent.count() && self.has_no_chunks()
     }
 
     fn has_no_chunks(&self) -> bool {
@@ -361,10 +368,7 @@ impl<S: BlockSource> ChunkPool<S> {
     fn take_cold(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
         let (size, align) = (layout.size(), layout.align());
         let Some(class) = self.geometry.class_of(size, align) else {
-            if size >= TOO_LARGE {
-                return Err(AllocError::too_large(size));
-            }
-            return self.large.alloc(&self.supply, layout);
+            return self.take_large(layout);
         };
         let chunk = match self.stack(class).pop().or_else(|| self.take_from_page(class)) {
             Some(chunk) => chunk,
@@ -414,6 +418,7 @@ impl<S: BlockSource> ChunkPool<S> {
     /// With the first panic of a cleanup, after everything is done.
     pub fn reset(&mut self) {
         let panicked = self.run_cleanups();
+        self.recent.clear();
         self.large.free_all(&self.supply);
         for (slot, stack) in self.slots.iter().zip(&self.stacks) {
             slot.clear();
@@ -491,7 +496,7 @@ impl<S: BlockSource> fmt::Debug for ChunkPool<S> {
             .field("held_bytes", &self.held_bytes())
             .field("clusters", &self.clusters.count())
             .field("kept", &self.clusters.kept())
-            .field("large", &self.large.len())
+            .field("large", &(self.large.len() - self.recent.count()))
             .field("cleanups", &self.cleanups.len())
             .finish_non_exhaustive()
     }

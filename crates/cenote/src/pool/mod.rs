@@ -31,13 +31,13 @@ use crate::window::{self, MIN_ALIGN};
 use crate::{AllocError, BlockSource, Blocks, debug, size};
 use alloc::vec::Vec;
 use block::Block;
-use grown::Grown;
 pub(crate) use block::{HEADER, Want};
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::fmt;
 use core::panic::Location;
 use core::ptr::{self, NonNull};
+use grown::Grown;
 
 /// Memory for one lifetime: a worker's, a connection's, a request's.
 ///

@@ -111,7 +111,7 @@ impl<S: BlockSource> super::ChunkPool<S> {
         if let Some((own, room)) = self.large.object(start)
             && let Some(stack) = self.recent.with_room(room)
         {
-            if stack.has(start.addr().get()) {
+            if stack.few_have(start.addr().get()) {
                 return false;
             }
             if stack.try_push(own) {

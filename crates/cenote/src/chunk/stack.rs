@@ -99,6 +99,16 @@ impl Stack {
         at & !(u32::MAX << self.count.get()) != 0
     }
 
+    /// [`Stack::has`] for one that may only have few: looks at as many places as there may be.
+    #[inline(always)]
+    pub(super) fn few_have(&self, address: usize) -> bool {
+        let (count, mut has) = (self.count(), false);
+        for (place, free) in self.frees.iter().enumerate().take(self.limit.get() as usize) {
+            has |= place < count && free.get().addr() == address;
+        }
+        has
+    }
+
     #[inline(always)]
     pub(super) fn set_limit(&self, limit: usize) {
         self.limit.set(limit.min(DEPTH) as u32);

@@ -15,6 +15,7 @@ use crate::supply::Supply;
 use crate::table::{Entry, Table};
 use crate::{AllocError, BlockSource};
 use core::alloc::Layout;
+use core::cell::Cell;
 use core::ptr::{self, NonNull};
 
 /// One slot of the table: an object, or nothing.
@@ -65,31 +66,34 @@ impl Entry for Slot {
 
 /// The large objects of one pool.
 pub(crate) struct LargeObjects {
+    /// One of them, in no table: most pools that have any have one. Not used in watched pools.
+    single: Cell<Slot>,
     table: Table<Slot>,
 }
 
 impl LargeObjects {
     #[inline(always)]
     pub(crate) const fn new() -> Self {
-        Self { table: Table::new() }
+        Self { single: Cell::new(Slot::FREE), table: Table::new() }
     }
 
-    /// Where the table is; 0 with none.
+    /// Where something is that the end of the pool has to give back; 0 with nothing.
     #[inline(always)]
     pub(crate) fn address(&self) -> usize {
-        self.table.slots().0.addr()
+        self.table.slots().0.addr() | self.single.get().start.addr()
     }
 
     /// How many there are.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.table.len() - self.quarantined()
+        let single = usize::from(!self.single.get().start.is_null());
+        single + self.table.len() - self.quarantined()
     }
 
     /// Whether there is none, and nothing that was one.
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.table.len() == 0
+        self.table.len() == 0 && self.single.get().start.is_null()
     }
 
     /// A new object, of at least `layout.size()` bytes.
@@ -133,6 +137,10 @@ impl LargeObjects {
         start: NonNull<u8>,
         whole: Layout,
     ) -> Result<NonNull<u8>, AllocError> {
+        if self.single.get().start.is_null() {
+            self.single.set(Slot::new(start, whole));
+            return Ok(start);
+        }
         // After the object: where that is refused, no table has been taken for nothing.
         if let Err(error) = self.table.reserve(supply) {
             // SAFETY: just taken with this layout, and nobody has seen it.
@@ -153,6 +161,10 @@ impl LargeObjects {
 
     #[inline(always)]
     fn free_plain<S: BlockSource>(&self, supply: &Supply<S>, start: NonNull<u8>) -> bool {
+        if self.single.get().start.addr() == start.addr().get() {
+            give(supply, self.single.replace(Slot::FREE));
+            return true;
+        }
         let Some(slot) = self.table.remove(start.addr().get()) else { return false };
         give(supply, slot);
         self.table.shrink(supply);
@@ -171,19 +183,31 @@ impl LargeObjects {
 
     /// The object at this address: the pool's own pointer to it, and its room in bytes.
     pub(crate) fn object(&self, start: NonNull<u8>) -> Option<(NonNull<u8>, usize)> {
-        let slot = self.table.find(start.addr().get()).filter(|slot| !slot.is_freed())?;
+        let slot = self.find(start.addr().get()).filter(|slot| !slot.is_freed())?;
         NonNull::new(slot.start).map(|start| (start, slot.size()))
+    }
+
+    #[inline(always)]
+    fn find(&self, address: usize) -> Option<Slot> {
+        let single = self.single.get();
+        if single.start.addr() == address { Some(single) } else { self.table.find(address) }
+    }
+
+    /// All slots with something in them.
+    fn slots(&self) -> impl Iterator<Item = Slot> + '_ {
+        let single = Some(self.single.get()).filter(|slot| !slot.start.is_null());
+        single.into_iter().chain(self.table.iter())
     }
 
     /// Why no object can be freed at this address, or not as was asked. Looks at all of them.
     #[cold]
     pub(crate) fn explain(&self, address: usize) -> BadFreeKind {
-        match self.table.find(address) {
+        match self.find(address) {
             Some(slot) if slot.is_freed() => return BadFreeKind::Double,
             Some(_) => return BadFreeKind::Layout,
             None => {}
         }
-        let inside = self.table.iter().any(|slot| {
+        let inside = self.slots().any(|slot| {
             let start = slot.start.addr();
             address > start && address - start < slot.size()
         });
@@ -196,6 +220,7 @@ impl LargeObjects {
         if !supply.levels().is_none() {
             return self.free_all_watched(supply);
         }
+        give(supply, self.single.replace(Slot::FREE));
         for slot in self.table.iter() {
             give(supply, slot);
         }
@@ -210,7 +235,7 @@ impl LargeObjects {
 
     /// The sizes of the objects, in bytes, in no order.
     pub(crate) fn sizes(&self) -> impl Iterator<Item = usize> + '_ {
-        self.table.iter().filter(|slot| !slot.is_freed()).map(|slot| slot.size())
+        self.slots().filter(|slot| !slot.is_freed()).map(|slot| slot.size())
     }
 
     /// Bytes that they take from the source.

@@ -417,7 +417,7 @@ fn the_snapshot_draws_pages_and_chunks() {
         unsafe { pool.free(object) }.unwrap();
     }
     let expected = "\
-drawn: 16.2 KiB held, 71 objects in 6 pages, 1 clusters, 0 kept back, 1 large, 0 cleanups
+drawn: 16 KiB held, 71 objects in 6 pages, 1 clusters, 0 kept back, 1 large, 0 cleanups
   cluster 0   [aaaeeP.........]
     a      16 B  [#.##############################] [#.##############################]
            16 B  [######..........................]

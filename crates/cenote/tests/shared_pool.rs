@@ -359,7 +359,7 @@ fn a_scratch_pool_stands_on_it_and_keeps_it() {
     assert_eq!((numbers[999], account.live()), (999, 1));
     let held = account.held();
     scratch.alloc_slice_fill_with(100_000, |index| index as u64);
-    assert!(account.held() > held + 800_000);
+    assert!(account.held() >= held + 800_000);
     drop(scratch);
     assert_eq!((account.held(), account.live()), (0, 0));
 }

@@ -9,6 +9,7 @@ use http::request::Parts;
 use std::borrow::Cow;
 use std::io;
 use std::ops::Deref;
+use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -38,18 +39,28 @@ pub struct PoolListener<L> {
     name: Cow<'static, str>,
     limit: Option<usize>,
     builder: SharedPoolBuilder<'static>,
+    /// Where the service said that its connections are to have pools.
+    place: &'static Location<'static>,
+    #[cfg(feature = "view")]
+    view: Option<crate::view::View>,
 }
 
 impl<L> PoolListener<L> {
     /// Connections' accounts are named `connection` and are under this one.
+    ///
+    /// Accounts and pools say that they were made where this is called.
     #[must_use]
+    #[track_caller]
     pub fn new(listener: L, account: &Account) -> Self {
         Self {
             listener,
             parent: account.clone(),
             name: Cow::Borrowed("connection"),
             limit: None,
-            builder: SharedPoolBuilder::DEFAULT,
+            builder: SharedPoolBuilder::DEFAULT.name("connection"),
+            place: Location::caller(),
+            #[cfg(feature = "view")]
+            view: None,
         }
     }
 
@@ -64,6 +75,15 @@ impl<L> PoolListener<L> {
     #[must_use]
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// Shows this view the connections' pools; see
+    /// [`RequestPools::view`](crate::RequestPools::view).
+    #[cfg(feature = "view")]
+    #[must_use]
+    pub fn view(mut self, view: &crate::view::View) -> Self {
+        self.view = Some(view.clone());
         self
     }
 
@@ -85,9 +105,13 @@ impl<L: Listener> Listener for PoolListener<L> {
             let (io, address) = self.listener.accept().await;
             // Not a shared one: threads would keep reserves of it, each for a connection after
             // the other. Charged from another thread than this it costs an atomic operation.
-            let account = self.parent.child(self.name.clone());
+            let account = self.parent.child_at(self.name.clone(), self.place);
             account.set_limit(self.limit);
-            if let Ok(pool) = self.builder.try_build_on(&account) {
+            if let Ok(pool) = self.builder.made_at(self.place).try_build_on(&account) {
+                #[cfg(feature = "view")]
+                if let Some(view) = &self.view {
+                    view.watch_shared(&pool);
+                }
                 return (PoolIo { io, pool: ConnectionPool(pool) }, address);
             }
         }

@@ -58,7 +58,7 @@ impl fmt::Display for Error {
         match self {
             Self::Memory(error) => error.fmt(f),
             Self::Collection(Some(account)) => {
-                write!(f, "account {} refused a collection's growth", account.path())
+                write!(f, "account {}{}", account.path(), crate::refusal::COLLECTION)
             }
             Self::Collection(None) => f.write_str("a collection could not grow"),
             #[cfg(feature = "serde")]

@@ -1,8 +1,9 @@
 //! [`PoolLayer`]: a pool for each request, as a layer of tower's.
 
-use crate::pools::{RequestPool, RequestPools};
+use crate::pools::{RequestPool, RequestPools, poll_work};
+use crate::refusal::{self, Refused};
 use crate::span::Span;
-use crate::{Error, PoolBody};
+use crate::{Asked, Error, PoolBody};
 use bytes::Bytes;
 use cenote::{Account, SharedPoolBuilder};
 use http::{Request, Response};
@@ -22,8 +23,8 @@ use tower_service::Service;
 ///   [`RequestPool`].
 /// - A request that is refused memory is answered with 503 and the account's name, or as
 ///   [`on_refusal`](PoolLayer::on_refusal) says: where its pool cannot be made, where its
-///   handler returns an [`Error`], and where that panics in a call without `try_` (if
-///   unwinding is on).
+///   handler returns an [`Error`], and where that panics in a call without `try_`, or by
+///   unwrapping a refusal (if unwinding is on).
 /// - The pool ends when the response's body is dropped, after it was sent or when the client
 ///   has gone, and with it all else that keeps it.
 ///
@@ -39,7 +40,10 @@ pub struct PoolLayer {
 impl PoolLayer {
     /// Requests' accounts are named `request` and are under this one. It is charged from all
     /// threads, so it is best a root or a [`shared_child`](Account::shared_child).
+    ///
+    /// Accounts and pools say that they were made where this is called.
     #[must_use]
+    #[track_caller]
     pub fn new(account: &Account) -> Self {
         Self { pools: RequestPools::new(account) }
     }
@@ -56,7 +60,32 @@ impl PoolLayer {
         Self { pools: self.pools.name(name) }
     }
 
-    /// The sizes of requests' pools: what `SharedPool::builder()…shared()` gives.
+    /// Has requests' accounts named by method and route, such as `GET /notes/{id}`; see
+    /// [`RequestPools::by_route`].
+    #[cfg(feature = "axum")]
+    #[must_use]
+    pub fn by_route(self) -> Self {
+        Self { pools: self.pools.by_route() }
+    }
+
+    /// Has requests' accounts named by `choose`; see [`RequestPools::name_by`].
+    #[must_use]
+    pub fn name_by(
+        self,
+        choose: impl Fn(&Asked<'_>) -> Option<Cow<'static, str>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { pools: self.pools.name_by(choose) }
+    }
+
+    /// Shows this view the requests' pools; see [`RequestPools::view`].
+    #[cfg(feature = "view")]
+    #[must_use]
+    pub fn view(self, view: &crate::view::View) -> Self {
+        Self { pools: self.pools.view(view) }
+    }
+
+    /// The sizes of requests' pools, and what they are called: what
+    /// `SharedPool::builder()…shared()` gives.
     #[must_use]
     pub fn sizes(self, builder: SharedPoolBuilder<'static>) -> Self {
         Self { pools: self.pools.sizes(builder) }
@@ -128,8 +157,11 @@ where
             Ok(pool) => {
                 request.extensions_mut().insert(pool.clone());
                 let span = Span::of(pool.account());
-                let work = span.within(|| self.inner.call(request));
-                State::Working { work, pool: Some(pool), span }
+                let inner = &mut self.inner;
+                match span.within(|| refusal::catch(&pool, || inner.call(request))) {
+                    Ok(work) => State::Working { work, pool: Some(pool), span },
+                    Err(refused) => State::Panicked { pool: Some(pool), refused: Some(refused) },
+                }
             }
             Err(error) => State::Refused { error: error.into() },
         };
@@ -153,6 +185,8 @@ pin_project_lite::pin_project! {
     enum State<F> {
         // The work before the pool, which it may borrow from handles of.
         Working { #[pin] work: F, pool: Option<RequestPool>, span: Span },
+        // Before there was a future.
+        Panicked { pool: Option<RequestPool>, refused: Option<Refused> },
         Refused { error: Error },
     }
 }
@@ -168,10 +202,14 @@ where
         match this.state.project() {
             StateProjected::Working { work, pool, span } => {
                 let held = pool.as_ref().expect("polled after it was ready");
-                let pools = &*this.pools;
-                let outcome = ready!(span.within(|| pools.poll_work(held, work, context)));
+                let outcome = ready!(span.within(|| poll_work(held, work, context)));
                 let pool = pool.take().expect("it was just there");
                 Poll::Ready(this.pools.finish(pool, outcome))
+            }
+            StateProjected::Panicked { pool, refused } => {
+                let pool = pool.take().expect("polled after it was ready");
+                let refused = refused.take().expect("it was made with one");
+                Poll::Ready(this.pools.finish(pool, Err(refused)))
             }
             StateProjected::Refused { error } => Poll::Ready(Ok(this.pools.refuse(error))),
         }

@@ -29,10 +29,16 @@
 //! # What happens at a limit
 //!
 //! Every `try_` call returns an error that names the account. With `?` it becomes the response
-//! that [`PoolLayer::on_refusal`] chooses, 503 unless set. A call without `try_` panics; the
-//! layer makes the same response of that, if unwinding is on. A collection's `push` aborts the
-//! process (that is how allocator traits are): use its `try_reserve` first, and
-//! [`RequestPool::or_refused`] on what it returns.
+//! that [`PoolLayer::on_refusal`] chooses, 503 unless set. A call without `try_` panics, as do
+//! the calls of [`json::PoolVec`] and [`json::PoolMap`], and `unwrap` on a refusal, here or in a
+//! task whose `JoinHandle` is unwrapped; the layer makes the same response of that, if unwinding
+//! is on.
+//!
+//! Other collections abort the process where they cannot grow: `allocator_api2::vec::Vec::push`
+//! calls [`handle_alloc_error`](std::alloc::handle_alloc_error), which cannot be made to unwind by
+//! stable means, and an allocator that unwinds by itself would break collections that rely on
+//! none doing so. Take the two above, or `try_reserve` first and [`RequestPool::or_refused`] on
+//! what it returns.
 //!
 //! # Features
 //!
@@ -55,7 +61,9 @@ mod extract;
 pub mod json;
 #[cfg(feature = "tower")]
 mod layer;
+mod naming;
 mod pools;
+mod refusal;
 mod span;
 #[cfg(feature = "view")]
 pub mod view;
@@ -68,4 +76,5 @@ pub use error::Error;
 pub use extract::{MissingPool, PoolBytes};
 #[cfg(feature = "tower")]
 pub use layer::{PoolLayer, PoolService};
+pub use naming::Asked;
 pub use pools::{RequestPool, RequestPools};

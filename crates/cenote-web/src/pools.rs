@@ -1,16 +1,17 @@
 //! [`RequestPools`]: an account and a pool for each request, whatever the service is made of.
 
+use crate::naming::{Asked, Naming};
+use crate::refusal::{self, OnRefusal, Refused};
 use crate::span::Span;
 use crate::{Error, PoolBody};
 use bytes::Bytes;
 use cenote::{Account, AllocError, SharedPool, SharedPoolBuilder};
-use http::{HeaderValue, Request, Response, header};
-use std::any::Any;
+use http::{Request, Response};
 use std::borrow::Cow;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::ops::Deref;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::Location;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -69,8 +70,6 @@ impl AsRef<SharedPool> for RequestPool {
     }
 }
 
-type OnRefusal = dyn Fn(&Error) -> Response<Bytes> + Send + Sync;
-
 /// Makes an account and a pool for each request: what [`PoolLayer`](crate::PoolLayer) is made
 /// of, for services without tower.
 ///
@@ -105,7 +104,10 @@ pub struct RequestPools {
 #[derive(Clone)]
 struct Inner {
     parent: Account,
+    /// Where the service said that its requests are to have pools.
+    place: &'static Location<'static>,
     name: Cow<'static, str>,
+    naming: Option<Arc<Naming>>,
     limit: Option<usize>,
     builder: SharedPoolBuilder<'static>,
     #[cfg(feature = "axum")]
@@ -118,16 +120,21 @@ struct Inner {
 impl RequestPools {
     /// Requests' accounts are named `request` and are under this one. It is charged from all
     /// threads, so it is best a root or a [`shared_child`](Account::shared_child).
+    ///
+    /// Accounts and pools say that they were made where this is called.
     #[must_use]
+    #[track_caller]
     pub fn new(account: &Account) -> Self {
         let inner = Inner {
             parent: account.clone(),
+            place: Location::caller(),
             name: Cow::Borrowed("request"),
+            naming: None,
             limit: None,
-            builder: SharedPoolBuilder::DEFAULT,
+            builder: SharedPoolBuilder::DEFAULT.name("request"),
             #[cfg(feature = "axum")]
             under_connections: false,
-            on_refusal: Arc::new(refusal),
+            on_refusal: Arc::new(refusal::response),
             #[cfg(feature = "view")]
             view: None,
         };
@@ -152,7 +159,44 @@ impl RequestPools {
         self.set(|inner| inner.name = name)
     }
 
-    /// The sizes of requests' pools: what `SharedPool::builder()…shared()` gives.
+    /// Has requests' accounts named by `choose`, so that views, metrics and refusals tell which
+    /// requests they are: by tenant, by kind of work. Where it returns `None`, and beyond 48
+    /// names of at most 100 bytes, first come, first served, they are named as all are; so names
+    /// may be made of what clients send, but better are not.
+    ///
+    /// Costs a read lock for each request, and for names that are not `'static` what it takes to
+    /// make one.
+    ///
+    /// ```
+    /// use cenote::Account;
+    /// use cenote_web::RequestPools;
+    /// let pools = RequestPools::new(&Account::root("service"))
+    ///     .name_by(|asked| asked.uri.path().starts_with("/reports/").then(|| "report".into()));
+    /// let request = http::Request::get("/reports/7").body(())?;
+    /// let pool = pools.try_begin(&request)?;
+    /// assert_eq!(pool.account().map(|account| account.path()).as_deref(), Some("service/report"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn name_by(
+        self,
+        choose: impl Fn(&Asked<'_>) -> Option<Cow<'static, str>> + Send + Sync + 'static,
+    ) -> Self {
+        self.set(|inner| inner.naming = Some(Arc::new(Naming::new(choose))))
+    }
+
+    /// Has requests' accounts named by method and route, such as `GET /notes/{id}`: as
+    /// [`name_by`](RequestPools::name_by), by what [`Asked::route`] returns. Where no route was
+    /// taken yet they are named as all are: put the layer where axum knows the route, by
+    /// `Router::layer` or `Router::route_layer`, not around the whole router.
+    #[cfg(feature = "axum")]
+    #[must_use]
+    pub fn by_route(self) -> Self {
+        self.name_by(|asked| asked.route().map(Cow::Owned))
+    }
+
+    /// The sizes of requests' pools, and what they are called: what
+    /// `SharedPool::builder()…shared()` gives.
     #[must_use]
     pub fn sizes(self, builder: SharedPoolBuilder<'static>) -> Self {
         self.set(|inner| inner.builder = builder)
@@ -176,8 +220,9 @@ impl RequestPools {
         self.set(|inner| inner.on_refusal = Arc::new(choose))
     }
 
-    /// Has this view tell how old requests are: their accounts are stamped with the time as
-    /// they begin.
+    /// Shows this view the requests' pools: how much of each is used, its blocks, its age, and
+    /// how many handles hold it. The view looks into them from a thread of its own, without
+    /// keeping them or making anyone wait; see [`View::watch`](crate::view::View::watch).
     #[cfg(feature = "view")]
     #[must_use]
     pub fn view(self, view: &crate::view::View) -> Self {
@@ -190,13 +235,16 @@ impl RequestPools {
     /// Where the pool's first block cannot be had.
     pub fn try_begin<B>(&self, request: &Request<B>) -> Result<RequestPool, AllocError> {
         let inner = &*self.inner;
-        let account = inner.account_above(request).child(inner.name.clone());
+        let name = inner.naming.as_ref().and_then(|naming| naming.name(request));
+        let name = name.unwrap_or_else(|| inner.name.clone());
+        let account = inner.account_above(request).child_at(name, inner.place);
         account.set_limit(inner.limit);
+        let pool = inner.builder.made_at(inner.place).try_build_on(&account)?;
         #[cfg(feature = "view")]
         if let Some(view) = &inner.view {
-            view.stamp(&account);
+            view.watch_shared(&pool);
         }
-        inner.builder.try_build_on(&account).map(RequestPool)
+        Ok(RequestPool(pool))
     }
 
     /// The response to a request that was refused.
@@ -223,28 +271,17 @@ impl RequestPools {
         };
         request.extensions_mut().insert(pool.clone());
         let span = Span::of(pool.account());
-        let mut work = pin!(span.within(|| handler(request)));
-        let poll = |context: &mut Context<'_>| {
-            span.within(|| self.poll_work(&pool, work.as_mut(), context))
-        };
-        let outcome = poll_fn(poll).await;
-        self.finish(pool, outcome)
-    }
-
-    /// Polls what works on a request; a refusal that panics is one that is returned.
-    pub(crate) fn poll_work<F: Future>(
-        &self,
-        pool: &RequestPool,
-        work: Pin<&mut F>,
-        context: &mut Context<'_>,
-    ) -> Poll<Outcome<F::Output>> {
-        match catch_unwind(AssertUnwindSafe(|| work.poll(context))) {
-            Ok(poll) => poll.map(Outcome::Done),
-            Err(payload) if is_refusal(pool, &*payload) => {
-                Poll::Ready(Outcome::Refused(Error::Collection(pool.account().cloned()), payload))
+        let outcome = match span.within(|| refusal::catch(&pool, || handler(request))) {
+            Ok(work) => {
+                let mut work = pin!(work);
+                let poll = |context: &mut Context<'_>| {
+                    span.within(|| poll_work(&pool, work.as_mut(), context))
+                };
+                poll_fn(poll).await
             }
-            Err(payload) => resume_unwind(payload),
-        }
+            Err(refused) => Err(refused),
+        };
+        self.finish(pool, outcome)
     }
 
     /// The response, with a body that keeps the pool.
@@ -254,7 +291,7 @@ impl RequestPools {
         outcome: Outcome<Result<Response<R>, E>>,
     ) -> Result<Response<PoolBody<R>>, E> {
         match outcome {
-            Outcome::Done(result) => {
+            Ok(result) => {
                 let response = result?;
                 #[cfg(feature = "axum")]
                 if let Some(refused) = response.extensions().get::<crate::error::WasRefused>() {
@@ -262,25 +299,26 @@ impl RequestPools {
                 }
                 Ok(response.map(|body| PoolBody::new(body, pool.0)))
             }
-            Outcome::Refused(error, payload) => {
-                let mut response = self.refuse(&error);
-                // The words of the panic say which account it was, and its figures.
-                let text = payload.downcast_ref::<String>();
-                if let (Some(text), true) = (text, response.extensions().get::<Plain>().is_some()) {
-                    response = plain(format!("{text}\n")).map(PoolBody::refusal);
-                }
-                Ok(response)
-            }
+            Err(refused) => Ok(refused.response((self.inner.on_refusal)(&refused.error))),
         }
     }
 }
 
-/// What became of the work on a request.
-pub(crate) enum Outcome<T> {
-    Done(T),
-    /// It panicked with this, since memory was refused.
-    Refused(Error, Box<dyn Any + Send>),
+/// Polls what works on a request; a refusal that panics is one that is returned.
+pub(crate) fn poll_work<F: Future>(
+    pool: &SharedPool,
+    work: Pin<&mut F>,
+    context: &mut Context<'_>,
+) -> Poll<Outcome<F::Output>> {
+    match refusal::catch(pool, || work.poll(context)) {
+        Ok(poll) => poll.map(Ok),
+        Err(refused) => Poll::Ready(Err(refused)),
+    }
 }
+
+/// What became of the work on a request: what it returned, or that it panicked since memory was
+/// refused.
+pub(crate) type Outcome<T> = Result<T, Refused>;
 
 impl Inner {
     fn account_above<'a, B>(&'a self, _request: &'a Request<B>) -> &'a Account {
@@ -293,37 +331,6 @@ impl Inner {
         }
         &self.parent
     }
-}
-
-/// Whether a panic is that of a call without `try_` at a limit of this pool's account, or of
-/// one above it.
-fn is_refusal(pool: &RequestPool, payload: &(dyn Any + Send)) -> bool {
-    let Some(text) = payload.downcast_ref::<String>() else { return false };
-    let mut at = pool.account();
-    while let Some(account) = at {
-        if text.starts_with(&format!("account {} is at its limit of ", account.path())) {
-            return true;
-        }
-        at = account.parent();
-    }
-    false
-}
-
-/// Marks the response that is made where the service chose none.
-#[derive(Clone)]
-struct Plain;
-
-fn refusal(error: &Error) -> Response<Bytes> {
-    plain(format!("{error}\n"))
-}
-
-fn plain(text: String) -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from(text));
-    *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, kind);
-    response.extensions_mut().insert(Plain);
-    response
 }
 
 impl fmt::Debug for RequestPools {

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use cenote::{Account, Freeze, SharedPool};
-use cenote_web::json::{self, PoolMap};
+use cenote_web::json::{self, PoolMap, PoolVec};
 use cenote_web::{
     ConnectionPool, Error, PoolBytes, PoolLayer, PoolListener, RequestPool, RequestPools,
 };
@@ -35,6 +35,70 @@ async fn serve(app: Router) -> SocketAddr {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
     address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accounts_say_where_the_service_asked_for_them_and_for_which_route() {
+    async fn who(pool: RequestPool) -> String {
+        let account = pool.account().unwrap();
+        let places = [account.created_at(), pool.created_at()];
+        assert!(places.iter().all(|place| place.file() == file!()));
+        format!("{} {} {}", account.path(), places[0].line(), places[1].line())
+    }
+    let service = Account::root("service");
+    let layer = PoolLayer::new(&service).by_route();
+    let line = line!() - 1;
+    let app = Router::new()
+        .route("/notes/{id}", get(who).post(who))
+        .nest("/inner", Router::new().route("/deep/{*rest}", get(who)))
+        .fallback(who)
+        .layer(layer);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let listener = PoolListener::new(listener, &service);
+    let connection_line = line!() - 1;
+    let look = move |pool: ConnectionPool| async move { tell.send(pool.created_at()).unwrap() };
+    let app = app.route("/connection", get(look));
+    let app = app.into_make_service_with_connect_info::<ConnectionPool>();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let mut client = Client::connect(address).await;
+    for (path, name) in [
+        ("/notes/1", "GET /notes/{id}"),
+        ("/notes/2", "GET /notes/{id}"),
+        ("/inner/deep/er", "GET /inner/deep/{*rest}"),
+        ("/nowhere", "request"),
+    ] {
+        assert_eq!(client.get(path).await.text(), format!("service/{name} {line} {line}"));
+    }
+    let posted = client.post("/notes/1", b"").await;
+    assert_eq!(posted.text(), format!("service/POST /notes/{{id}} {line} {line}"));
+    client.get("/connection").await;
+    let place = told.recv().await.unwrap();
+    assert_eq!((place.file(), place.line()), (file!(), connection_line));
+    // What is left of them is told by name.
+    drop(client);
+    until("their end", || service.held() == 0).await;
+    let mut names: Vec<_> = service.snapshot().closed.iter().map(|one| one.name.clone()).collect();
+    names.sort();
+    let routes = ["GET /inner/deep/{*rest}", "GET /notes/{id}", "POST /notes/{id}"];
+    assert_eq!(names, [&routes[..], &["connection", "request"]].concat());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_is_refused_before_it_gives_a_future_is_a_503_too() {
+    let service = Account::root("service");
+    let greedy = tower::service_fn(|request: Request<Body>| {
+        RequestPool::of(&request).unwrap().alloc_bytes(100_000);
+        std::future::ready(Ok::<_, Infallible>(Response::new(Body::empty())))
+    });
+    let layer = PoolLayer::new(&service).limit(60_000);
+    let app = Router::new().route_service("/", greedy).layer(layer);
+    let mut client = Client::connect(serve(app).await).await;
+    let answer = client.get("/").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().starts_with("account service/request is at its limit of 60000 bytes"));
+    until("its end", || service.held() == 0).await;
 }
 
 /// A body whose frames come when the test says so.
@@ -117,6 +181,20 @@ async fn a_client_that_goes_ends_the_pool_of_what_it_was_sent() {
     .await;
 }
 
+/// The ways of asking for too much that need no body.
+const GREEDY: [&str; 10] = [
+    "/question-mark",
+    "/later",
+    "/panicking",
+    "/vector",
+    "/writing",
+    "/push",
+    "/extend",
+    "/insert",
+    "/unwrapped",
+    "/task",
+];
+
 /// Handlers that ask for too much, in every way there is.
 fn greedy() -> Router {
     async fn question_mark(pool: RequestPool) -> Result<Bytes, Error> {
@@ -148,6 +226,38 @@ fn greedy() -> Router {
         let map: PoolMap<&str, u64> = body.json()?;
         Ok(map.len().to_string())
     }
+    async fn push(pool: RequestPool) -> Bytes {
+        let mut list = PoolVec::new_in(pool.handle());
+        tokio::task::yield_now().await;
+        for number in 0..100_000_u64 {
+            list.push(number);
+        }
+        Bytes::new()
+    }
+    async fn extend(pool: RequestPool) -> Bytes {
+        let mut list = PoolVec::new_in(pool.handle());
+        list.extend((0..100_000_u64).map(|number| [number; 2]));
+        Bytes::new()
+    }
+    async fn insert(pool: RequestPool) -> Bytes {
+        let mut map = PoolMap::new_in(pool.handle());
+        for number in 0..100_000_u64 {
+            *map.entry(number % 50_000).or_insert(0) += number;
+        }
+        Bytes::new()
+    }
+    async fn unwrapped(pool: RequestPool) -> Bytes {
+        pool.try_alloc_bytes(100_000).unwrap();
+        Bytes::new()
+    }
+    async fn task(pool: RequestPool) -> Bytes {
+        let task = tokio::spawn(async move {
+            tokio::task::yield_now().await;
+            pool.alloc_bytes(100_000);
+        });
+        task.await.unwrap();
+        Bytes::new()
+    }
     async fn bug() -> Bytes {
         panic!("a bug")
     }
@@ -157,6 +267,11 @@ fn greedy() -> Router {
         .route("/panicking", get(panicking))
         .route("/vector", get(vector))
         .route("/writing", get(writing))
+        .route("/push", get(push))
+        .route("/extend", get(extend))
+        .route("/insert", get(insert))
+        .route("/unwrapped", get(unwrapped))
+        .route("/task", get(task))
         .route("/map", post(map))
         .route("/body", post(|body: PoolBytes| async move { body.freeze() }))
         .route("/bug", get(bug))
@@ -168,10 +283,11 @@ async fn a_refusal_anywhere_in_the_handler_is_a_503_with_the_accounts_name() {
     let app = greedy().layer(PoolLayer::new(&service).limit(60_000));
     let address = serve(app).await;
     let mut client = Client::connect(address).await;
-    for path in ["/question-mark", "/later", "/panicking", "/vector", "/writing"] {
+    for path in GREEDY {
         let answer = client.get(path).await;
         assert_eq!(answer.status, 503, "{path}");
-        assert!(answer.text().contains("service/request"), "{path}: {}", answer.text());
+        assert!(answer.text().starts_with("account service/request "), "{path}: {}", answer.text());
+        assert_eq!(answer.text().lines().count(), 1, "{path}: {}", answer.text());
         assert!(answer.head.contains("text/plain"), "{path}: {}", answer.head);
     }
     let entries: Vec<_> = (0..3000).map(|number| format!("\"{number}\": {number}")).collect();
@@ -198,7 +314,7 @@ async fn the_service_chooses_what_a_refusal_is() {
         response
     });
     let mut client = Client::connect(serve(greedy().layer(layer)).await).await;
-    for path in ["/question-mark", "/later", "/panicking", "/vector", "/writing"] {
+    for path in GREEDY {
         let answer = client.get(path).await;
         assert_eq!((answer.status, answer.text()), (507, "too much for request"), "{path}");
     }

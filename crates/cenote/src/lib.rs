@@ -117,7 +117,9 @@ pub use kept::{Kept, PoolHandle};
 pub use pool::{Pool, PoolBuilder};
 #[cfg(feature = "bytes")]
 pub use shared::Freeze;
-pub use shared::{SharedBuffer, SharedPool, SharedPoolBuilder};
+pub use shared::{
+    PoolFigures, PoolLook, SharedBuffer, SharedPool, SharedPoolBuilder, WeakSharedPool,
+};
 #[cfg(feature = "std")]
 pub use source::Cached;
 pub use source::{

@@ -107,9 +107,20 @@ impl<E: Entry> Table<E> {
 
     /// All that is in it, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = E> + '_ {
-        (0..self.slots.get() as usize)
-            .map(|index| self.slot(index))
-            .filter(|entry| !entry.start().is_null())
+        self.slice(0, usize::MAX).0
+    }
+
+    /// What is in `count` slots from `from` on, and the slot to go on from, if there are more.
+    pub(crate) fn slice(
+        &self,
+        from: usize,
+        count: usize,
+    ) -> (impl Iterator<Item = E> + '_, Option<usize>) {
+        let slots = self.slots.get() as usize;
+        let end = from.saturating_add(count).min(slots);
+        let entries =
+            (from..end).map(|index| self.slot(index)).filter(|entry| !entry.start().is_null());
+        (entries, (end < slots).then_some(end))
     }
 
     /// Sees to it that there is room for one more. Nothing has changed if there is not.

@@ -40,14 +40,17 @@
 //!
 //! Of an account whose pools it is not shown it knows what the account knows: bytes held, peak,
 //! limit, refusals, and where it was made; and since when, if it is [stamped](View::stamp).
-//! [`RequestPools::view`](crate::RequestPools::view) stamps the accounts of requests.
+//! [`RequestPools::view`](crate::RequestPools::view) and
+//! [`PoolListener::view`](crate::PoolListener::view) show it the pools of requests and connections.
 //!
 //! # What it costs
 //!
-//! Nothing while nobody looks, but the note of each pool: a look at the clock and a push. A look
+//! Nothing while nobody looks, but the note of each pool: a look at the clock and a push (and for
+//! a shared one some 30 bytes, in which is kept whether it is there). A look
 //! is made by a thread of the view's own: it reads the accounts without stopping anyone, and asks
 //! each thread for the figures of its pools, which the thread tells between the polls of its
-//! tasks, 64 pools at a time. Requests that come while it looks wait for the next look, and share
+//! tasks, 64 pools at a time. Into shared pools it looks by itself, without taking anything that
+//! those who use them could have to wait for. Requests that come while it looks wait for the next look, and share
 //! it.
 //!
 //! # Who may see it
@@ -217,19 +220,27 @@ impl View {
     }
 
     /// Notes a pool that several threads use, and that it is there from now on; it needs no word
-    /// when it goes. The view's own thread looks into it.
+    /// when it goes. The view's own thread looks into it, and makes nobody wait who allocates in
+    /// it or drops it.
+    ///
+    /// [`RequestPools::view`](crate::RequestPools::view) and
+    /// [`PoolListener::view`](crate::PoolListener::view) do so for the pools that they make.
     ///
     /// ```
     /// use cenote::{Account, SharedPool};
     /// use cenote_web::view::View;
-    /// use std::sync::Arc;
     /// let view = View::builder(&Account::root("process")).build();
-    /// let pool = Arc::new(SharedPool::try_on(view.root())?);
-    /// view.watch(Arc::downgrade(&pool));
+    /// let pool = SharedPool::try_on(view.root())?;
+    /// view.watch(pool.downgrade());
     /// # Ok::<(), cenote::AllocError>(())
     /// ```
     pub fn watch(&self, pool: impl WatchedWeak) {
-        self.state.shared.add(Arc::new(pool));
+        self.state.shared.add(shared::Noted::Other(Arc::new(pool)));
+    }
+
+    /// [`View::watch`] for the layer's pools.
+    pub(crate) fn watch_shared(&self, pool: &cenote::SharedPool) {
+        self.state.shared.add(shared::Noted::Request(pool.downgrade()));
     }
 
     /// Marks an account with the time, so that the view can tell its age. Worth it for accounts

@@ -89,6 +89,8 @@ pub struct PoolRow {
     pub large: Option<usize>,
     /// Cleanups that are still to run.
     pub cleanups: Option<usize>,
+    /// Handles on it, if it is a shared one: how many still hold it.
+    pub handles: Option<usize>,
 }
 
 impl PoolRow {
@@ -117,6 +119,7 @@ impl PoolRow {
             blocks: Some(gist.blocks),
             large: Some(gist.large),
             cleanups: Some(gist.cleanups),
+            handles: gist.handles,
         }
     }
 
@@ -139,6 +142,7 @@ impl PoolRow {
             blocks: None,
             large: None,
             cleanups: None,
+            handles: None,
         }
     }
 }

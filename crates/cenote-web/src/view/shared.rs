@@ -1,11 +1,14 @@
 //! Pools that no one thread owns: noted from anywhere, looked at by the view's own thread.
+//!
+//! Who notes a pool waits for nobody: the notes are in several lists, of which the view holds one
+//! at a time, and one that is free is taken.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
-use cenote::Account;
+use cenote::{Account, WeakSharedPool};
 
 use super::AgeLimits;
 use super::map::BlockMap;
@@ -27,18 +30,51 @@ pub(super) struct Shared {
 struct Entry {
     id: u64,
     since: Instant,
-    pool: Arc<dyn WatchedWeak>,
+    pool: Noted,
+}
+
+/// The way to a noted pool.
+#[derive(Clone)]
+pub(super) enum Noted {
+    /// Of the layer's, of which there are many: without an allocation of its own.
+    Request(WeakSharedPool),
+    Other(Arc<dyn WatchedWeak>),
+}
+
+impl Noted {
+    fn of(&self) -> &dyn WatchedWeak {
+        match self {
+            Self::Request(pool) => pool,
+            Self::Other(pool) => &**pool,
+        }
+    }
 }
 
 impl Shared {
-    pub(super) fn add(&self, pool: Arc<dyn WatchedWeak>) {
+    /// A list that nobody has now: the one of this thread, if it is free.
+    fn any_list(&self) -> MutexGuard<'_, Vec<Entry>> {
         let mut hasher = DefaultHasher::new();
         std::thread::current().id().hash(&mut hasher);
-        let shard = &self.shards[hasher.finish() as usize % SHARDS];
-        let mut list = lock(shard);
+        let first = hasher.finish() as usize % SHARDS;
+        let mut all = self.shards[first..].iter().chain(&self.shards[..first]);
+        let free = all.find_map(|shard| match shard.try_lock() {
+            Ok(list) => Some(list),
+            Err(TryLockError::Poisoned(list)) => Some(list.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        });
+        // All at once are taken by other threads that note pools, each for some stores.
+        free.unwrap_or_else(|| lock(&self.shards[first]))
+    }
+
+    pub(super) fn add(&self, pool: Noted) {
+        let mut list = self.any_list();
         if list.len() == list.capacity() {
-            list.retain(|entry| entry.pool.with(&mut |_| {}));
+            list.retain(|entry| !entry.pool.of().is_gone());
             let live = list.len();
+            // After a burst, what it needed goes back.
+            if list.capacity() > 8 * live.max(16) {
+                list.shrink_to(4 * live.max(16));
+            }
             list.reserve(live.max(16));
         }
         // Under the lock, so that ids ascend in each shard.
@@ -62,12 +98,12 @@ impl Shared {
         };
         let last = slice.last()?.0;
         for (id, since, pool) in slice {
-            pool.with(&mut |pool| f(id, since, pool));
+            pool.of().with(&mut |pool| f(id, since, pool));
         }
         Some(last + 1)
     }
 
-    fn find(&self, id: u64) -> Option<(Instant, Arc<dyn WatchedWeak>)> {
+    fn find(&self, id: u64) -> Option<(Instant, Noted)> {
         self.shards.iter().find_map(|shard| {
             let list = lock(shard);
             let at = list.binary_search_by_key(&id, |entry| entry.id).ok()?;
@@ -87,7 +123,7 @@ impl Shared {
         }
         for id in telling.chosen() {
             if let Some((since, pool)) = self.find(id) {
-                pool.with(&mut |pool| telling.tell(id, since, pool));
+                pool.of().with(&mut |pool| telling.tell(id, since, pool));
             }
         }
         telling.done()
@@ -95,7 +131,7 @@ impl Shared {
 
     pub(super) fn map(&self, id: u64) -> Option<BlockMap> {
         let mut map = None;
-        self.find(id)?.1.with(&mut |pool| map = Some(pool.map()));
+        self.find(id)?.1.of().with(&mut |pool| map = Some(pool.map()));
         map
     }
 }

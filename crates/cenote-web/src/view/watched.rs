@@ -5,7 +5,10 @@
 use std::panic::Location;
 use std::sync::Weak;
 
-use cenote::{Account, BlockSource, ChunkPool, CountedPool, Pool, SharedPool};
+use cenote::{
+    Account, BlockSource, ChunkPool, CountedPool, Pool, PoolFigures, PoolLook, SharedPool,
+    WeakSharedPool,
+};
 
 use super::map::BlockMap;
 
@@ -41,6 +44,8 @@ pub struct Gist {
     pub large: usize,
     /// Cleanups that are still to run.
     pub cleanups: usize,
+    /// Handles on it, if it is one of those that have several.
+    pub handles: Option<usize>,
 }
 
 impl<S: BlockSource> Watched for Pool<S> {
@@ -55,6 +60,7 @@ impl<S: BlockSource> Watched for Pool<S> {
             blocks: snapshot.blocks.len(),
             large: snapshot.large.len(),
             cleanups: snapshot.cleanups,
+            handles: None,
         }
     }
 
@@ -79,6 +85,7 @@ impl<S: BlockSource> Watched for CountedPool<S> {
             blocks: snapshot.blocks.len(),
             large: snapshot.large.len(),
             cleanups: snapshot.cleanups,
+            handles: None,
         }
     }
 
@@ -103,6 +110,7 @@ impl<S: BlockSource> Watched for ChunkPool<S> {
             blocks: snapshot.clusters.len(),
             large: snapshot.large.len(),
             cleanups: snapshot.cleanups,
+            handles: None,
         }
     }
 
@@ -115,19 +123,43 @@ impl<S: BlockSource> Watched for ChunkPool<S> {
     }
 }
 
+impl Gist {
+    fn of_shared(
+        name: &'static str,
+        created_at: &'static Location<'static>,
+        figures: &PoolFigures,
+    ) -> Self {
+        Self {
+            kind: "shared",
+            name,
+            created_at,
+            held_bytes: figures.held_bytes,
+            used_bytes: figures.used_bytes,
+            blocks: figures.blocks,
+            large: figures.large,
+            cleanups: figures.cleanups,
+            handles: Some(figures.handles),
+        }
+    }
+}
+
 impl<S: BlockSource> Watched for SharedPool<S> {
     fn gist(&self) -> Gist {
-        let snapshot = self.snapshot();
-        Gist {
-            kind: "shared",
-            name: self.name(),
-            created_at: self.created_at(),
-            held_bytes: snapshot.held_bytes,
-            used_bytes: snapshot.used_bytes,
-            blocks: snapshot.blocks.len(),
-            large: snapshot.large.len(),
-            cleanups: snapshot.cleanups,
-        }
+        Gist::of_shared(self.name(), self.created_at(), &self.figures())
+    }
+
+    fn map(&self) -> BlockMap {
+        BlockMap::of_pool(&self.snapshot())
+    }
+
+    fn account(&self) -> Option<Account> {
+        self.account().cloned()
+    }
+}
+
+impl<S: BlockSource> Watched for PoolLook<'_, S> {
+    fn gist(&self) -> Gist {
+        Gist::of_shared(self.name(), self.created_at(), &self.figures())
     }
 
     fn map(&self) -> BlockMap {
@@ -143,8 +175,26 @@ impl<S: BlockSource> Watched for SharedPool<S> {
 pub trait WatchedWeak: Send + Sync + 'static {
     /// Calls `f` with the pool, unless it is gone; tells whether it was there.
     fn with(&self, f: &mut dyn FnMut(&dyn Watched)) -> bool;
+
+    /// Whether the pool is gone for good.
+    fn is_gone(&self) -> bool {
+        !self.with(&mut |_| {})
+    }
 }
 
+/// Keeps the pool in no way: where its last handle goes while the view looks, its cleanups run
+/// there and then, and its blocks go back when the view has looked.
+impl<S: BlockSource + Send + 'static> WatchedWeak for WeakSharedPool<S> {
+    fn with(&self, f: &mut dyn FnMut(&dyn Watched)) -> bool {
+        self.look(|look| f(look)).is_some()
+    }
+
+    fn is_gone(&self) -> bool {
+        self.is_gone()
+    }
+}
+
+/// While the view looks it has a handle, which may come to be the last one.
 impl<P: Watched + Send + Sync + 'static> WatchedWeak for Weak<P> {
     fn with(&self, f: &mut dyn FnMut(&dyn Watched)) -> bool {
         match self.upgrade() {
@@ -154,5 +204,9 @@ impl<P: Watched + Send + Sync + 'static> WatchedWeak for Weak<P> {
             }
             None => false,
         }
+    }
+
+    fn is_gone(&self) -> bool {
+        self.strong_count() == 0
     }
 }

@@ -113,6 +113,34 @@ impl Account {
         Node::make(name.into(), Some(self.clone()), true, Location::caller())
     }
 
+    /// As [`Account::child`], for who makes accounts on behalf of others: it says that it was
+    /// made at `place`, which is to be where they asked for it.
+    ///
+    /// ```
+    /// use cenote::Account;
+    /// use std::panic::Location;
+    /// struct Sessions(Account, &'static Location<'static>);
+    /// impl Sessions {
+    ///     #[track_caller]
+    ///     fn new(account: &Account) -> Self {
+    ///         Self(account.clone(), Location::caller())
+    ///     }
+    ///     fn begin(&self) -> Account {
+    ///         self.0.child_at("session", self.1)
+    ///     }
+    /// }
+    /// let sessions = Sessions::new(&Account::root("service"));
+    /// assert_eq!(sessions.begin().created_at(), sessions.1);
+    /// ```
+    #[must_use]
+    pub fn child_at(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        place: &'static Location<'static>,
+    ) -> Self {
+        Node::make(name.into(), Some(self.clone()), false, place)
+    }
+
     /// The same account, with a limit in bytes (`None`: none).
     #[must_use]
     pub fn with_limit(self, limit: Option<usize>) -> Self {

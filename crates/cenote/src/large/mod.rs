@@ -14,6 +14,7 @@ use crate::misuse::BadFreeKind;
 use crate::supply::Supply;
 use crate::table::{Entry, Table};
 use crate::{AllocError, BlockSource};
+use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
@@ -236,6 +237,19 @@ impl LargeObjects {
     /// The sizes of the objects, in bytes, in no order.
     pub(crate) fn sizes(&self) -> impl Iterator<Item = usize> + '_ {
         self.slots().filter(|slot| !slot.is_freed()).map(|slot| slot.size())
+    }
+
+    /// [`LargeObjects::sizes`] a slice at a time: puts those in `count` slots of the table from
+    /// `from` on into `sizes`, which has room for as many, and tells where to go on.
+    pub(crate) fn sizes_from(
+        &self,
+        from: usize,
+        count: usize,
+        sizes: &mut Vec<usize>,
+    ) -> Option<usize> {
+        let (slots, next) = self.table.slice(from, count);
+        sizes.extend(slots.filter(|slot| !slot.is_freed()).map(|slot| slot.size()));
+        next
     }
 
     /// Bytes that they take from the source.

@@ -22,6 +22,7 @@ use core::panic::Location;
 pub struct SharedPoolBuilder<'a, S = SharedBlocks> {
     pub(super) shape: Shape,
     pub(super) name: &'static str,
+    pub(super) place: Option<&'static Location<'static>>,
     pub(super) account: Option<&'a Account>,
     pub(super) wipe: bool,
     pub(super) source: S,
@@ -32,10 +33,28 @@ impl SharedPoolBuilder<'_> {
     pub const DEFAULT: Self = Self {
         shape: Shape::DEFAULT,
         name: "shared pool",
+        place: None,
         account: None,
         wipe: false,
         source: SharedBlocks,
     };
+}
+
+impl<S> SharedPoolBuilder<'_, S> {
+    /// What snapshots call the pools.
+    #[inline]
+    pub const fn name(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
+    }
+
+    /// Has pools say that they were made at `place`, not where `try_build` is called: for who
+    /// makes them on behalf of others.
+    #[inline]
+    pub const fn made_at(mut self, place: &'static Location<'static>) -> Self {
+        self.place = Some(place);
+        self
+    }
 }
 
 impl<S: BlockSource + Clone> SharedPoolBuilder<'_, S> {
@@ -65,6 +84,7 @@ impl<S: BlockSource + Clone> SharedPoolBuilder<'_, S> {
         account: Option<&Account>,
         place: &'static Location<'static>,
     ) -> Result<SharedPool<S>, AllocError> {
+        let place = self.place.unwrap_or(place);
         SharedPool::make(self.shape, self.name, place, account, self.wipe, self.source.clone())
     }
 }
@@ -78,6 +98,6 @@ impl<'a, S: BlockSource> PoolBuilder<'a, S> {
     pub fn shared(self) -> Result<SharedPoolBuilder<'a, S>, ConfigError> {
         let shape = self.shape()?;
         let (name, account, wipe) = (self.name, self.account, self.wipe);
-        Ok(SharedPoolBuilder { shape, name, account, wipe, source: self.source })
+        Ok(SharedPoolBuilder { shape, name, place: None, account, wipe, source: self.source })
     }
 }

@@ -3,8 +3,8 @@
 //! Files: this one has the handle; `state` what the handles share, and the way of what is rare;
 //! `block` and `window` the memory, and the one atomic word by which it is given out; `builder`
 //! how such pools are set up; `values` and `layouts` what users put into them; `buffer` bytes
-//! that grow, and `freeze` bytes that leave; `sync` the atomics, which loom can take the place
-//! of; `model` what loom checks.
+//! that grow, and `freeze` bytes that leave; `look` the way to a pool that does not keep it;
+//! `sync` the atomics, which loom can take the place of; `model` what loom checks.
 
 mod block;
 mod buffer;
@@ -12,6 +12,7 @@ mod builder;
 #[cfg(feature = "bytes")]
 mod freeze;
 mod layouts;
+mod look;
 #[cfg(all(test, loom))]
 mod model;
 mod state;
@@ -23,6 +24,7 @@ pub use buffer::SharedBuffer;
 pub use builder::SharedPoolBuilder;
 #[cfg(feature = "bytes")]
 pub use freeze::Freeze;
+pub use look::{PoolFigures, PoolLook, WeakSharedPool};
 
 use crate::account::Account;
 use crate::debug::Watch;
@@ -30,13 +32,12 @@ use crate::inspect::PoolSnapshot;
 use crate::kept::PoolHandle;
 use crate::pool::Shape;
 use crate::{AllocError, BlockSource, Pool, PoolBuilder, SharedBlocks};
-use alloc::string::ToString;
 use core::fmt;
 use core::marker::PhantomData;
 use core::panic::Location;
 use core::ptr::NonNull;
 use state::Shared;
-use sync::{Ordering::*, fence};
+use sync::{AtomicUsize, Ordering::*, fence};
 
 /// A pool that is shared: by clones of its handle, by threads, by tasks that move between them.
 ///
@@ -142,8 +143,24 @@ impl<S: BlockSource> SharedPool<S> {
         wipe: bool,
         source: S,
     ) -> Result<Self, AllocError> {
-        let shared = Shared::make(shape, name, created_at, account, wipe, source)?;
-        Ok(Self { shared, _owns: PhantomData })
+        Shared::make(shape, name, created_at, account, wipe, source).map(Self::counted)
+    }
+
+    /// A handle whose count is taken already.
+    fn counted(shared: NonNull<Shared<S>>) -> Self {
+        Self { shared, _owns: PhantomData }
+    }
+
+    /// Counts one handle more, unless there is none.
+    fn one_more(handles: &AtomicUsize) -> bool {
+        let mut seen = handles.load(Relaxed);
+        while seen != 0 && seen <= MOST_HANDLES {
+            match handles.compare_exchange_weak(seen, seen + 1, Relaxed, Relaxed) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
     }
 
     #[inline(always)]
@@ -177,29 +194,33 @@ impl<S: BlockSource> SharedPool<S> {
         self.shared == other.shared
     }
 
-    /// Bytes of blocks and large objects that it holds: what it costs others. Takes the lock.
+    /// The pool's figures, read together. Makes nobody wait.
+    pub fn figures(&self) -> PoolFigures {
+        self.state().figures()
+    }
+
+    /// Bytes of blocks and large objects that it holds: what it costs others. Makes nobody wait.
     pub fn held_bytes(&self) -> usize {
-        self.state().held()
+        self.state().figures().held_bytes
     }
 
-    /// Bytes that objects take, padding included. Takes the lock.
+    /// Bytes that objects take, padding included. Makes nobody wait.
     pub fn used_bytes(&self) -> usize {
-        self.state().used()
+        self.state().figures().used_bytes
     }
 
-    /// What the pool holds now, block by block. Takes the lock.
+    /// What the pool holds now, block by block; while others allocate, each block is of a moment
+    /// of its own. Takes the lock for a moment at a time, to copy the sizes of large objects.
     pub fn snapshot(&self) -> PoolSnapshot {
-        let figures = self.state().figures();
-        PoolSnapshot {
-            name: self.name().to_string(),
-            created_at: crate::inspect::place(self.created_at()),
-            held_bytes: figures.held,
-            used_bytes: figures.used,
-            blocks: figures.blocks,
-            large: figures.large,
-            large_table_bytes: figures.table,
-            cleanups: figures.cleanups,
-        }
+        self.state().snapshot()
+    }
+
+    /// A way to look at the pool that does not keep it: see [`WeakSharedPool`].
+    ///
+    /// The first one allocates some 30 bytes from the system.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakSharedPool<S> {
+        WeakSharedPool::new(self.state().tie(self.shared))
     }
 
     /// A pool of one owner's whose blocks are in this one: for work that allocates much and

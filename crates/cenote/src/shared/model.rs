@@ -198,3 +198,133 @@ fn the_last_handle_sees_all_that_others_did_and_ends_the_pool_once() {
         }
     });
 }
+
+/// A count of which loom notes who writes it.
+struct Count(Arc<UnsafeCell<usize>>);
+
+// SAFETY: loom's cells complain if they are used by two threads at once.
+unsafe impl Send for Count {}
+
+impl Count {
+    fn count(&self) {
+        // SAFETY: loom checks that nobody else has it.
+        self.0.with_mut(|count| unsafe { *count += 1 });
+    }
+}
+
+#[test]
+fn a_look_sees_a_pool_that_is_there_whoever_ends_it() {
+    static OUT: AtomicUsize = AtomicUsize::new(0);
+    loom::model(|| {
+        let pool = pool(&OUT);
+        let cell = Arc::new(UnsafeCell::new(0));
+        let (weak, written) = (pool.downgrade(), Count(cell.clone()));
+        let thread = thread::spawn(move || {
+            let seen = weak.look(|look| {
+                // Blocks that had gone back could not be counted.
+                let before = OUT.load(SeqCst);
+                let figures = {
+                    let figures = look.figures();
+                    (figures.held_bytes, figures.used_bytes)
+                };
+                thread::yield_now();
+                (before.min(OUT.load(SeqCst)), figures)
+            });
+            if let Some((out, (held, used))) = seen {
+                assert_eq!((out, held), (1, 1024));
+                assert!(used < held);
+            }
+        });
+        pool.alloc([1_u64; 2]);
+        pool.defer(move || written.count());
+        drop(pool);
+        // Its cleanup has run, whoever looks at it.
+        // SAFETY: the thread does not write to it.
+        assert_eq!(cell.with(|count| unsafe { *count }), 1);
+        thread.join().unwrap();
+        assert_eq!(OUT.load(SeqCst), 0);
+    });
+}
+
+#[test]
+fn who_looks_makes_a_handle_of_it_or_finds_it_ended_and_it_ends_once() {
+    static OUT: AtomicUsize = AtomicUsize::new(0);
+    loom::model(|| {
+        let pool = pool(&OUT);
+        let cell = Arc::new(UnsafeCell::new(0));
+        let (weak, written) = (pool.downgrade(), Count(cell.clone()));
+        pool.defer(move || written.count());
+        let thread = thread::spawn(move || {
+            if let Some(handle) = weak.upgrade() {
+                assert_eq!(*handle.alloc(7_u64), 7);
+            }
+        });
+        drop(pool);
+        thread.join().unwrap();
+        assert_eq!(OUT.load(SeqCst), 0);
+        // SAFETY: all threads have ended.
+        assert_eq!(cell.with(|count| unsafe { *count }), 1);
+    });
+}
+
+#[test]
+fn two_who_look_and_an_end_give_the_blocks_back_once() {
+    static OUT: AtomicUsize = AtomicUsize::new(0);
+    loom::model(|| {
+        let pool = pool(&OUT);
+        let weak = pool.downgrade();
+        let looks = [weak.clone(), weak].map(|weak| {
+            thread::spawn(move || {
+                if let Some(out) = weak.look(|look| look.figures().held_bytes.min(OUT.load(SeqCst)))
+                {
+                    assert_eq!(out, 1);
+                }
+            })
+        });
+        drop(pool);
+        looks.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(OUT.load(SeqCst), 0);
+    });
+}
+
+#[test]
+fn who_looks_finds_every_block_that_it_finds_whole() {
+    static OUT: AtomicUsize = AtomicUsize::new(0);
+    loom::model(|| {
+        let pool = pool(&OUT);
+        while pool.state().current().room() >= 200 {
+            pool.alloc([0_u64; 2]);
+        }
+        let weak = pool.downgrade();
+        let thread = thread::spawn(move || {
+            let figures = weak.look(|look| {
+                let figures = look.figures();
+                (figures.held_bytes, figures.used_bytes)
+            });
+            if let Some((held, used)) = figures {
+                assert!(held == 1024 || held == 2048, "{held}");
+                assert!(used < held);
+            }
+        });
+        pool.alloc([1_u64; 30]);
+        thread.join().unwrap();
+        drop(pool);
+        assert_eq!(OUT.load(SeqCst), 0);
+    });
+}
+
+#[test]
+fn two_who_ask_for_a_way_to_look_get_the_same() {
+    static OUT: AtomicUsize = AtomicUsize::new(0);
+    loom::model(|| {
+        let pool = pool(&OUT);
+        let other = pool.clone();
+        let thread = thread::spawn(move || other.downgrade());
+        let mine = pool.downgrade();
+        let theirs = thread.join().unwrap();
+        assert!(!mine.is_gone() && !theirs.is_gone());
+        drop(pool);
+        assert!(mine.is_gone() && theirs.is_gone());
+        assert_eq!(OUT.load(SeqCst), 0);
+    });
+}

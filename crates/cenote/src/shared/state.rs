@@ -1,34 +1,51 @@
 //! What all handles of a shared pool share: it lies in the pool's first block.
 //!
 //! Allocating reads `current` and changes that block's window. What is rarer takes the lock: a
-//! new block, a large object, a cleanup, figures. No code of the user's runs under it but the
-//! source's, until the last handle goes; then there is nobody left to wait for it.
+//! new block, a large object, a cleanup. No code of the user's runs under it but the source's.
+//!
+//! Figures are read without it, so that whoever looks makes nobody wait: the list of blocks only
+//! grows, a block's place in it and its size do not change, its window is one atomic word, and
+//! the sums over all else are atomic. Only the sizes of large objects one by one are in a table
+//! that is the lock's; they are copied a few at a time.
 
-use super::block::{BlockPtr, HEADER};
+use super::block::{Block, BlockPtr, HEADER};
+use super::look::{PoolFigures, Tie};
 use super::sync::{AtomicPtr, AtomicUsize, Lock, Ordering::*};
 use crate::account::Account;
 use crate::cleanup::{Cleanups, Entry, Panicked, PoolPtr};
 use crate::debug::{Levels, Watch};
 use crate::error::Mode;
+use crate::inspect::PoolSnapshot;
 use crate::large::LargeObjects;
 use crate::misuse::OnBadFree;
 use crate::pool::{HEADER_ALIGN, Shape, Want, dangling};
 use crate::supply::Supply;
 use crate::window::MIN_ALIGN;
 use crate::{AllocError, BlockSource, Blocks, size};
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::alloc::Layout;
-use core::ops::DerefMut;
+use core::mem;
 use core::panic::Location;
 use core::ptr::{self, NonNull};
+use core::sync::atomic as plain;
 
 /// How many of the newest blocks are looked at for room before another one is taken.
 const LOOK_BACK: usize = 4;
+/// How many slots of the table of large objects are looked at in one hold of the lock.
+const LARGE_SLICE: usize = 64;
 
 pub(super) struct Shared<S: BlockSource> {
     /// The block that allocations go to; never null once the pool is made.
-    current: AtomicPtr<super::block::Block>,
+    current: AtomicPtr<Block>,
     pub(super) handles: AtomicUsize,
+    /// All blocks, linked from the newest to the oldest; changed under the lock.
+    newest: AtomicPtr<Block>,
+    /// What those know the pool by who look at it without keeping it; null while there is none.
+    tie: AtomicPtr<Tie<S>>,
     rare: Lock<Rare>,
+    sums: Sums,
     pub(super) shape: Shape,
     pub(super) name: &'static str,
     pub(super) created_at: &'static Location<'static>,
@@ -45,8 +62,6 @@ unsafe impl<S: BlockSource + Send> Send for Shared<S> {}
 
 /// What is behind the lock.
 struct Rare {
-    /// All blocks, linked from the newest to the oldest.
-    newest: *mut super::block::Block,
     /// Bytes of the next block.
     next: u32,
     large: LargeObjects,
@@ -56,14 +71,20 @@ struct Rare {
 // SAFETY: all of it is memory of the pool's, reached by whoever holds the lock.
 unsafe impl Send for Rare {}
 
-/// Figures of a pool, taken together.
-pub(super) struct Figures {
-    pub(super) held: usize,
-    pub(super) used: usize,
-    pub(super) cleanups: usize,
-    pub(super) large: alloc::vec::Vec<usize>,
-    pub(super) table: usize,
-    pub(super) blocks: alloc::vec::Vec<crate::inspect::BlockSnapshot>,
+/// What those who look may read of what is behind the lock: written under it, and no more than
+/// figures. They order nothing, so loom need not know of them.
+struct Sums {
+    large: plain::AtomicUsize,
+    large_bytes: plain::AtomicUsize,
+    table_bytes: plain::AtomicUsize,
+    cleanups: plain::AtomicUsize,
+}
+
+impl Sums {
+    fn new() -> Self {
+        let zero = || plain::AtomicUsize::new(0);
+        Self { large: zero(), large_bytes: zero(), table_bytes: zero(), cleanups: zero() }
+    }
 }
 
 impl<S: BlockSource> Shared<S> {
@@ -110,12 +131,10 @@ impl<S: BlockSource> Shared<S> {
         let state = Self {
             current: AtomicPtr::new(block.as_ptr()),
             handles: AtomicUsize::new(1),
-            rare: Lock::new(Rare {
-                newest: block.as_ptr(),
-                next,
-                large: LargeObjects::new(),
-                cleanups: Cleanups::new(),
-            }),
+            newest: AtomicPtr::new(block.as_ptr()),
+            tie: AtomicPtr::new(ptr::null_mut()),
+            rare: Lock::new(Rare { next, large: LargeObjects::new(), cleanups: Cleanups::new() }),
+            sums: Sums::new(),
             shape,
             name,
             created_at,
@@ -186,17 +205,16 @@ impl<S: BlockSource> Shared<S> {
         }
         let mut rare = self.rare.lock();
         let Some(need) = self.needs_large(layout) else {
-            return rare.large.alloc(&self.supply, layout);
+            let start = rare.large.alloc(&self.supply, layout)?;
+            let room = rare.large.object(start).map_or(0, |(_, room)| room);
+            self.sums.large_bytes.fetch_add(room, Relaxed);
+            self.tell_large(&rare.large);
+            return Ok(start);
         };
-        // SAFETY: blocks of this pool stay until the last handle goes.
-        let mut at = unsafe { BlockPtr::new(rare.newest) };
-        for _ in 0..LOOK_BACK {
-            let Some(block) = at else { break };
+        for block in self.blocks().take(LOOK_BACK) {
             if let Some(start) = block.place(want) {
                 return Ok(start);
             }
-            // SAFETY: likewise.
-            at = unsafe { BlockPtr::new(block.header().older) };
         }
         self.place_in_new(&mut rare, need, want)
     }
@@ -216,9 +234,11 @@ impl<S: BlockSource> Shared<S> {
         let (wanted, least) = (self.supply.whole_block(wanted), self.supply.whole_block(least));
         let (memory, taken) = self.supply.take_best(wanted, least)?;
         rare.next = self.shape.largest.min((2 * taken.size()) as u32);
+        let older = self.newest.load(Relaxed);
         // SAFETY: fresh memory of that size, aligned for a header.
-        let block = unsafe { BlockPtr::init(memory, taken.size(), rare.newest) };
-        rare.newest = block.as_ptr();
+        let block = unsafe { BlockPtr::init(memory, taken.size(), older) };
+        // `Release`: as for `current`, just below.
+        self.newest.store(block.as_ptr(), Release);
         // Before others see the block, so that this cannot fail.
         let placed = block.place(want);
         debug_assert!(placed.is_some(), "an object of the size that the block was taken for");
@@ -242,7 +262,19 @@ impl<S: BlockSource> Shared<S> {
     /// Frees the large object at this address; `false` where there is none.
     #[cold]
     pub(super) fn free_large(&self, start: NonNull<u8>) -> bool {
-        self.rare.lock().large.free(&self.supply, start)
+        let rare = self.rare.lock();
+        let room = rare.large.object(start).map_or(0, |(_, room)| room);
+        let freed = rare.large.free(&self.supply, start);
+        if freed {
+            self.sums.large_bytes.fetch_sub(room, Relaxed);
+            self.tell_large(&rare.large);
+        }
+        freed
+    }
+
+    fn tell_large(&self, large: &LargeObjects) {
+        self.sums.large.store(large.len(), Relaxed);
+        self.sums.table_bytes.store(large.table_bytes(&self.supply), Relaxed);
     }
 
     /// The large object at this address: the pool's own pointer to it, and its room in bytes.
@@ -263,6 +295,7 @@ impl<S: BlockSource> Shared<S> {
         let handle = unsafe { rare.cleanups.push(entry, self.erased()) };
         // A handle would have to take the lock; dropping it changes nothing.
         let _ = handle;
+        self.sums.cleanups.fetch_add(1, Relaxed);
     }
 
     fn erased(&self) -> PoolPtr {
@@ -271,81 +304,155 @@ impl<S: BlockSource> Shared<S> {
 
     // ---- figures ---------------------------------------------------------------------------
 
-    pub(super) fn held(&self) -> usize {
-        let rare = self.rare.lock();
-        let blocks: usize = rare.blocks().map(|block| block.header().size).sum();
-        blocks + rare.large.sizes().sum::<usize>() + rare.large.table_bytes(&self.supply)
+    /// The blocks, the newest first: those that there are now.
+    fn blocks(&self) -> impl Iterator<Item = BlockPtr> {
+        // SAFETY: null, or a block of this pool; they stay for as long as this may be called,
+        // and the links between them do not change.
+        let block = |at| unsafe { BlockPtr::new(at) };
+        // `Acquire` shows the header as the thread that made it wrote it.
+        core::iter::successors(block(self.newest.load(Acquire)), move |of| block(of.header().older))
     }
 
-    pub(super) fn used(&self) -> usize {
-        let rare = self.rare.lock();
-        let blocks: usize = rare.blocks().map(BlockPtr::used).sum();
-        blocks + rare.large.sizes().sum::<usize>() - Self::STATE.size().next_multiple_of(MIN_ALIGN)
+    /// The figures, without the lock. While others allocate, each is of a moment of its own.
+    pub(super) fn figures(&self) -> PoolFigures {
+        let sums = &self.sums;
+        let large_bytes = sums.large_bytes.load(Relaxed);
+        let table = sums.table_bytes.load(Relaxed);
+        let mut figures = PoolFigures {
+            handles: self.handles.load(Relaxed),
+            held_bytes: large_bytes + table,
+            used_bytes: large_bytes,
+            blocks: 0,
+            large: sums.large.load(Relaxed),
+            large_table_bytes: table,
+            cleanups: sums.cleanups.load(Relaxed),
+        };
+        for block in self.blocks() {
+            figures.held_bytes += block.header().size;
+            figures.used_bytes += block.used();
+            figures.blocks += 1;
+        }
+        // The state is in the first block, and is no object.
+        figures.used_bytes -= Self::STATE.size().next_multiple_of(MIN_ALIGN);
+        figures
     }
 
-    pub(super) fn figures(&self) -> Figures {
+    /// The pool, block by block.
+    pub(super) fn snapshot(&self) -> PoolSnapshot {
         let current = self.current.load(Relaxed);
-        let (held, used) = (self.held(), self.used());
-        let rare = self.rare.lock();
-        let mut large: alloc::vec::Vec<usize> = rare.large.sizes().collect();
-        large.sort_unstable_by(|a, b| b.cmp(a));
-        let mut blocks: alloc::vec::Vec<_> =
-            rare.blocks().map(|block| block.snapshot(ptr::eq(block.as_ptr(), current))).collect();
+        let mut blocks: Vec<_> =
+            self.blocks().map(|block| block.snapshot(ptr::eq(block.as_ptr(), current))).collect();
         blocks.reverse();
-        let table = rare.large.table_bytes(&self.supply);
-        Figures { held, used, cleanups: rare.cleanups.len(), large, table, blocks }
+        let mut large = Vec::new();
+        // The lock for a slice at a time, so that nobody waits for long. Objects that come and
+        // go between two slices may be missed, or be there twice.
+        let mut next = (self.sums.large.load(Relaxed) > 0).then_some(0);
+        while let Some(from) = next {
+            large.reserve(LARGE_SLICE);
+            next = self.rare.lock().large.sizes_from(from, LARGE_SLICE, &mut large);
+        }
+        large.sort_unstable_by(|a, b| b.cmp(a));
+        let figures = self.figures();
+        PoolSnapshot {
+            name: self.name.to_string(),
+            created_at: crate::inspect::place(self.created_at),
+            held_bytes: figures.held_bytes,
+            used_bytes: figures.used_bytes,
+            blocks,
+            large,
+            large_table_bytes: figures.large_table_bytes,
+            cleanups: figures.cleanups,
+        }
     }
 
     // ---- the end ---------------------------------------------------------------------------
 
-    /// Runs the cleanups, and gives everything back.
+    /// What those know the pool by who look at it without keeping it; made when it is first
+    /// asked for. `this` is this very state, as its handles point to it.
+    pub(super) fn tie(&self, this: NonNull<Self>) -> Arc<Tie<S>> {
+        // `Acquire` shows the tie as it was made.
+        let mut tie = self.tie.load(Acquire).cast_const();
+        if tie.is_null() {
+            let fresh = Arc::into_raw(Arc::new(Tie::new(this)));
+            let tied =
+                self.tie.compare_exchange(ptr::null_mut(), fresh.cast_mut(), AcqRel, Acquire);
+            tie = match tied {
+                Ok(_) => fresh,
+                Err(other) => {
+                    // SAFETY: just made, and nobody has seen it.
+                    drop(unsafe { Arc::from_raw(fresh) });
+                    other
+                }
+            };
+        }
+        // SAFETY: from `Arc::into_raw`, of which the pool has a count until its end.
+        unsafe { Arc::increment_strong_count(tie) };
+        // SAFETY: the count that was just added.
+        unsafe { Arc::from_raw(tie) }
+    }
+
+    /// Runs the cleanups, and gives everything back, unless somebody is looking at it: then
+    /// the last who looks does that.
     ///
     /// # Safety
-    /// The last handle has gone, and what all handles did has happened before this.
+    /// The last handle has gone, and what all handles did has happened before this. `this` is
+    /// not used any more by the caller.
     #[inline]
     pub(super) unsafe fn end(this: NonNull<Self>) {
-        // SAFETY: nobody else refers to it any more, and it is not used where it was.
-        let state = unsafe { this.read() };
-        let mut panicked = None;
-        {
-            let mut rare = state.rare.lock();
-            if rare.cleanups.address() | rare.large.address() != 0 {
-                panicked = Some(state.end_cold(&mut rare));
-            }
-            let mut at = rare.newest;
-            rare.newest = ptr::null_mut();
-            // SAFETY: blocks of this pool, each until it is given back just below.
-            while let Some(block) = unsafe { BlockPtr::new(at) } {
-                let size = block.header().size;
-                at = block.header().older;
-                // SAFETY: the size of the layout that it was taken with, which was a valid one.
-                let layout = unsafe { Layout::from_size_align_unchecked(size, HEADER_ALIGN) };
-                // SAFETY: taken with this layout; nothing in it is used any more, the state
-                // having been moved out.
-                unsafe { state.supply.give(block.memory(), layout) };
-            }
+        // SAFETY: the pool is there until it is ended, which is done here.
+        let state = unsafe { this.as_ref() };
+        let rare = state.rare.lock();
+        let busy = rare.cleanups.address() | rare.large.address() != 0;
+        drop(rare);
+        let panicked = if busy { Some(state.end_cold()) } else { None };
+        // `Relaxed`: ties are made by handles, all of which have gone before this.
+        let tie = state.tie.load(Relaxed);
+        // SAFETY: null, or a tie of this pool, whose count is given up here, once.
+        if tie.is_null() || unsafe { Tie::cut(tie) } {
+            // SAFETY: no handle is left, and nobody looks, nor can begin to.
+            unsafe { Self::give_back(this) };
         }
-        drop(state);
         if let Some(panicked) = panicked {
             panicked.resume();
         }
     }
 
+    /// Gives the blocks back, and leaves the account.
+    ///
+    /// # Safety
+    /// [`Shared::end`] has run the cleanups, and nobody uses the pool any more, nor will.
+    #[inline]
+    pub(super) unsafe fn give_back(this: NonNull<Self>) {
+        // SAFETY: nobody else refers to it any more, and it is not used where it was.
+        let state = unsafe { this.read() };
+        let mut at = state.newest.load(Relaxed);
+        // SAFETY: blocks of this pool, each until it is given back just below.
+        while let Some(block) = unsafe { BlockPtr::new(at) } {
+            let size = block.header().size;
+            at = block.header().older;
+            // SAFETY: the size of the layout that it was taken with, which was a valid one.
+            let layout = unsafe { Layout::from_size_align_unchecked(size, HEADER_ALIGN) };
+            // SAFETY: taken with this layout; nothing in it is used any more, the state
+            // having been moved out.
+            unsafe { state.supply.give(block.memory(), layout) };
+        }
+    }
+
+    /// Runs the cleanups and frees the large objects, not under the lock: who looks may take it.
     #[cold]
     #[inline(never)]
-    fn end_cold(&self, rare: &mut impl DerefMut<Target = Rare>) -> Panicked {
+    fn end_cold(&self) -> Panicked {
+        let (cleanups, large) = {
+            let mut rare = self.rare.lock();
+            let large = mem::replace(&mut rare.large, LargeObjects::new());
+            (mem::replace(&mut rare.cleanups, Cleanups::new()), large)
+        };
         // SAFETY: the pool of this list. Cleanups of shared pools do not look at their pool.
-        let panicked = unsafe { rare.cleanups.run_all(self.erased()) };
-        rare.large.free_all(&self.supply);
+        let panicked = unsafe { cleanups.run_all(self.erased()) };
+        self.sums.cleanups.store(0, Relaxed);
+        large.free_all(&self.supply);
+        self.sums.large_bytes.store(0, Relaxed);
+        self.tell_large(&large);
         panicked
-    }
-}
-
-impl Rare {
-    /// The blocks, the newest first.
-    fn blocks(&self) -> impl Iterator<Item = BlockPtr> {
-        // SAFETY: blocks of this pool, which stay until the last handle goes.
-        let block = |at| unsafe { BlockPtr::new(at) };
-        core::iter::successors(block(self.newest), move |of| block(of.header().older))
     }
 }

@@ -75,7 +75,7 @@ const blocks = (closed) => {
     open(row) {
       pool = row; drawn = '';
       put($('blocks-title'), 'text', 'Blocks of ' + label(row.path, row.numbers).slice(1).join(' › '));
-      put($('blocks-facts'), 'text', row.id ? 'Asking its thread.' : 'The view was not shown the pools of this account: only what it holds is known.');
+      put($('blocks-facts'), 'text', row.id ? 'Asking.' : 'The view was not shown the pools of this account: only what it holds is known.');
       $('blocks-map').replaceChildren();
       panel.hidden = false;
       panel.focus({preventScroll: true});
@@ -94,7 +94,8 @@ const blocks = (closed) => {
       put($('blocks-facts'), 'text', asked.kind + ' “' + asked.name + '”, made at ' + asked.created_at + ', '
         + count(map.blocks.length + map.clusters.length + map.more_blocks) + ' blocks, '
         + count(map.large.length + map.more_large) + ' large, ' + count(map.cleanups) + ' cleanups, '
-        + bytes(map.bookkeeping_bytes) + ' of bookkeeping beside them');
+        + bytes(map.bookkeeping_bytes) + ' of bookkeeping beside them'
+        + (asked.handles == null ? '' : '; held by ' + count(asked.handles) + (asked.handles === 1 ? ' handle' : ' handles')));
       $('blocks-map').replaceChildren(...drawMap(map));
     },
   };

@@ -11,7 +11,7 @@ const tiles = [
   {id: 'made', title: 'Made per second', of: (look, last) => rate(look, last, 'created'), text: count, note: look => count(total(look, 'created')) + ' in all'},
   {id: 'refused', title: 'Refused charges', of: look => total(look, 'refused'), text: count, note: () => 'since start', bad: value => value > 0},
   {id: 'old', title: 'Over their age', of: look => total(look, 'over_age'), text: count, note: () => 'pools', bad: value => value > 0},
-  {id: 'cache', title: 'Blocks cached', of: look => look.memory.block_cache_bytes, text: bytes, note: look => 'by ' + count(look.block_caches.length) + ' threads'},
+  {id: 'cache', title: 'Blocks cached', of: look => look.memory.block_cache_bytes, text: bytes, note: look => 'in ' + count(look.block_caches.length) + (look.block_caches.length === 1 ? ' cache' : ' caches')},
   {id: 'other', title: 'In no pool', of: look => look.memory.other_bytes, text: bytes,
     note: look => look.memory.other_grown_bytes === null ? '' : (look.memory.other_grown_bytes < 0 ? '' : '+') + bytes(look.memory.other_grown_bytes) + ' since start'},
 ];

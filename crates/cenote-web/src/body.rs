@@ -1,5 +1,6 @@
 //! [`PoolBody`]: a response's body, and the pool of its request.
 
+use crate::peaks::RequestPeaks;
 use bytes::Bytes;
 use cenote::SharedPool;
 use http_body::{Body, Frame, SizeHint};
@@ -15,7 +16,22 @@ pin_project_lite::pin_project! {
         #[pin]
         kind: Kind<B>,
         // After the body, which may refer to what is in the pool.
-        pool: Option<SharedPool>,
+        held: Option<Held>,
+    }
+}
+
+/// The pool of a request whose response is on its way.
+#[derive(Debug)]
+struct Held {
+    pool: SharedPool,
+    peaks: Option<RequestPeaks>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let (Some(peaks), Some(account)) = (&self.peaks, self.pool.account()) {
+            peaks.close(account);
+        }
     }
 }
 
@@ -31,12 +47,17 @@ pin_project_lite::pin_project! {
 impl<B> PoolBody<B> {
     /// A body that keeps `pool`.
     pub fn new(body: B, pool: SharedPool) -> Self {
-        Self { kind: Kind::Inner { body }, pool: Some(pool) }
+        Self { kind: Kind::Inner { body }, held: Some(Held { pool, peaks: None }) }
+    }
+
+    /// A body that keeps a request's `pool`, and tells how much the request needed.
+    pub(crate) fn of_request(body: B, pool: SharedPool, peaks: RequestPeaks) -> Self {
+        Self { kind: Kind::Inner { body }, held: Some(Held { pool, peaks: Some(peaks) }) }
     }
 
     /// The body of a request that was refused.
     pub(crate) fn refusal(bytes: Bytes) -> Self {
-        Self { kind: Kind::Refusal { bytes }, pool: None }
+        Self { kind: Kind::Refusal { bytes }, held: None }
     }
 }
 

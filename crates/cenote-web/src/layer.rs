@@ -28,6 +28,9 @@ use tower_service::Service;
 /// - The pool ends when the response's body is dropped, after it was sent or when the client
 ///   has gone, and with it all else that keeps it.
 ///
+/// - With the feature `view`, a request that needed unusually much, for one of its name, is a
+///   warning of `tracing`: see [`Peaks`](crate::view::events::Peaks).
+///
 /// Each request costs a block of its thread's cache and one small allocation, for its account.
 ///
 /// Works wherever tower's layers do, such as `axum::Router::layer`; with hyper alone, wrap the

@@ -62,6 +62,7 @@ pub mod json;
 #[cfg(feature = "tower")]
 mod layer;
 mod naming;
+mod peaks;
 mod pools;
 mod refusal;
 mod span;

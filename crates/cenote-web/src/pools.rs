@@ -1,6 +1,7 @@
 //! [`RequestPools`]: an account and a pool for each request, whatever the service is made of.
 
 use crate::naming::{Asked, Naming};
+use crate::peaks::RequestPeaks;
 use crate::refusal::{self, OnRefusal, Refused};
 use crate::span::Span;
 use crate::{Error, PoolBody};
@@ -113,6 +114,7 @@ struct Inner {
     #[cfg(feature = "axum")]
     under_connections: bool,
     on_refusal: Arc<OnRefusal>,
+    peaks: RequestPeaks,
     #[cfg(feature = "view")]
     view: Option<crate::view::View>,
 }
@@ -135,6 +137,7 @@ impl RequestPools {
             #[cfg(feature = "axum")]
             under_connections: false,
             on_refusal: Arc::new(refusal::response),
+            peaks: RequestPeaks::default(),
             #[cfg(feature = "view")]
             view: None,
         };
@@ -297,7 +300,8 @@ impl RequestPools {
                 if let Some(refused) = response.extensions().get::<crate::error::WasRefused>() {
                     return Ok(self.refuse(&refused.0));
                 }
-                Ok(response.map(|body| PoolBody::new(body, pool.0)))
+                let peaks = self.inner.peaks.clone();
+                Ok(response.map(|body| PoolBody::of_request(body, pool.0, peaks)))
             }
             Err(refused) => Ok(refused.response((self.inner.on_refusal)(&refused.error))),
         }

@@ -141,3 +141,38 @@ fn what_a_handler_logs_is_in_a_span_with_its_account() {
     let lines = once(Level::INFO);
     assert!(lines.len() == 2 && lines.iter().all(|line| !line.contains("request{")), "{lines:?}");
 }
+
+#[test]
+fn a_request_that_needs_unusually_much_for_its_kind_is_told_as_it_ends() {
+    let service = Account::root("service");
+    let layer = PoolLayer::new(&service).name_by(|asked| match asked.uri.path() {
+        "/large" => Some("large".into()),
+        _ => None,
+    });
+    let lines = logged(Level::WARN, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut service = layer.layer(tower::service_fn(async |request: Request<()>| {
+                let pool = RequestPool::of(&request).expect("the layer's");
+                let bytes =
+                    request.uri().query().map_or(0, |bytes| bytes.parse().expect("a number"));
+                pool.try_alloc_bytes(bytes).expect("memory");
+                Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::new())))
+            }));
+            let mut ask = async |address: String| {
+                let request = Request::get(address).body(()).expect("a request");
+                let response = service.ready().await.expect("ready").call(request).await;
+                drop(response.expect("an answer"));
+            };
+            for _ in 0..200 {
+                ask("/small".to_owned()).await;
+                ask("/large?400000".to_owned()).await;
+            }
+            ask("/small?300000".to_owned()).await;
+        });
+    });
+    let [line] = &lines[..] else { panic!("{lines:?}") };
+    for part in ["an unusual peak", "account=\"service/request\"", "usual_bytes=4096"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+}

@@ -1,7 +1,7 @@
 //! Proves that ten thousand requests through the layer leave nothing behind, with clients that
 //! vanish before, in the middle of, and after what they ask: no pool lives on, no byte is
 //! charged; and that at steady state the pools take no block from the system, wherever their
-//! requests were begun, worked on and ended.
+//! requests were begun, worked on and ended, and although a view looks into them all the while.
 //!
 //! A program of its own, since it replaces the global allocator by one that counts.
 
@@ -15,6 +15,7 @@ use bytes::Bytes;
 use cenote::inspect::AccountSnapshot;
 use cenote::{Account, SharedBuffer, SharedPool};
 use cenote_web::json::{self, PoolVec};
+use cenote_web::view::View;
 use cenote_web::{ConnectionPool, Error, PoolBytes, PoolLayer, PoolListener, RequestPool};
 use common::{Client, until};
 use http_body::Frame;
@@ -22,13 +23,14 @@ use serde::{Deserialize, Serialize};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 struct Counting;
 
 static BLOCKS: AtomicU64 = AtomicU64::new(0);
+static LOOKED: AtomicBool = AtomicBool::new(false);
 
 /// Whether this is what a pool's block is to the system: a power of two from 256 bytes on, or
 /// a multiple of 16 KiB, aligned to 16. Nothing else here asks for that.
@@ -207,14 +209,36 @@ fn ten_thousand_requests_whose_clients_vanish_leave_no_pool_and_take_no_block() 
         .build()
         .unwrap();
     let account = Account::root("service").with_limit(Some(256 << 20));
+    // Somebody looks all the while, into pools that end while they are looked at.
+    let view = View::builder(&account).build();
+    let looking = view.clone();
+    let watching = service.spawn(async move {
+        let mut looks = 0_u64;
+        // Twenty times as often as the page does.
+        let mut next = tokio::time::interval(std::time::Duration::from_millis(50));
+        loop {
+            next.tick().await;
+            let mut headers = http::HeaderMap::new();
+            headers.insert(http::header::HOST, http::HeaderValue::from_static("localhost"));
+            let address = http::Uri::from_static("/pools.json");
+            let peer = Some([127, 0, 0, 1].into());
+            let answer = looking.answer(&http::Method::GET, &address, &headers, peer);
+            let status = answer.expect("a path of the view's").await.status();
+            assert_eq!(status, 200);
+            looks += 1;
+            if looks >= 10 {
+                LOOKED.store(true, SeqCst);
+            }
+        }
+    });
     let listener = service.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
     let app: Router = Router::new()
         .route("/", post(work).get(endless))
         .layer(DefaultBodyLimit::max(64 << 10))
-        .layer(PoolLayer::new(&account).under_connections().limit(1 << 20));
+        .layer(PoolLayer::new(&account).under_connections().limit(1 << 20).view(&view));
     let app = app.into_make_service_with_connect_info::<ConnectionPool>();
-    let listener = PoolListener::new(listener, &account).limit(4 << 20);
+    let listener = PoolListener::new(listener, &account).limit(4 << 20).view(&view);
     service.spawn(async move { axum::serve(listener, app).await });
 
     clients.block_on(async {
@@ -240,5 +264,6 @@ fn ten_thousand_requests_whose_clients_vanish_leave_no_pool_and_take_no_block() 
         assert!(made >= 10_000, "{made} requests");
         assert_eq!(account.refused(), 0);
         assert_eq!(blocks, 0);
+        assert!(LOOKED.load(SeqCst) && !watching.is_finished(), "the view looked");
     });
 }

@@ -108,7 +108,7 @@ mod thread;
 pub mod window;
 
 pub use account::Account;
-pub use chain::Chain;
+pub use chain::{Chain, ChainPool};
 pub use chunk::{ChunkPool, ChunkPoolConfig, ChunkPoolStat};
 pub use cleanup::{Cleanup, CleanupKey};
 pub use counted::{CountedBox, CountedPool, CountedPoolBuilder};

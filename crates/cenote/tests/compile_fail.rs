@@ -48,8 +48,13 @@ fn what_is_right_compiles_and_what_is_wrong_does_not_in_the_words_of_one_compile
     for program in programs() {
         // Its error lists the allocators that there are.
         let lists_allocators = program.ends_with("owned_pool_as_allocator.rs");
-        if !(lists_allocators && cfg!(any(feature = "allocator-api2-04", feature = "nightly"))) {
-            cases.compile_fail(program);
+        if lists_allocators && cfg!(any(feature = "allocator-api2-04", feature = "nightly")) {
+            continue;
         }
+        if program.ends_with("shared_chain_frozen_with_a_loan.rs") && !cfg!(feature = "bytes") {
+            println!("SKIPPED: {} needs the feature bytes", program.display());
+            continue;
+        }
+        cases.compile_fail(program);
     }
 }

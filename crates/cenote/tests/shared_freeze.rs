@@ -136,6 +136,84 @@ fn a_chain_in_a_shared_pool_is_frozen_by_way_of_a_scratch_pool() {
 }
 
 #[test]
+fn a_chain_in_a_shared_pool_is_frozen_and_keeps_it() {
+    let (account, pool) = seen();
+    let bytes = pool
+        .try_freeze_chain(|chain| {
+            chain.try_push(b"static ")?;
+            let text = chain.pool().try_alloc_str("in the pool ")?;
+            chain.try_push(text.as_bytes())?;
+            chain.try_push_copy(b"copied ")?;
+            for number in 0..500 {
+                chain.write_bytes(format!("{number},").as_bytes())?;
+            }
+            chain.advance(7);
+            chain.try_push_front(b"> ")
+        })
+        .unwrap();
+    drop(pool);
+    assert!(bytes.starts_with(b"> in the pool copied 0,1,2,") && bytes.ends_with(b"498,499,"));
+    let part = thread::spawn(move || bytes.slice(2..8)).join().unwrap();
+    assert_eq!((&part[..], account.live()), (&b"in the"[..], 1));
+    drop(part);
+    assert_eq!((account.live(), account.held()), (0, 0));
+}
+
+#[test]
+fn a_frozen_chain_of_one_buffer_is_not_copied_and_one_of_none_is_empty() {
+    let (account, pool) = seen();
+    let mut place = std::ptr::null();
+    let bytes = pool
+        .try_freeze_chain(|chain| {
+            let text = chain.pool().try_alloc_str("alone")?;
+            place = text.as_ptr();
+            chain.try_push(text.as_bytes())
+        })
+        .unwrap();
+    assert_eq!((&bytes[..], bytes.as_ptr()), (&b"alone"[..], place));
+    assert!(pool.try_freeze_chain(|_| Ok::<(), AllocError>(())).unwrap().is_empty());
+    // What fails keeps nothing: not while it is built, nor when it is brought together.
+    let error = pool.try_freeze_chain(|chain| {
+        chain.try_push(b"in vain")?;
+        Err(AllocError::out_of_memory(7))
+    });
+    assert_eq!((error.unwrap_err().size(), pool.handles()), (7, 2));
+    drop((bytes, pool));
+    assert_eq!(account.held(), 0);
+    let tight = Account::root("tight").with_limit(Some(8192));
+    let pool = SharedPool::try_on(&tight).unwrap();
+    let error = pool.try_freeze_chain(|chain| {
+        let text = &*chain.pool().try_alloc_slice_copy(&[b'x'; 3000])?;
+        (0..3).try_for_each(|_| chain.try_push(text))
+    });
+    assert_eq!(error.unwrap_err().account(), Some(&tight));
+    assert_eq!(pool.handles(), 1);
+}
+
+#[test]
+fn a_chain_in_a_shared_pool_goes_from_thread_to_thread() {
+    let (_account, pool) = seen();
+    let mut chain = Chain::with_buffers(&pool, 4, 100).unwrap();
+    for number in 0..4_u8 {
+        chain = thread::scope(|scope| {
+            let write = move || {
+                chain.write_bytes(&[number; 150]).unwrap();
+                chain.push_copy(b".");
+                chain
+            };
+            scope.spawn(write).join().unwrap()
+        });
+        // Others allocate meanwhile.
+        pool.alloc([number; 50]);
+    }
+    let mut sent = Vec::new();
+    assert_eq!(chain.write_to(&mut sent).unwrap(), 4 * 151);
+    let expected: Vec<u8> =
+        (0..4).flat_map(|number| [vec![number; 150], vec![b'.']].concat()).collect();
+    assert_eq!(sent, expected);
+}
+
+#[test]
 fn what_fails_leaves_the_pool_to_others() {
     let account = Account::root("tight").with_limit(Some(4096));
     let pool = SharedPool::try_on(&account).unwrap();

@@ -7,6 +7,7 @@ use std::panic::Location;
 use std::sync::{PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use cenote::SharedBlocks;
 use cenote::inspect::Seen;
 use serde::Serialize;
 
@@ -19,6 +20,9 @@ use super::tree::{Node, Tree};
 
 /// How long a thread may take to answer before the look does without its figures.
 const PATIENCE: Duration = Duration::from_millis(700);
+
+/// What shared pools' blocks are counted under while no thread has them.
+const DEPOT: &str = "(depot)";
 
 /// Everything, at one moment. Serialized, it is `/pools.json`.
 #[derive(Debug, Serialize)]
@@ -39,7 +43,8 @@ pub struct Look {
     pub pools_shown: usize,
     /// Pools that charge no account of this tree; they are in no row of `accounts`.
     pub pools_elsewhere: usize,
-    /// The caches of free blocks of the threads that the view was shown.
+    /// The caches of free blocks of the threads that the view was shown, and under `(depot)` what
+    /// is kept for the shared pools of all threads.
     pub block_caches: Vec<BlockCache>,
     /// Paths of threads that did not answer in time: what they told last is shown.
     pub silent: Vec<Vec<String>>,
@@ -47,10 +52,10 @@ pub struct Look {
     pub memory: Memory,
 }
 
-/// A thread's cache of free blocks.
+/// A cache of free blocks.
 #[derive(Debug, Serialize)]
 pub struct BlockCache {
-    /// The account of the thread, from the root.
+    /// The account of the thread whose it is, from the root.
     pub path: Vec<String>,
     /// What it keeps.
     pub bytes: usize,
@@ -205,6 +210,12 @@ impl State {
                 None => unheard.push(path.clone()),
             }
             silent.push(path);
+        }
+        // What shared pools gave back on one thread and will take on another is no thread's.
+        let depot = SharedBlocks::depot_bytes();
+        if depot > 0 {
+            let path = vec![self.root.name().to_owned(), DEPOT.to_owned()];
+            caches.push(BlockCache { path, bytes: depot });
         }
         caches.sort_by(|a, b| a.path.cmp(&b.path));
         silent.sort();

@@ -6,13 +6,14 @@
 
 use super::{SharedBuffer, SharedPool};
 use crate::kept::{Kept, PoolHandle};
-use crate::{AllocError, BlockSource, Pool};
+use crate::{AllocError, BlockSource, Chain, Pool};
 use bytes::Bytes;
 
 /// Turns what is in a pool into [`Bytes`] that keep the pool.
 ///
 /// For what owns its place in a pool: a [`SharedBuffer`], a [`Kept`] slice or text, and the
-/// vectors and boxes of allocator-api2 in a [`SharedPool`]. The pool's blocks go back when
+/// vectors and boxes of allocator-api2 in a [`SharedPool`]; of a chain there is
+/// [`SharedPool::try_freeze_chain`]. The pool's blocks go back when
 /// the last of the `Bytes`, and of whatever else keeps the pool, goes.
 ///
 /// ```
@@ -111,22 +112,56 @@ impl<S: BlockSource + Send + 'static> SharedPool<S> {
     ) -> Result<Bytes, E> {
         Kept::<_, [u8]>::try_new(self.clone(), make).map(Freeze::freeze)
     }
+
+    /// Freezes a chain that `make` builds in the pool. That of a single buffer is not copied;
+    /// others are brought together in the pool.
+    ///
+    /// What is pushed without copying must be `'static`, or be in the pool: it is allocated by
+    /// [`Chain::pool`].
+    ///
+    /// ```
+    /// use cenote::{AllocError, SharedPool};
+    /// let pool = SharedPool::try_new()?;
+    /// let bytes = pool.try_freeze_chain(|chain| {
+    ///     chain.try_push(b"<p>")?;
+    ///     let text = chain.pool().try_alloc_fmt(format_args!("{} bytes", 1 << 10))?;
+    ///     chain.try_push(text.as_bytes())?;
+    ///     chain.write_bytes(b"</p>")
+    /// })?;
+    /// drop(pool);
+    /// assert_eq!(bytes, "<p>1024 bytes</p>");
+    /// # Ok::<(), AllocError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `make`; and where the memory to bring several buffers together cannot be had.
+    pub fn try_freeze_chain<E: From<AllocError>>(
+        &self,
+        make: impl for<'p> FnOnce(&mut Chain<'p, Self>) -> Result<(), E>,
+    ) -> Result<Bytes, E> {
+        let mut chain = Chain::new(self);
+        make(&mut chain)?;
+        let bytes = core::ptr::NonNull::from(chain.into_slice()?);
+        Ok(Bytes::from_owner(Frozen { bytes, _keeps: self.clone() }))
+    }
 }
 
-/// A pool, and bytes in it. The pool is not used any more, but for keeping them.
-struct Frozen<S: BlockSource> {
+/// Bytes in a pool, and what keeps the pool: itself, if it is not used any more, or a handle.
+struct Frozen<K> {
     bytes: core::ptr::NonNull<[u8]>,
-    _pool: Pool<S>,
+    _keeps: K,
 }
 
-// SAFETY: the pool may be sent; the bytes are in it, or live for ever, and are only read.
-unsafe impl<S: BlockSource + Send> Send for Frozen<S> {}
+// SAFETY: what keeps the pool may be sent; the bytes are in it, or live for ever, and are only
+// read.
+unsafe impl<K: Send> Send for Frozen<K> {}
 
-impl<S: BlockSource> AsRef<[u8]> for Frozen<S> {
+impl<K> AsRef<[u8]> for Frozen<K> {
     fn as_ref(&self) -> &[u8] {
         // SAFETY: `make` found them in the pool's blocks (or its account's node), which stay in
-        // place as it is moved; no bytes are to be had of the `Pool` value itself. Nobody else
-        // has the pool, so nothing in it changes.
+        // place as the pool or its handle is moved; no bytes are to be had of the value itself.
+        // `make` knew of the pool's lifetime only that there is one, so what it returned is lent
+        // for all of it: nobody else can change it.
         unsafe { self.bytes.as_ref() }
     }
 }
@@ -154,6 +189,6 @@ impl<S: BlockSource + Send + 'static> Pool<S> {
         make: impl for<'p> FnOnce(&'p Pool<S>) -> Result<&'p [u8], E>,
     ) -> Result<Bytes, E> {
         let bytes = core::ptr::NonNull::from(make(&self)?);
-        Ok(Bytes::from_owner(Frozen { bytes, _pool: self }))
+        Ok(Bytes::from_owner(Frozen { bytes, _keeps: self }))
     }
 }

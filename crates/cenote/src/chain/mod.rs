@@ -1,51 +1,22 @@
 //! [`Chain`]: a list of buffers in pool memory, such as a response under way.
+//!
+//! Files: this one has the chain; `links` what it is made of, and what it needs of its pool.
+
+mod links;
+
+pub use links::ChainPool;
+pub(crate) use links::Links;
+
+use links::Link;
 
 use crate::error::{Mode, Must, Try, must};
-use crate::{AllocError, BlockSource, Blocks, Pool, size};
-use core::cell::Cell;
+use crate::{AllocError, BlockSource, Pool, SharedPool, size};
 use core::fmt;
 use core::iter;
 use core::marker::PhantomData;
 use core::mem;
 use core::ptr::{self, NonNull};
 use core::slice;
-
-/// One buffer of a chain.
-struct Link {
-    next: *mut Link,
-    start: NonNull<u8>,
-    len: usize,
-}
-
-/// The free links of a pool's chains: used again before new ones are allocated.
-pub(crate) struct Links {
-    free: Cell<*mut Link>,
-}
-
-impl Links {
-    #[inline(always)]
-    pub(crate) const fn new() -> Self {
-        Self { free: Cell::new(ptr::null_mut()) }
-    }
-
-    /// Forgets them: the memory they are in is being reset.
-    #[inline(always)]
-    pub(crate) fn clear(&self) {
-        self.free.set(ptr::null_mut());
-    }
-
-    fn take(&self) -> Option<NonNull<Link>> {
-        let link = NonNull::new(self.free.get())?;
-        // SAFETY: free links are in the pool's memory and nobody else's.
-        self.free.set(unsafe { link.as_ref() }.next);
-        Some(link)
-    }
-
-    fn put(&self, mut link: NonNull<Link>) {
-        // SAFETY: the caller's link, which it lets go of.
-        unsafe { link.as_mut() }.next = self.free.replace(link.as_ptr());
-    }
-}
 
 /// A list of buffers in a pool: built piece by piece, written at once.
 ///
@@ -54,6 +25,9 @@ impl Links {
 /// (`write!`, [`write_bytes`](Chain::write_bytes)). Its links go back to the pool when it is
 /// dropped, or consumed by [`advance`](Chain::advance), and are used by the next chain. The
 /// buffers' own memory stays until the pool is reset.
+///
+/// In a [`SharedPool`] a chain may be held across `.await` and sent to other threads; there only
+/// the newest link goes back, all others stay until the pool's end.
 ///
 /// ```
 /// use cenote::{Chain, Pool};
@@ -69,8 +43,8 @@ impl Links {
 /// assert!(answer.is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct Chain<'p, S: BlockSource = Blocks> {
-    pool: &'p Pool<S>,
+pub struct Chain<'p, P: ChainPool = Pool> {
+    pool: &'p P,
     first: *mut Link,
     last: *mut Link,
     links: usize,
@@ -86,12 +60,18 @@ pub struct Chain<'p, S: BlockSource = Blocks> {
     _buffers: PhantomData<&'p [u8]>,
 }
 
-impl<'p, S: BlockSource> Chain<'p, S> {
+// SAFETY: the links are this chain's alone, and their pool may be used from any thread; the
+// buffers are only read, or the chain's own.
+unsafe impl<S: BlockSource + Send> Send for Chain<'_, SharedPool<S>> {}
+// SAFETY: `&Chain` only reads.
+unsafe impl<S: BlockSource + Send> Sync for Chain<'_, SharedPool<S>> {}
+
+impl<'p, P: ChainPool> Chain<'p, P> {
     /// How long the buffers are that a chain allocates for what is written to it, in bytes.
     pub const PIECE: usize = 1024;
 
     /// An empty chain, which holds nothing yet.
-    pub fn new(pool: &'p Pool<S>) -> Self {
+    pub fn new(pool: &'p P) -> Self {
         Self {
             pool,
             first: ptr::null_mut(),
@@ -121,10 +101,10 @@ impl<'p, S: BlockSource> Chain<'p, S> {
     ///
     /// # Errors
     /// Where the memory cannot be had, or `count` times `size` is more than there can be.
-    pub fn with_buffers(pool: &'p Pool<S>, count: usize, size: usize) -> Result<Self, AllocError> {
+    pub fn with_buffers(pool: &'p P, count: usize, size: usize) -> Result<Self, AllocError> {
         let bytes = size::total(0, count, size, 1)
             .ok_or(AllocError::too_large(count.saturating_mul(size)))?;
-        let room = pool.try_alloc_bytes(bytes)?;
+        let room = pool.room(bytes)?;
         let mut chain = Self::new(pool);
         chain.room = NonNull::from(room).cast();
         chain.left = bytes;
@@ -132,6 +112,11 @@ impl<'p, S: BlockSource> Chain<'p, S> {
             chain.piece = size;
         }
         Ok(chain)
+    }
+
+    /// The pool that it is in.
+    pub fn pool(&self) -> &'p P {
+        self.pool
     }
 
     /// Bytes in all buffers.
@@ -161,15 +146,18 @@ impl<'p, S: BlockSource> Chain<'p, S> {
     fn new_link<M: Mode>(&self, buffer: &[u8]) -> Result<NonNull<Link>, M::Error> {
         let start = NonNull::from(buffer).cast();
         let value = Link { next: ptr::null_mut(), start, len: buffer.len() };
-        let Some(link) = self.pool.links().take() else {
-            return match self.pool.try_alloc(value) {
-                Ok(link) => Ok(NonNull::from(link)),
-                Err(error) => M::fail(error),
-            };
+        let link = match self.pool.link() {
+            Ok(link) => link,
+            Err(error) => return M::fail(error),
         };
-        // SAFETY: a free link, which is this chain's now.
+        // SAFETY: memory for a link, which is this chain's now.
         unsafe { link.write(value) };
         Ok(link)
+    }
+
+    fn let_go(&self, link: NonNull<Link>) {
+        // SAFETY: a link of this chain's alone, from its pool, which it is done with.
+        unsafe { self.pool.give_link(link) };
     }
 
     fn append_link(&mut self, link: NonNull<Link>, bytes: usize) {
@@ -239,8 +227,10 @@ impl<'p, S: BlockSource> Chain<'p, S> {
     /// # Panics
     /// Where [`Chain::try_push_copy`] fails, but for want of system memory: then it aborts.
     pub fn push_copy(&mut self, bytes: &[u8]) {
-        let copy = self.pool.alloc_slice_copy(bytes);
-        self.push(copy);
+        match self.pool.copy(bytes) {
+            Ok(copy) => self.push(copy),
+            Err(error) => error.raise(),
+        }
     }
 
     /// Copies bytes into the pool, and adds them at the end as one buffer.
@@ -248,7 +238,7 @@ impl<'p, S: BlockSource> Chain<'p, S> {
     /// # Errors
     /// Where the memory for the copy or the link cannot be had.
     pub fn try_push_copy(&mut self, bytes: &[u8]) -> Result<(), AllocError> {
-        let copy = self.pool.try_alloc_slice_copy(bytes)?;
+        let copy = self.pool.copy(bytes)?;
         self.try_push(copy)
     }
 
@@ -257,7 +247,7 @@ impl<'p, S: BlockSource> Chain<'p, S> {
     /// # Errors
     /// Where the other chain is in another pool, and the memory for links cannot be had; the
     /// buffers moved so far are in this chain, the others are lost to both.
-    pub fn append(&mut self, mut other: Chain<'p, S>) -> Result<(), AllocError> {
+    pub fn append(&mut self, mut other: Chain<'p, P>) -> Result<(), AllocError> {
         if !ptr::eq(self.pool, other.pool) {
             for buffer in other.buffers() {
                 // SAFETY: buffers live for `'p`, and are not changed: `other` ends here.
@@ -312,10 +302,10 @@ impl<'p, S: BlockSource> Chain<'p, S> {
         // between a piece and the next.
         let mut link = self.new_link::<Try>(&[])?;
         if room.1 == 0 {
-            match self.pool.try_alloc_bytes(self.piece) {
+            match self.pool.room(self.piece) {
                 Ok(fresh) => room = (NonNull::from(&mut *fresh).cast(), fresh.len()),
                 Err(error) => {
-                    self.pool.links().put(link);
+                    self.let_go(link);
                     return Err(error);
                 }
             }
@@ -347,7 +337,7 @@ impl<'p, S: BlockSource> Chain<'p, S> {
             count -= link.len;
             self.first = link.next;
             self.links -= 1;
-            self.pool.links().put(first);
+            self.let_go(first);
         }
         self.last = ptr::null_mut();
         self.open = 0;
@@ -365,7 +355,7 @@ impl<'p, S: BlockSource> Chain<'p, S> {
                 slice::from_raw_parts(link.start.as_ptr(), link.len)
             }));
         }
-        let whole = self.pool.try_alloc_bytes(self.bytes)?;
+        let whole = self.pool.room(self.bytes)?;
         let mut at = NonNull::from(&mut *whole).cast::<u8>();
         for buffer in self.buffers() {
             // SAFETY: the buffers' lengths are `bytes` in all; fresh memory, so no overlap.
@@ -386,7 +376,7 @@ impl<'p, S: BlockSource> Chain<'p, S> {
 }
 
 #[cfg(feature = "std")]
-impl<S: BlockSource> Chain<'_, S> {
+impl<P: ChainPool> Chain<'_, P> {
     /// Fills `slices` with the first buffers, for a vectored write; how many there are.
     pub fn io_slices<'c>(&'c self, slices: &mut [std::io::IoSlice<'c>]) -> usize {
         let mut count = 0;
@@ -423,7 +413,7 @@ impl<S: BlockSource> Chain<'_, S> {
     }
 }
 
-impl<S: BlockSource> fmt::Write for Chain<'_, S> {
+impl<P: ChainPool> fmt::Write for Chain<'_, P> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.write_bytes(text.as_bytes()).map_err(|error| {
             self.failure = Some(error);
@@ -433,7 +423,7 @@ impl<S: BlockSource> fmt::Write for Chain<'_, S> {
 }
 
 #[cfg(feature = "bytes")]
-impl<S: BlockSource> bytes::Buf for Chain<'_, S> {
+impl<P: ChainPool> bytes::Buf for Chain<'_, P> {
     fn remaining(&self) -> usize {
         self.bytes
     }
@@ -447,18 +437,18 @@ impl<S: BlockSource> bytes::Buf for Chain<'_, S> {
     }
 }
 
-impl<S: BlockSource> Drop for Chain<'_, S> {
+impl<P: ChainPool> Drop for Chain<'_, P> {
     fn drop(&mut self) {
         let mut at = self.first;
         while let Some(link) = NonNull::new(at) {
             // SAFETY: a link of this chain's alone.
             at = unsafe { link.as_ref() }.next;
-            self.pool.links().put(link);
+            self.let_go(link);
         }
     }
 }
 
-impl<S: BlockSource> fmt::Debug for Chain<'_, S> {
+impl<P: ChainPool> fmt::Debug for Chain<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Chain").field("buffers", &self.links).field("bytes", &self.bytes).finish()
     }

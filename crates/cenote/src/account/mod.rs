@@ -12,6 +12,8 @@ mod model;
 mod node;
 mod record;
 mod report;
+#[cfg(all(test, feature = "std", not(loom)))]
+mod tests;
 mod walk;
 
 pub(crate) use family::History;

@@ -236,7 +236,8 @@ impl Node {
         size: usize,
         me: *const Record,
     ) -> Result<(), &'a Node> {
-        if from.owner.load(Relaxed) == everyones() && record::charge_from_reserve(from, size, me) {
+        // Reserves are of shared accounts alone.
+        if record::charge_from_reserve(from, size, me) {
             return Ok(());
         }
         self.charge_rest_cold(from, size, me)
@@ -456,13 +457,13 @@ impl Node {
     /// How many bytes could be charged now, as far as limits go.
     #[cold]
     pub(crate) fn headroom(&self) -> usize {
-        let mut room = isize::MAX;
+        let (mut room, mut reserve) = (isize::MAX, 0);
         let mut at = Some(self);
         while let Some(node) = at {
-            room = room.min(node.room.load(Relaxed) - node.held.load(Relaxed));
-            if node.owner.load(Relaxed) == everyones() {
-                room = room.saturating_add(record::reserve_of(node) as isize);
-            }
+            // What this thread has in reserve of an account is charged there and above.
+            reserve += record::reserve_of(node) as isize;
+            let left = node.room.load(Relaxed) - node.held.load(Relaxed);
+            room = room.min(left + reserve);
             at = node.parent();
         }
         room.max(0) as usize
@@ -571,16 +572,16 @@ impl Node {
 
     pub(crate) fn held(&self) -> usize {
         let mut reserved = record::reserved(self);
+        let mut charged = self.charged();
         // Until no reserve has come or gone meanwhile, or it has been tried often enough.
         for _ in 0..8 {
-            let charged = self.charged();
-            let again = record::reserved(self);
-            if again == reserved {
-                return (charged - reserved as isize).max(0) as usize;
+            let before = core::mem::replace(&mut reserved, record::reserved(self));
+            if reserved == before {
+                break;
             }
-            reserved = again;
+            charged = self.charged();
         }
-        (self.charged() - reserved as isize).max(0) as usize
+        (charged - reserved as isize).max(0) as usize
     }
 
     pub(crate) fn peak(&self) -> usize {

@@ -125,21 +125,21 @@ pub(super) fn charge_shared(node: &Node, size: usize, me: *const Record) -> Resu
     if quantum > 0 && !record.is_for(node) {
         record.adopt(node, me);
     }
-    let reserve = if record.is_for(node) { record.reserve.load(Relaxed) } else { 0 };
-    let missing = size.saturating_sub(reserve);
+    if !record.is_for(node) {
+        return node.charge_up(size, me);
+    }
+    // Less than the size, or it would have been enough.
+    let missing = size - record.reserve.load(Relaxed);
     if quantum > 0
         && missing <= crate::size::MAX - quantum
         && node.charge_up(missing + quantum, me).is_ok()
     {
-        record.reserve.store(reserve + quantum + missing - size, Relaxed);
+        record.reserve.store(quantum, Relaxed);
         return Ok(());
     }
-    if record.is_for(node) {
-        node.charge_up(missing, me)?;
-        record.reserve.store(reserve + missing - size, Relaxed);
-        return Ok(());
-    }
-    node.charge_up(missing, me)
+    node.charge_up(missing, me)?;
+    record.reserve.store(0, Relaxed);
+    Ok(())
 }
 
 /// Credits a shared account, into the reserve as far as that may be.

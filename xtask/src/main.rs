@@ -7,13 +7,14 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match arguments[..] {
-        ["trust"] => trust::run(trust::Extent::Full),
-        ["trust", "--quick"] => trust::run(trust::Extent::Quick),
-        ["api"] => trust::write_api(),
-        _ => {
-            eprintln!("usage: cargo xtask trust [--quick] | api");
-            ExitCode::from(2)
-        }
-    }
+    let plan = match &arguments[..] {
+        ["trust", rest @ ..] => trust::Plan::new(rest),
+        ["api"] => return trust::write_api(),
+        _ => None,
+    };
+    let Some(plan) = plan else {
+        eprintln!("usage: cargo xtask trust [--quick] [--soak MINUTES] [--only LINE]... | api");
+        return ExitCode::from(2);
+    };
+    trust::run(plan)
 }

@@ -309,7 +309,7 @@ pub(crate) unsafe fn wipe(start: NonNull<u8>, size: usize) {
     core::hint::black_box(start);
 }
 
-#[cfg(all(test, feature = "std", not(loom)))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::System;

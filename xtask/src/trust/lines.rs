@@ -221,79 +221,27 @@ pub(super) fn provenance(report: &mut Report) {
     });
 }
 
-/// What the library stands on.
-pub(super) fn supply_chain(report: &mut Report) {
-    report.line("dependencies of the library", |_| {
-        let mut command = cargo("");
-        command.args(["tree", "-p", "cenote", "-e", "normal", "--prefix", "none"]);
-        let said = run(&mut command);
-        let mut names: Vec<&str> =
-            said.text.lines().filter_map(|line| line.split_whitespace().next()).collect();
-        names.sort_unstable();
-        names.dedup();
-        names.retain(|name| *name != "cenote");
-        let what = format!("{}: {}", names.len(), names.join(", "));
-        if said.good && names.len() <= 5 { End::Good(what) } else { End::Bad(what) }
-    });
-    report.line("licences, sources, bans", |_| {
-        if !has("cargo-deny") {
-            return End::Skipped("cargo-deny is not installed".into());
-        }
-        let mut command = cargo("");
-        let said = run(command.args(["deny", "--offline", "check", "bans", "sources", "licenses"]));
-        let last = said.text.lines().last().unwrap_or_default().to_owned();
-        ended(&said, last)
-    });
-}
-
-/// What needs tools that most machines lack, or other parts of the project.
-pub(super) fn optional_tools(report: &mut Report) {
-    report.line("mutants in arithmetic, windows, supply, accounts, pages", |report| {
-        if !report.extent.is_full() {
-            return End::Skipped("only in a full run".into());
-        }
-        if !has("cargo-mutants") {
-            return End::Skipped("cargo-mutants is not installed".into());
-        }
-        let mut command = cargo("mutants");
-        command.args(["mutants", "-p", "cenote", "--jobs", "2", "--timeout", "60"]);
-        for file in ["size", "window", "supply", "account/*", "chunk/page", "chunk/geometry"] {
-            command.arg("-f").arg(format!("crates/cenote/src/{file}.rs"));
-        }
-        command.arg("-o").arg(target("mutants"));
-        let said = run(&mut command);
-        let last = said.text.lines().rfind(|line| line.contains("mutants tested"));
-        let last = last.unwrap_or_default().to_owned();
-        let number = |word: &str| {
-            let words: Vec<&str> = last.split([' ', ',']).collect();
-            let at = words.iter().position(|other| *other == word)?;
-            words.get(at.checked_sub(1)?)?.parse::<u64>().ok()
-        };
-        let (missed, caught) = (number("missed").unwrap_or(0), number("caught").unwrap_or(0));
-        if caught > 0 && caught * 100 >= (caught + missed) * 95 {
-            End::Good(last)
-        } else {
-            End::Bad(last)
-        }
-    });
-    report.line("fuzz targets", |_| {
-        if !super::process::root().join("fuzz").is_dir() {
-            return End::Skipped("there is no folder `fuzz` yet".into());
-        }
+/// The fuzz targets, each built with debug assertions and without, from the corpus that is kept.
+pub(super) fn fuzz(report: &mut Report) {
+    report.line("fuzz targets", |report| {
         if !has("cargo-fuzz") {
             return End::Skipped("cargo-fuzz is not installed".into());
         }
-        let list = run(cargo("").args(["fuzz", "list"]));
-        let mut done = 0;
-        for name in list.text.lines() {
-            let mut command = cargo("");
-            command.args(["fuzz", "run", name, "--", "-max_total_time=10"]);
-            let said = run(command.env("RUSTC_BOOTSTRAP", "1"));
-            if !said.good {
-                return End::Bad(format!("{name}: {}", said.failures()));
-            }
-            done += 1;
+        let seconds = report.extent.pick(5, 60);
+        let builds = if report.extent.is_full() { "debug release" } else { "release" };
+        let mut command = Command::new(".ci/fuzz");
+        let said = run(command.arg(seconds.to_string()).env("CENOTE_FUZZ_BUILDS", builds));
+        if !said.good {
+            let wrong = said.text.lines().find(|line| {
+                ["ERROR", "panicked", "mistake", "failed"].iter().any(|word| line.contains(word))
+            });
+            return End::Bad(wrong.map_or_else(|| said.failures(), str::to_owned));
         }
-        End::Good(format!("{done} targets, 10 s each"))
+        let inputs = said.sum_after("stat::number_of_executed_units:");
+        let runs = said.text.lines().filter(|line| line.starts_with("==>")).count();
+        End::Good(format!(
+            "{runs} runs of {seconds} s each under AddressSanitizer ({builds}): {:.1} million inputs",
+            inputs as f64 / 1e6
+        ))
     });
 }

@@ -6,15 +6,18 @@ mod cost;
 mod lines;
 mod listing;
 mod mistakes;
+mod mutants;
 mod process;
 mod report;
 mod soak;
+mod supply_chain;
 
 use report::Report;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// How much is tried.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
     /// What takes less than ten minutes on two cores.
     Quick,
@@ -33,9 +36,38 @@ impl Extent {
     }
 }
 
+/// What is to be tried.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    extent: Extent,
+    /// How long the server is under its crowd at least.
+    soak: Duration,
+    /// Parts of the names of those lines that are tried; all, if there are none.
+    only: Vec<String>,
+}
+
+impl Plan {
+    /// From `[--quick] [--soak MINUTES] [--only PART]...`.
+    pub(crate) fn new(arguments: &[&str]) -> Option<Self> {
+        let mut plan = Self { extent: Extent::Full, soak: Duration::ZERO, only: Vec::new() };
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            match *argument {
+                "--quick" => plan.extent = Extent::Quick,
+                "--soak" => {
+                    plan.soak = Duration::from_secs(60 * arguments.next()?.parse::<u64>().ok()?)
+                }
+                "--only" => plan.only.push((*arguments.next()?).to_owned()),
+                _ => return None,
+            }
+        }
+        Some(plan)
+    }
+}
+
 /// Tries everything, and writes the page.
-pub(crate) fn run(extent: Extent) -> ExitCode {
-    let mut report = Report::new(extent);
+pub(crate) fn run(plan: Plan) -> ExitCode {
+    let mut report = Report::new(plan);
     lines::tests(&mut report);
     lines::levels(&mut report);
     cost::levels(&mut report);
@@ -48,8 +80,9 @@ pub(crate) fn run(extent: Extent) -> ExitCode {
     soak::server(&mut report);
     lines::provenance(&mut report);
     listing::check(&mut report);
-    lines::supply_chain(&mut report);
-    lines::optional_tools(&mut report);
+    supply_chain::all(&mut report);
+    lines::fuzz(&mut report);
+    mutants::all(&mut report);
     report.finish()
 }
 

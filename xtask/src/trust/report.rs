@@ -1,8 +1,9 @@
 //! The lines of the report, and the page that is made of them.
 
-use super::Extent;
 use super::process;
+use super::{Extent, Plan};
 use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ struct Line {
 /// Everything that was tried.
 pub(super) struct Report {
     pub(super) extent: Extent,
+    pub(super) plan: Plan,
     /// What chance begins with, everywhere.
     pub(super) seed: u64,
     lines: Vec<Line>,
@@ -34,19 +36,25 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn new(extent: Extent) -> Self {
+    pub(super) fn new(plan: Plan) -> Self {
         let now = std::time::UNIX_EPOCH.elapsed().map_or(1, |now| now.as_secs());
         let seed = std::env::var("CENOTE_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = seed.unwrap_or(now);
         eprintln!("CENOTE_SEED={seed}");
         let (lines, tables) = (Vec::new(), String::new());
-        Self { extent, seed, lines, tables, began: Instant::now() }
+        Self { extent: plan.extent, plan, seed, lines, tables, began: Instant::now() }
     }
 
     /// Tries something, and notes how it ended.
     pub(super) fn line(&mut self, name: &'static str, attempt: impl FnOnce(&mut Self) -> End) {
+        if !self.wanted(name) {
+            return;
+        }
+        eprintln!("     ... {name}");
         let began = Instant::now();
-        let end = attempt(self);
+        // Whatever goes wrong with one line, the others are tried.
+        let end = catch_unwind(AssertUnwindSafe(|| attempt(self)));
+        let end = end.unwrap_or_else(|_| End::Bad("the attempt itself panicked".into()));
         let took = began.elapsed();
         let (word, what) = match &end {
             End::Good(what) => ("ok", what),
@@ -55,6 +63,13 @@ impl Report {
         };
         eprintln!("{word:>8} {name}: {what} ({:.1} s)", took.as_secs_f64());
         self.lines.push(Line { name, took, end });
+        // As far as it has come, should it not come to its end.
+        let _ = std::fs::write(process::target("").join("TRUST-so-far.md"), self.page());
+    }
+
+    /// Whether a line is to be tried: all are, unless some were asked for by a part of their names.
+    fn wanted(&self, name: &str) -> bool {
+        self.plan.only.is_empty() || self.plan.only.iter().any(|part| name.contains(&**part))
     }
 
     /// Adds a table to the page.
@@ -62,23 +77,26 @@ impl Report {
         let _ = write!(self.tables, "\n## {title}\n\n{text}");
     }
 
-    /// Writes the page, and says whether all is well.
-    pub(super) fn finish(self) -> ExitCode {
-        let full = self.extent.is_full();
-        let failed = self.lines.iter().filter(|line| matches!(line.end, End::Bad(_))).count();
+    fn failed(&self) -> usize {
+        self.lines.iter().filter(|line| matches!(line.end, End::Bad(_))).count()
+    }
+
+    /// The page about all that was tried so far.
+    fn page(&self) -> String {
         let skipped = self.lines.iter().filter(|line| matches!(line.end, End::Skipped(_))).count();
         let compiler = process::run(Command::new("rustc").arg("--version")).text;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut page = format!(
             "# What was tried\n\n\
              Written by `cargo xtask trust{}`; do not edit. {}, {cores} cores, seed {}, {:.0} s in \
-             all: {} lines, {failed} failed, {skipped} skipped.\n\n\
+             all: {} lines, {} failed, {skipped} skipped.\n\n\
              | what | how much | result | time |\n|---|---|---|---|\n",
-            if full { "" } else { " --quick" },
+            if self.extent.is_full() { "" } else { " --quick" },
             compiler.trim(),
             self.seed,
             self.began.elapsed().as_secs_f64(),
             self.lines.len(),
+            self.failed(),
         );
         for line in &self.lines {
             let (what, result) = match &line.end {
@@ -91,6 +109,17 @@ impl Report {
             let _ = writeln!(page, "| {name} | {what} | {result} | {took:.1} s |");
         }
         page.push_str(&self.tables);
+        page
+    }
+
+    /// Writes the page, and says whether all is well.
+    pub(super) fn finish(self) -> ExitCode {
+        if !self.plan.only.is_empty() {
+            // A part of it is no page.
+            let well = self.failed() == 0 && !self.lines.is_empty();
+            return if well { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        let full = self.extent.is_full();
         // A quick run must not replace the page of a full one.
         let path = process::root().join("docs/TRUST.md");
         let written = std::fs::read_to_string(&path).unwrap_or_default();
@@ -98,11 +127,11 @@ impl Report {
             true => path,
             false => process::target("").join("TRUST-quick.md"),
         };
-        if let Err(error) = std::fs::write(&path, &page) {
+        if let Err(error) = std::fs::write(&path, self.page()) {
             eprintln!("{}: {error}", path.display());
             return ExitCode::FAILURE;
         }
         eprintln!("written: {}", path.display());
-        if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if self.failed() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }

@@ -9,7 +9,7 @@ use std::net::{Shutdown, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Connections at once.
 const CLIENTS: u64 = 8;
@@ -149,25 +149,49 @@ fn connection(server: &Server, number: u64) -> bool {
     }
 }
 
-/// Runs so many connections; how many were answered wrongly.
-fn burst(server: &Server, count: u64) -> u64 {
-    let (next, wrong) = (AtomicU64::new(0), AtomicU64::new(0));
-    thread::scope(|scope| {
-        for _ in 0..CLIENTS {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, SeqCst);
-                    if number >= count {
-                        break;
+/// How much of a crowd there is: so many connections, and so long, at least.
+#[derive(Clone, Copy)]
+struct Crowd {
+    connections: u64,
+    time: Duration,
+}
+
+/// What came of a part of it.
+#[derive(Default)]
+struct Came {
+    connections: u64,
+    wrong: u64,
+}
+
+impl Crowd {
+    /// So many tenths of it.
+    fn tenths(self, tenths: u32) -> Self {
+        let connections = self.connections * u64::from(tenths) / 10;
+        Self { connections, time: self.time * tenths / 10 }
+    }
+
+    /// Lets them come, and adds what came of it.
+    fn come(self, server: &Server, came: &mut Came) {
+        let (began, next, wrong) = (Instant::now(), AtomicU64::new(0), AtomicU64::new(0));
+        thread::scope(|scope| {
+            for _ in 0..CLIENTS {
+                scope.spawn(|| {
+                    loop {
+                        let number = next.fetch_add(1, SeqCst);
+                        if number >= self.connections && began.elapsed() >= self.time {
+                            next.fetch_sub(1, SeqCst);
+                            break;
+                        }
+                        if !connection(server, number) {
+                            wrong.fetch_add(1, SeqCst);
+                        }
                     }
-                    if !connection(server, number) {
-                        wrong.fetch_add(1, SeqCst);
-                    }
-                }
-            });
-        }
-    });
-    wrong.into_inner()
+                });
+            }
+        });
+        came.connections += next.into_inner();
+        came.wrong += wrong.into_inner();
+    }
 }
 
 pub(super) fn server(report: &mut Report) {
@@ -176,23 +200,24 @@ pub(super) fn server(report: &mut Report) {
         if !built.good {
             return End::Bad(built.failures());
         }
-        let count = report.extent.pick(3000, 30_000);
-        match soak(count) {
+        let connections = report.extent.pick(3000, 30_000);
+        match soak(Crowd { connections, time: report.plan.soak }) {
             Ok(end) => end,
             Err(error) => End::Bad(error),
         }
     });
 }
 
-fn soak(count: u64) -> Result<End, String> {
+fn soak(crowd: Crowd) -> Result<End, String> {
     let server = Server::start()?;
-    let tenth = count / 10;
-    let mut wrong = burst(&server, tenth);
+    let (began, mut came) = (Instant::now(), Came::default());
+    crowd.tenths(1).come(&server, &mut came);
     let first = server.resident();
     let (_, _, idle) = server.pools()?;
-    wrong += burst(&server, 4 * tenth);
+    crowd.tenths(4).come(&server, &mut came);
     let half = server.resident();
-    wrong += burst(&server, 5 * tenth);
+    crowd.tenths(5).come(&server, &mut came);
+    let took = began.elapsed().as_secs();
     let end = server.resident();
     // Connections that went away are noticed soon, not at once: ask until it is so, or a
     // hundred times.
@@ -204,8 +229,9 @@ fn soak(count: u64) -> Result<End, String> {
         last = server.pools()?;
     }
     let (requests, connections, held) = last;
+    let Came { connections: count, wrong } = came;
     let what = format!(
-        "{count} connections, {wrong} answered wrongly; RSS {first}, {half}, {end} KiB at 10, 50, \
+        "{count} connections in {took} s, {wrong} answered wrongly; RSS {first}, {half}, {end} KiB at 10, 50, \
          100 %; then {requests} request and {connections} connection live (the one that asks); \
          held {idle} bytes after the first tenth, {held} at the end",
     );

@@ -8,7 +8,7 @@
 
 use super::process::{Said, cargo, has, root, run, target};
 use super::report::{End, Report};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,40 +24,41 @@ const MEMORY: &str = "8000000";
 /// Where those are explained that no test can catch.
 const EXPLAINED: &str = "docs/design/mutants.md";
 
-/// Files, and the tests that are to notice what is wrong in them: those that are strong and
-/// quick, since they run once for each mutant.
+/// Files, and the tests that are to notice what is wrong in them.
 struct Area {
     name: &'static str,
     files: &'static [&'static str],
-    tests: &'static [&'static str],
-    /// Tests of the library's own that have nothing to do with it, and take long.
-    skip: &'static [&'static str],
+    /// The library's own tests, by parts of their names: what they catch, they catch at once.
+    own: &'static [&'static str],
+    /// The test programs that are tried, along with all of the library's own tests, on what is
+    /// left: those that are strong and quick.
+    programs: &'static [&'static str],
 }
 
 const AREAS: [Area; 4] = [
     Area {
         name: "sizes",
         files: &["size", "window", "chunk/page", "chunk/geometry"],
-        tests: &[],
-        skip: &["source::", "account::", "table::"],
+        own: &["size::", "window::", "chunk::"],
+        programs: &["sizes", "chunk_contract", "chunk_misuse"],
     },
     Area {
         name: "accounts",
         files: &["supply", "account/*"],
-        tests: &["accounts", "account_threads", "snapshots", "regressions", "memory"],
-        skip: &["source::", "window::", "chunk::", "size::"],
+        own: &["supply::", "account::"],
+        programs: &["accounts", "account_threads", "snapshots", "regressions", "memory", "levels"],
     },
     Area {
         name: "tables",
         files: &["table"],
-        tests: &[],
-        skip: &["source::", "window::", "chunk::", "size::", "account::"],
+        own: &["table::"],
+        programs: &["memory", "accounts", "out_of_memory"],
     },
     Area {
         name: "blocks",
         files: &["counted/block", "source/blocks"],
-        tests: &["counted_pool", "counted_misuse", "cached"],
-        skip: &["source::buddy", "window::", "chunk::", "size::", "account::"],
+        own: &["source::blocks::"],
+        programs: &["counted_pool", "counted_misuse", "cached", "values", "snapshots"],
     },
 ];
 
@@ -132,38 +133,38 @@ fn test() -> Result<Sum, String> {
         let count = mutants.div_ceil(SHARD);
         shards.extend((0..count).map(|number| Shard { area, number, count }));
     }
-    let total = shards.len();
-    let (queue, done) = (Mutex::new(shards.iter()), Mutex::new(0));
+    let (total, queue) = (shards.len(), Mutex::new(shards.iter()));
     let next = || queue.lock().unwrap().next();
-    let failed = Mutex::new(None);
+    let sums = Mutex::new(Vec::new());
     let workers = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for worker in 0..workers {
-            let (next, results, done, failed) = (&next, &results, &done, &failed);
+            let (next, results, sums) = (&next, &results, &sums);
             scope.spawn(move || {
                 while let Some(shard) = next() {
-                    if let Err(error) = shard.run(results, worker) {
-                        *failed.lock().unwrap() = Some(error);
+                    let sum = shard.sum(results, worker);
+                    let failed = sum.is_err();
+                    let mut sums = sums.lock().unwrap();
+                    sums.push(sum);
+                    eprintln!("         mutants: {} of {total} parts done", sums.len());
+                    if failed {
                         return;
                     }
-                    let mut done = done.lock().unwrap();
-                    *done += 1;
-                    eprintln!("         mutants: {done} of {total} parts done");
                 }
             });
         }
     });
-    if let Some(error) = failed.into_inner().unwrap() {
-        return Err(error);
+    let mut all = Sum::default();
+    for sum in sums.into_inner().unwrap() {
+        let sum = sum?;
+        all.caught += sum.caught;
+        all.late += sum.late;
+        all.unviable += sum.unviable;
+        all.missed.extend(sum.missed);
     }
-    let mut sum = Sum::default();
-    for shard in &shards {
-        let outcomes = shard.finished(&results).ok_or("a part's results cannot be read")?;
-        sum.add(&outcomes);
-    }
-    sum.missed.sort();
-    sum.missed.dedup();
-    Ok(sum)
+    all.missed.sort();
+    all.missed.dedup();
+    Ok(all)
 }
 
 /// Adds the arguments that choose an area's mutants.
@@ -180,53 +181,86 @@ impl Shard {
         results.join(format!("{}-{}-of-{}", self.area.name, self.number, self.count))
     }
 
-    /// What came of it, if it ran to its end.
-    fn finished(&self, results: &Path) -> Option<Value> {
-        let path = self.folder(results).join("mutants.out/outcomes.json");
-        let outcomes: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-        (!outcomes["end_time"].is_null()).then_some(outcomes)
-    }
-
-    fn run(&self, results: &Path, worker: usize) -> Result<(), String> {
-        if self.finished(results).is_some() {
-            return Ok(());
-        }
+    /// What came of it: as it was written down, if it ran to its end before, else by a run.
+    fn sum(&self, results: &Path, worker: usize) -> Result<Sum, String> {
         let folder = self.folder(results);
+        let done = folder.join("sum.json");
+        let known = std::fs::read(&done).ok().and_then(|text| Sum::read(&text));
+        if let Some(sum) = known {
+            return Ok(sum);
+        }
         let error = |error: std::io::Error| format!("{}: {error}", folder.display());
+        let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).map_err(error)?;
         let tree = target("mutants").join(format!("tree-{worker}"));
         copy(&tree)?;
-        let built = target("mutants").join(format!("built-{worker}"));
+        let mut sum = Sum::default();
+        for round in [Round::Own, Round::Programs] {
+            let mut command = self.command(&round, worker);
+            command.arg("--output").arg(&folder).args(round.tests(self.area));
+            let output = command.current_dir(&tree).output().map_err(error)?;
+            // 0: all were caught; 2: some were not; 3: some ran on.
+            if !matches!(output.status.code(), Some(0 | 2 | 3)) {
+                let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+                text.push_str(&String::from_utf8_lossy(&output.stderr));
+                let said = Said { text, code: output.status.code(), good: false };
+                return Err(format!("mutants in {}: {}", self.area.name, said.failures()));
+            }
+            let outcomes = std::fs::read(folder.join("mutants.out/outcomes.json"));
+            let outcomes = serde_json::from_slice(&outcomes.map_err(error)?);
+            sum.add(&outcomes.map_err(|error| error.to_string())?);
+            if sum.open() == 0 {
+                break;
+            }
+        }
+        std::fs::write(done, sum.to_json()).map_err(error)?;
+        Ok(sum)
+    }
+
+    fn command(&self, round: &Round, worker: usize) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", "ulimit -v $0; exec \"$@\"", MEMORY]);
         command.arg(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         let mut command = arguments(command, self.area);
         command.args(["--in-place", "--minimum-test-timeout", "20", "--sharding", "round-robin"]);
         command.arg("--shard").arg(format!("{}/{}", self.number, self.count));
-        command.arg("--output").arg(&folder).arg("--cargo-arg=--lib");
-        for test in self.area.tests {
-            command.arg(format!("--cargo-arg=--test={test}"));
-        }
-        command.args(["--", "--"]);
-        for test in self.area.skip {
-            command.args(["--skip", test]);
+        if matches!(round, Round::Programs) {
+            command.arg("--iterate");
         }
         // Without what a debugger wants to know, each is built in half the time.
+        let built = target("mutants").join(format!("built-{worker}"));
         command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_TARGET_DIR", built);
         command.env("CARGO_TERM_COLOR", "never").env_remove("CENOTE_DEBUG");
-        let output = command.current_dir(&tree).output().map_err(error)?;
-        if self.finished(results).is_some() {
-            return Ok(());
+        command
+    }
+}
+
+/// Each mutant is tried with what is quick first; what that does not catch, with more.
+enum Round {
+    Own,
+    Programs,
+}
+
+impl Round {
+    fn tests(&self, area: &Area) -> Vec<String> {
+        let mut tests = vec!["--cargo-arg=--lib".to_owned()];
+        match self {
+            Round::Own => {
+                tests.extend(["--", "--"].map(str::to_owned));
+                tests.extend(area.own.iter().copied().map(str::to_owned));
+            }
+            Round::Programs => {
+                tests.extend(area.programs.iter().map(|test| format!("--cargo-arg=--test={test}")));
+            }
         }
-        let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
-        text.push_str(&String::from_utf8_lossy(&output.stderr));
-        let said = Said { text, code: output.status.code(), good: false };
-        Err(format!("mutants in {}: {}", self.area.name, said.failures()))
+        tests
     }
 }
 
 impl Sum {
+    /// Adds what came of a round; what an earlier one did not catch was tried again in it.
     fn add(&mut self, outcomes: &Value) {
+        (self.late, self.missed) = (0, Vec::new());
         for outcome in outcomes["outcomes"].as_array().into_iter().flatten() {
             let name = outcome["scenario"]["Mutant"]["name"].as_str().unwrap_or_default();
             match outcome["summary"].as_str().unwrap_or_default() {
@@ -237,6 +271,28 @@ impl Sum {
                 _ => {}
             }
         }
+    }
+
+    /// How many were not caught outright.
+    fn open(&self) -> usize {
+        self.missed.len() + self.late as usize
+    }
+
+    fn to_json(&self) -> String {
+        let Self { caught, late, unviable, missed } = self;
+        json!({ "caught": caught, "late": late, "unviable": unviable, "missed": missed })
+            .to_string()
+    }
+
+    fn read(json: &[u8]) -> Option<Self> {
+        let sum: Value = serde_json::from_slice(json).ok()?;
+        let missed = sum["missed"].as_array()?.iter();
+        Some(Self {
+            caught: sum["caught"].as_u64()?,
+            late: sum["late"].as_u64()?,
+            unviable: sum["unviable"].as_u64()?,
+            missed: missed.map(|name| name.as_str().map(str::to_owned)).collect::<Option<_>>()?,
+        })
     }
 }
 

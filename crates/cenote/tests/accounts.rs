@@ -452,3 +452,17 @@ fn accounts_of_one_name_are_told_apart_by_their_numbers() {
     assert_eq!(process.child("connection").number(), 3, "no number is used twice");
     assert_eq!(second.clone().number(), 2);
 }
+
+#[test]
+fn an_account_is_printed_with_where_it_is_and_what_it_holds() {
+    common::plain();
+    let child = Account::root("process").child("worker").with_limit(Some(10_000));
+    let pool = Pool::on(&child);
+    pool.alloc(1);
+    let text = format!("{child:?}");
+    let wanted = "Account { path: \"process/worker\", held: 4096, limit: Some(10000), live: 1 }";
+    assert_eq!(text, wanted);
+    assert_eq!(child, child.clone());
+    assert_ne!(child, Account::root("process").child("worker"));
+    assert_eq!(child.created_at().file(), file!());
+}

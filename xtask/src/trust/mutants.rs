@@ -46,7 +46,14 @@ const AREAS: [Area; 4] = [
         name: "accounts",
         files: &["supply", "account/*"],
         own: &["supply::", "account::"],
-        programs: &["accounts", "account_threads", "snapshots", "regressions", "memory", "levels"],
+        programs: &[
+            "accounts",
+            "account_walk",
+            "account_threads",
+            "regressions",
+            "memory",
+            "levels",
+        ],
     },
     Area {
         name: "tables",

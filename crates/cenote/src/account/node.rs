@@ -34,7 +34,7 @@ const LARGEST_QUANTUM: usize = 64 << 10;
 /// Below this a quantum is not worth an error in the limit: charges are exact.
 const SMALLEST_QUANTUM: usize = 4 << 10;
 
-fn everyones() -> *mut Record {
+pub(super) fn everyones() -> *mut Record {
     ptr::without_provenance_mut(1)
 }
 

@@ -1,6 +1,7 @@
 //! What accounts charge, to the byte: by which thread, with what in reserve, and what is left
 //! of it when it is refused or taken back. Whole pools on accounts are in `tests/accounts.rs`.
 
+use super::node::{everyones, nobodys, owning_thread, released};
 use super::{Account, life, record};
 use crate::Pool;
 use crate::size::MAX;
@@ -181,12 +182,12 @@ fn a_limit_is_exact_for_accounts_of_every_kind_whoever_charges_them() {
             for limited in 0..3 {
                 let accounts = &chains()[kinds];
                 if owner == "another" {
-                    alone(|| bind(&accounts[2]));
+                    alone(|| accounts.iter().for_each(bind));
                 }
                 let what = std::format!("kinds {kinds}, {owner}'s, limit at level {limited}");
                 alone(|| {
                     if owner == "this thread" {
-                        bind(&accounts[2]);
+                        accounts.iter().for_each(bind);
                     }
                     to_the_limit(accounts, &accounts[limited], &what);
                 });
@@ -253,7 +254,7 @@ fn sizes_that_nobody_can_have_are_refused_without_a_trace() {
         for accounts in chains() {
             alone(|| {
                 for account in &accounts {
-                    let full = account.node().charge(size).err().expect("it is refused");
+                    let full = account.node().charge(size).expect_err("nobody has so much");
                     assert!(full.refusal(size).account().is_none(), "no limit is in the way");
                 }
                 for account in &accounts {
@@ -354,5 +355,25 @@ fn the_part_of_a_count_that_is_pools_is_the_same_with_any_number_of_biases() {
             let count = life::BIAS * biases + pools;
             assert_eq!(life::unbiased(count), pools, "{biases} biases");
         }
+    }
+}
+
+#[test]
+fn what_stands_for_no_owner_is_the_record_of_no_thread() {
+    let none = [everyones(), nobodys(), released()];
+    for (index, marker) in none.iter().enumerate() {
+        // Nor what a thread has that has no record.
+        assert!(!marker.is_null() && !none[..index].contains(marker));
+        assert!(owning_thread(*marker).is_none());
+    }
+}
+
+#[test]
+fn a_stamp_is_what_the_account_was_last_marked_with() {
+    let account = Account::root("root");
+    assert_eq!(account.stamp(), 0);
+    for stamp in [7, u64::MAX, 0] {
+        account.set_stamp(stamp);
+        assert_eq!((account.stamp(), account.clone().stamp()), (stamp, stamp));
     }
 }

@@ -126,8 +126,7 @@ impl<E: Entry> Table<E> {
     /// Sees to it that there is room for one more. Nothing has changed if there is not.
     #[inline(always)]
     pub(crate) fn reserve<S: BlockSource>(&self, supply: &Supply<S>) -> Result<(), AllocError> {
-        let slots = self.slots.get() as usize;
-        if (self.len() + 1) * 4 <= slots * E::QUARTERS {
+        if self.has_room() {
             return Ok(());
         }
         self.reserve_cold(supply)
@@ -143,9 +142,15 @@ impl<E: Entry> Table<E> {
         Ok(())
     }
 
+    /// Whether one more may be put in.
+    #[inline(always)]
+    fn has_room(&self) -> bool {
+        (self.len() + 1) * 4 <= self.slots.get() as usize * E::QUARTERS
+    }
+
     /// Puts one in, for which room was reserved. None is there at its address.
     pub(crate) fn insert(&self, entry: E) {
-        debug_assert!((self.len() + 1) * 4 <= self.slots.get() as usize * E::QUARTERS);
+        debug_assert!(self.has_room());
         self.place(entry);
         self.live.set(self.live.get() + 1);
     }
@@ -331,97 +336,4 @@ fn table_layout<E: Entry, S: BlockSource>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::debug::Watch;
-    use crate::{Account, Faulty, System};
-    use alloc::collections::BTreeSet;
-
-    fn entry(address: usize) -> *mut u64 {
-        ptr::without_provenance_mut(address)
-    }
-
-    /// A generator that needs no seed from outside: tests are the same on each run.
-    fn numbers() -> impl Iterator<Item = usize> {
-        core::iter::successors(Some(0x2545_F491_4F6C_DD1D_u64), |&state| {
-            let state = state ^ (state << 13);
-            let state = state ^ (state >> 7);
-            Some(state ^ (state << 17))
-        })
-        .map(|state| (state >> 8) as usize)
-    }
-
-    #[test]
-    fn what_is_put_in_is_found_until_it_is_taken_out() {
-        let account = Account::root("table");
-        let supply = Supply::new("table", System, Some(&account), false, Watch::DEFAULT);
-        let table = Table::<*mut u64>::new();
-        let mut model = BTreeSet::new();
-        let mut numbers = numbers();
-        let mut next = || numbers.next().unwrap_or(1);
-        for round in 0..60_000_usize {
-            // Blocks' addresses: few of them, and far from random.
-            let address = (next() % 1500 + 1) << 12;
-            let growing = (round / 4000).is_multiple_of(2);
-            if next() % 4 < if growing { 3 } else { 1 } {
-                if model.insert(address) {
-                    table.reserve(&supply).unwrap();
-                    table.insert(entry(address));
-                }
-            } else {
-                let removed = table.remove(address).map(|e| e.addr());
-                assert_eq!(removed, model.take(&address));
-                table.shrink(&supply);
-            }
-            assert_eq!(table.len(), model.len());
-            assert_eq!(table.find(address).is_some(), model.contains(&address));
-            assert!(table.find(address + 16).is_none());
-            assert_eq!(account.held(), table.bytes(&supply));
-        }
-        let all: BTreeSet<usize> = table.iter().map(|e| e.addr()).collect();
-        assert_eq!(all, model);
-        table.clear(&supply);
-        assert_eq!(account.held(), 0);
-        assert!(table.is_untouched() && table.find(1 << 12).is_none());
-    }
-
-    #[test]
-    fn a_table_that_empties_takes_less_memory_again() {
-        let supply = Supply::new("table", System, None, false, Watch::DEFAULT);
-        let table = Table::<*mut u64>::new();
-        for n in 1..=10_000 {
-            table.reserve(&supply).unwrap();
-            table.insert(entry(n << 12));
-        }
-        let most = table.bytes(&supply);
-        for n in 1..=9_990 {
-            assert!(table.remove(n << 12).is_some());
-            table.shrink(&supply);
-        }
-        assert!(table.bytes(&supply) <= 1024, "{most} -> {}", table.bytes(&supply));
-        assert_eq!(table.iter().count(), 10);
-        table.clear(&supply);
-    }
-
-    #[test]
-    fn a_refused_table_changes_nothing() {
-        let source = Faulty::new(System);
-        let supply = Supply::new("table", &source, None, false, Watch::DEFAULT);
-        let table = Table::<*mut u64>::new();
-        source.fail_after(0, false);
-        assert!(table.reserve(&supply).is_err());
-        assert!(table.is_untouched());
-        for n in 1..=32 {
-            table.reserve(&supply).unwrap();
-            table.insert(entry(n << 12));
-        }
-        source.fail_after(0, true);
-        assert!(table.reserve(&supply).is_err());
-        assert!((1..=32).all(|n| table.find(n << 12).is_some()));
-        for n in 1..=32 {
-            assert!(table.remove(n << 12).is_some());
-            table.shrink(&supply);
-        }
-        table.clear(&supply);
-    }
-}
+mod tests;

@@ -214,15 +214,16 @@ impl Block {
     #[inline]
     pub(super) fn rewind(&self, page: usize, wipe: bool) {
         let (last, end) = self.empty_window(page);
+        let size = page - HEADER;
         if wipe {
-            debug::unmark(last, page - HEADER);
+            debug::unmark(last, size);
             // SAFETY: the block's memory behind its header, in which nothing is in use.
-            unsafe { supply::wipe(last, page - HEADER) };
+            unsafe { supply::wipe(last, size) };
         }
         self.set_window(last, end);
         self.live.set(0);
         self.failed.set(0);
-        debug::mark(last, page - HEADER);
+        debug::mark(last, size);
     }
 }
 

@@ -247,6 +247,8 @@ impl LargeObjects {
         count: usize,
         sizes: &mut Vec<usize>,
     ) -> Option<usize> {
+        let single = Some(self.single.get()).filter(|slot| from == 0 && !slot.start.is_null());
+        sizes.extend(single.map(|slot| slot.size()));
         let (slots, next) = self.table.slice(from, count);
         sizes.extend(slots.filter(|slot| !slot.is_freed()).map(|slot| slot.size()));
         next

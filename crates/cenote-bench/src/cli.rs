@@ -13,12 +13,17 @@ pub(crate) struct Cli {
     /// Fewer and shorter rounds: a look, not a measurement.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Only this group (may be given several times); the page is not written then.
+    /// Only this group (may be given several times). The page is not written then, unless --keep has
+    /// the other groups.
     #[arg(long, value_name = "GROUP")]
     pub(crate) only: Vec<String>,
-    /// Also write the rows to a file, as JSON.
+    /// Also write the rows to a file, as JSON, those kept included.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Keep the rows of a former run's --json for groups that this one does not measure. Refused where
+    /// machine, compilers, versions or sources differ.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) keep: Option<PathBuf>,
     /// Where PERFORMANCE.md and charts/ go; by default the repository's docs/.
     #[arg(long, value_name = "DIR")]
     pub(crate) docs: Option<PathBuf>,

@@ -90,7 +90,7 @@ pub(crate) fn group(group: &Group, scratch: &Path) -> Result<Counts> {
 }
 
 /// The instructions that one dump tells.
-fn sum(dump: &Path) -> Result<f64> {
+pub(crate) fn sum(dump: &Path) -> Result<f64> {
     let text = std::fs::read_to_string(dump).with_context(|| dump.display().to_string())?;
     let total = text
         .lines()

@@ -22,7 +22,9 @@ use clap::Parser;
 
 use cli::Cli;
 use groups::{GROUPS, Group};
-use harness::Effort;
+use harness::{Effort, Row};
+use report::json::Rows;
+use report::ran::Ran;
 use report::table::Live;
 
 fn main() -> Result<()> {
@@ -51,63 +53,73 @@ fn main() -> Result<()> {
     if !counting {
         eprintln!("SKIPPED: instructions per unit (no valgrind, or not asked for)");
     }
-    let mut rows = Vec::new();
+    let machine = report::machine::facts();
+    let former = match &cli.keep {
+        Some(file) => report::json::read(file, &machine, cli.quick)?,
+        None => Rows::default(),
+    };
+    let mut fresh = Rows::default();
     for group in &chosen {
         let live = Live::new(group);
-        if group.name == "idle" {
-            let found = groups::idle::rows()?;
-            live.bytes(&found);
-            rows.extend(found);
-            continue;
-        }
-        if group.name == "end-to-end" {
-            let found = end_to_end::rows(cli.quick, &scratch.0, &live).unwrap_or_else(|why| {
-                eprintln!("SKIPPED: end-to-end: {why:#}");
-                Vec::new()
-            });
-            let (timed, held): (Vec<_>, Vec<_>) =
-                found.into_iter().partition(|row| row.ns.is_some());
-            for case in timed.chunk_by(|one, other| one.case == other.case) {
-                live.case(case);
-            }
-            live.bytes(&held);
-            rows.extend(timed);
-            rows.extend(held);
-            continue;
-        }
-        let counts = if counting {
-            live.doing("counting instructions");
-            count::group(group, &scratch.0).unwrap_or_else(|why| {
-                eprintln!("SKIPPED: instructions of {}: {why:#}", group.name);
-                count::Counts::new()
-            })
-        } else {
-            count::Counts::new()
-        };
-        for rounds in run::group(group, cli.quick, &live)? {
-            let mut found = rounds.rows(group.name);
-            for row in &mut found {
-                row.instructions = counts.get(&(row.case.clone(), row.subject.clone())).copied();
-            }
-            live.case(&found);
-            rows.extend(found);
+        let ran = Ran::begun(group.name, cli.quick);
+        fresh.rows.extend(measured(group, &cli, counting, &scratch.0, &live)?);
+        let ran = ran.ended();
+        println!("\n  load: {} before, {} after", ran.load[0], ran.load[1]);
+        fresh.groups.push(ran);
+        if let Some(file) = &cli.json {
+            // After each, so that nothing is lost where a later one fails.
+            report::json::write(file, &fresh.clone().over(former.clone()), &machine)?;
         }
     }
-    if let Some(file) = &cli.json {
-        report::json::write(file, &rows)?;
-    }
+    let rows = fresh.over(former);
+    let whole = GROUPS.iter().all(|group| rows.groups.iter().any(|ran| ran.group == group.name));
     let docs = match &cli.docs {
         Some(docs) => Some(docs.clone()),
-        None if cli.only.is_empty() && !cli.quick => {
-            Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs"))
-        }
+        None if whole && !cli.quick => Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")),
         None => None,
     };
     if let Some(docs) = docs {
-        report::page::write(&docs, &rows, cli.quick)?;
+        report::page::write(&docs, &rows, &machine, cli.quick)?;
         println!("\nwritten: {}", docs.join("PERFORMANCE.md").display());
     }
     Ok(())
+}
+
+/// A group's rows.
+fn measured(
+    group: &Group,
+    cli: &Cli,
+    counting: bool,
+    scratch: &Path,
+    live: &Live,
+) -> Result<Vec<Row>> {
+    if group.name == "idle" {
+        let rows = groups::idle::rows()?;
+        live.bytes(&rows);
+        return Ok(rows);
+    }
+    if group.name == "end-to-end" {
+        return end_to_end::rows(cli.quick, counting, scratch, live);
+    }
+    let counts = if counting {
+        live.doing("counting instructions");
+        count::group(group, scratch).unwrap_or_else(|why| {
+            eprintln!("SKIPPED: instructions of {}: {why:#}", group.name);
+            count::Counts::new()
+        })
+    } else {
+        count::Counts::new()
+    };
+    let mut all = Vec::new();
+    for rounds in run::group(group, cli.quick, live)? {
+        let mut rows = rounds.rows(group.name);
+        for row in &mut rows {
+            row.instructions = counts.get(&(row.case.clone(), row.subject.clone())).copied();
+        }
+        live.case(&rows);
+        all.extend(rows);
+    }
+    Ok(all)
 }
 
 fn chosen(only: &[String]) -> Result<Vec<&'static Group>> {

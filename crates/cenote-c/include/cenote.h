@@ -243,7 +243,11 @@ int cenote_pool_destroy(cenote_pool_t *pool);
 /* Runs the cleanups, and frees everything in the pool; keeps blocks for what comes next. */
 int cenote_pool_reset(cenote_pool_t *pool);
 
-/* Memory of `size` bytes, valid until the pool is reset or destroyed. */
+/*
+ * Memory of `size` bytes, valid until the pool is reset or destroyed. With GCC and Clang this is also
+ * a macro, so that no call is needed where the current block has room (cenote/inline.h); define
+ * CENOTE_NO_INLINE before this header for calls only.
+ */
 void *cenote_pool_alloc(cenote_pool_t *pool, size_t size);
 /* The same, zeroed. */
 void *cenote_pool_zalloc(cenote_pool_t *pool, size_t size);
@@ -469,5 +473,7 @@ int cenote_snapshot_json_to(const void *handle, cenote_write_fn write, void *dat
 #ifdef __cplusplus
 }
 #endif
+
+#include <cenote/inline.h>
 
 #endif /* CENOTE_H */

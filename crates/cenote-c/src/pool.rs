@@ -124,7 +124,10 @@ pub unsafe extern "C" fn cenote_pool_alloc(pool: *mut cenote_pool_t, size: usize
     };
     match place.value().alloc_in_window(layout) {
         Some(start) => start.as_ptr().cast(),
-        None => beyond_window(place, size),
+        None => {
+            cenote::begins_a_line();
+            beyond_window(place, size)
+        }
     }
 }
 

@@ -96,6 +96,7 @@ mod files;
 pub mod inspect;
 mod kept;
 mod large;
+mod line;
 pub mod misuse;
 mod pool;
 mod shared;
@@ -114,6 +115,8 @@ pub use cleanup::{Cleanup, CleanupKey};
 pub use counted::{CountedBox, CountedPool, CountedPoolBuilder};
 pub use error::{AllocError, ConfigError};
 pub use kept::{Kept, PoolHandle};
+#[doc(hidden)]
+pub use line::begins_a_line;
 pub use pool::{Pool, PoolBuilder};
 #[cfg(feature = "bytes")]
 pub use shared::Freeze;

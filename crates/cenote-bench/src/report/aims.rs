@@ -2,6 +2,7 @@
 
 use crate::groups::{accounts, c, chunk, idle, large, request, threads};
 use crate::harness::Row;
+use crate::stats::Spread;
 use crate::{end_to_end, fast_path};
 
 /// One aim, judged.
@@ -11,29 +12,43 @@ pub(crate) struct Aim {
     pub(crate) measured: String,
     /// Nothing where this run did not measure it.
     pub(crate) reached: Option<bool>,
+    /// Whether it lies nearer to the aim than the rounds lie to each other: another run may judge
+    /// otherwise.
+    pub(crate) close: bool,
 }
 
 /// Finds figures among a run's rows.
 pub(crate) struct Rows<'a>(pub(crate) &'a [Row]);
 
 impl Rows<'_> {
-    fn find(&self, group: &str, case: &str, subject: &str) -> Option<&Row> {
+    pub(crate) fn find(&self, group: &str, case: &str, subject: &str) -> Option<&Row> {
         self.0.iter().find(|row| row.group == group && row.case == case && row.subject == subject)
     }
 
     /// A subject's time over that of the case's first.
-    fn ratio(&self, group: &str, case: &str, subject: &str) -> Option<f64> {
-        self.find(group, case, subject)?.ratio.map(|ratio| ratio.median)
+    fn ratio(&self, group: &str, case: &str, subject: &str) -> Option<Spread> {
+        self.find(group, case, subject)?.ratio
     }
 
     /// The smallest ratio in a group among subjects that `takes` picks, and whose it is.
-    fn least(&self, group: &str, takes: impl Fn(&Row) -> bool) -> Option<(f64, String)> {
+    fn least(&self, group: &str, takes: impl Fn(&Row) -> bool) -> Option<(Spread, String)> {
         self.0
             .iter()
             .filter(|row| row.group == group && !row.subject.starts_with("cenote") && takes(row))
-            .filter_map(|row| Some((row.ratio?.median, format!("{}: {}", row.case, row.subject))))
-            .min_by(|one, other| one.0.total_cmp(&other.0))
+            .filter_map(|row| Some((row.ratio?, format!("{}: {}", row.case, row.subject))))
+            .min_by(|one, other| one.0.median.total_cmp(&other.0.median))
     }
+}
+
+/// One figure over another, and how far off it may be by the spread of both.
+fn over(one: Spread, other: Spread) -> Spread {
+    let median = one.median / other.median;
+    Spread { median, mad: median * (one.mad / one.median + other.mad / other.median) }
+}
+
+/// A figure that comes out the same each time, such as a number of instructions.
+fn exact(number: f64) -> Spread {
+    Spread { median: number, mad: 0.0 }
 }
 
 /// The arenas in Rust.
@@ -43,28 +58,40 @@ fn arena(row: &Row) -> bool {
         .any(|name| row.subject.starts_with(name))
 }
 
-fn at_least(figure: &str, wanted: f64, measured: Option<f64>) -> Aim {
+/// With as many digits as mean something beside its spread.
+fn told(number: Spread) -> String {
+    if number.mad == 0.0 {
+        return format!("{:.3}", number.median).trim_end_matches('0').trim_end_matches('.').into();
+    }
+    let digits = if number.mad < 0.005 { 3 } else { 2 };
+    format!("{:.digits$} ±{:.digits$}", number.median, number.mad)
+}
+
+fn judged(figure: &str, wanted: f64, measured: Option<Spread>, least: bool) -> Aim {
     Aim {
         figure: figure.into(),
-        wanted: format!("at least {wanted}"),
-        measured: measured.map_or_else(|| "not measured".into(), |number| format!("{number:.2}")),
-        reached: measured.map(|number| number >= wanted),
+        wanted: format!("at {} {wanted}", if least { "least" } else { "most" }),
+        measured: measured.map_or_else(|| "not measured".into(), told),
+        reached: measured.map(|number| {
+            if least { number.median >= wanted } else { number.median <= wanted }
+        }),
+        close: measured.is_some_and(|number| (number.median - wanted).abs() < number.mad),
     }
 }
 
-fn at_most(figure: &str, wanted: f64, measured: Option<f64>) -> Aim {
-    Aim {
-        wanted: format!("at most {wanted}"),
-        reached: measured.map(|number| number <= wanted),
-        ..at_least(figure, wanted, measured)
-    }
+fn at_least(figure: &str, wanted: f64, measured: Option<Spread>) -> Aim {
+    judged(figure, wanted, measured, true)
+}
+
+fn at_most(figure: &str, wanted: f64, measured: Option<Spread>) -> Aim {
+    judged(figure, wanted, measured, false)
 }
 
 /// The smallest of a group, which is the one that has to be large enough.
-fn each(figure: &str, wanted: f64, measured: Option<(f64, String)>) -> Aim {
+fn each(figure: &str, wanted: f64, measured: Option<(Spread, String)>) -> Aim {
     let mut aim = at_least(figure, wanted, measured.as_ref().map(|(number, _)| *number));
     if let Some((number, whose)) = measured {
-        aim.measured = format!("{number:.2} at the least ({whose})");
+        aim.measured = format!("{} at the least ({whose})", told(number));
     }
     aim
 }
@@ -116,49 +143,81 @@ pub(crate) fn judge(rows: &Rows<'_>) -> Vec<Aim> {
             1.4,
             rows.ratio("c", c::REQUEST, "nginx"),
         ),
-        at_most(
-            "accounts: four levels / none, request",
-            1.15,
-            rows.ratio("accounts", accounts::CASE, accounts::FOUR),
-        ),
-        at_least(
-            "threads: requests on 2 / on 1",
-            1.9,
-            rows.ratio("threads", threads::SCALING, "cenote, 1 thread"),
-        ),
     ]);
-    // `cenote serve` has no switch for its accounts, so there is nothing to compare it with.
-    aims.push(at_most("accounts: the server's requests per second, without / with", 1.01, None));
     let names = rows.ratio("c", c::REQUEST, "cenote under nginx's names");
     let nginx = rows.ratio("c", c::REQUEST, "nginx");
     aims.push(at_least(
         "c: nginx's C / cenote under nginx's names, request",
         1.4,
-        nginx.zip(names).map(|(nginx, names)| nginx / names),
+        nginx.zip(names).map(|(nginx, names)| over(nginx, names)),
     ));
+    aims.extend(
+        idle::figures(rows.0)
+            .map(|(figure, measured, most)| at_most(figure, most, measured.map(exact))),
+    );
     aims.push(at_least(
-        "end to end: requests per second, nginx with our pools / as it is",
-        1.0,
-        rows.ratio("end-to-end", end_to_end::NGINX, "nginx as it is"),
+        "threads: requests on 2 / on 1",
+        1.9,
+        rows.ratio("threads", threads::SCALING, "cenote, 1 thread"),
     ));
+    aims.push(at_most(
+        "accounts: four levels / none, request",
+        1.15,
+        rows.ratio("accounts", accounts::CASE, accounts::FOUR),
+    ));
+    aims.extend(servers(rows));
+    aims
+}
+
+/// The whole servers, by requests per second and by instructions.
+fn servers(rows: &Rows<'_>) -> Vec<Aim> {
+    use end_to_end::{ACCOUNTS, HYPER, NGINX, POOLS, STOCK};
+    let rate = |case, subject: &str| rows.ratio("end-to-end", case, subject);
+    let work = |case, subject: &str, other: &str| {
+        let of = |subject: &str| rows.find("end-to-end", case, subject)?.instructions.map(exact);
+        Some(over(of(subject)?, of(other)?))
+    };
+    let mut aims = vec![
+        at_most(
+            "accounts: the server's requests per second, without / with",
+            1.01,
+            rate(HYPER, ACCOUNTS),
+        ),
+        at_most(
+            "accounts: the server's instructions per request, with / without",
+            1.01,
+            work(HYPER, ACCOUNTS, POOLS),
+        ),
+        at_least(
+            "end to end: requests per second, nginx with our pools / as it is",
+            1.0,
+            rate(NGINX, STOCK),
+        ),
+        at_least(
+            "end to end: instructions per request, nginx as it is / with our pools",
+            1.0,
+            work(NGINX, STOCK, end_to_end::OURS),
+        ),
+    ];
     for malloc in ["glibc", "mimalloc", "jemalloc"] {
         let subject = format!("Vec and String, {malloc}");
         aims.push(at_least(
             &format!("end to end: requests per second, hyper with pools / {subject}"),
             1.0,
-            rows.ratio("end-to-end", end_to_end::HYPER, &subject),
+            rate(HYPER, &subject),
         ));
     }
-    aims.extend(
-        idle::figures(rows.0).map(|(figure, measured, most)| at_most(figure, most, measured)),
-    );
+    aims.push(at_least(
+        "end to end: instructions per request, hyper with Vec and String, glibc / with pools",
+        1.0,
+        work(HYPER, "Vec and String, glibc", POOLS),
+    ));
     aims
 }
 
-fn large_growth(rows: &Rows<'_>) -> Option<f64> {
-    let ns =
-        |case: &str| rows.find("large", case, "cenote").and_then(|row| row.ns).map(|ns| ns.median);
-    Some(ns(large::CASES[3].0)? / ns(large::CASES[0].0)?)
+fn large_growth(rows: &Rows<'_>) -> Option<Spread> {
+    let ns = |case: &str| rows.find("large", case, "cenote").and_then(|row| row.ns);
+    Some(over(ns(large::CASES[3].0)?, ns(large::CASES[0].0)?))
 }
 
 fn fast_paths() -> Vec<Aim> {
@@ -183,7 +242,23 @@ fn fast_paths() -> Vec<Aim> {
                     cost.instructions <= aim.instructions
                         && aim.branches.is_none_or(|most| cost.branches <= most)
                 }),
+                close: false,
             }
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_within_the_spread_of_the_aim_is_said_to() {
+        let near = at_least("a", 1.4, Some(Spread { median: 1.41, mad: 0.05 }));
+        assert_eq!((near.reached, near.close), (Some(true), true));
+        let clear = at_most("b", 2.0, Some(Spread { median: 6.5, mad: 0.3 }));
+        assert_eq!((clear.reached, clear.close), (Some(false), false));
+        assert_eq!((clear.measured.as_str(), clear.wanted.as_str()), ("6.50 ±0.30", "at most 2"));
+        assert_eq!(at_most("c", 1.01, Some(exact(1.0))).measured, "1");
+    }
 }

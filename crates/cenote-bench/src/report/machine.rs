@@ -1,4 +1,5 @@
-//! The machine and the compilers, as the page tells them.
+//! The machine, the compilers and what is measured, as the page tells them. Rows of two runs are put
+//! side by side only where all of this is the same.
 
 use std::fs;
 use std::process::Command;
@@ -11,15 +12,12 @@ pub(crate) fn facts() -> Vec<(&'static str, String)> {
         let kib: f64 = kib.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0.0);
         format!("{:.0} GiB", kib / f64::from(1 << 20))
     });
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split(' ').take(3).collect::<Vec<_>>().join(", ");
     vec![
         ("processor", processor),
         ("processors", std::thread::available_parallelism().map_or(1, usize::from).to_string()),
         ("memory", memory),
         ("system", said("uname", &["-srm"])),
         ("C library", said("getconf", &["GNU_LIBC_VERSION"])),
-        ("load at the end of the run", load),
         ("Rust", env!("CENOTE_BENCH_RUSTC").into()),
         (
             "Rust profile",
@@ -39,6 +37,7 @@ pub(crate) fn facts() -> Vec<(&'static str, String)> {
         ),
         ("valgrind", said("valgrind", &["--version"])),
         ("versions", env!("CENOTE_BENCH_VERSIONS").replace(';', ", ")),
+        ("sources", super::ran::sources()),
     ]
 }
 

@@ -3,7 +3,8 @@
 mod aims;
 mod chart;
 pub(crate) mod json;
-mod machine;
+pub(crate) mod machine;
 mod notes;
 pub(crate) mod page;
+pub(crate) mod ran;
 pub(crate) mod table;

@@ -8,7 +8,9 @@ use anyhow::{Context, Result};
 use super::aims::{self, Aim, Rows};
 use super::chart::{self, Bar};
 use super::table::digits;
-use super::{machine, notes};
+use super::json;
+use super::notes;
+use super::ran::Ran;
 use crate::groups::GROUPS;
 use crate::harness::{Effort, Row};
 
@@ -52,7 +54,13 @@ const CHARTS: [(&str, &str, &str, &str, bool); 5] = [
 ];
 
 /// Writes the page and the charts into `docs`.
-pub(crate) fn write(docs: &Path, rows: &[Row], quick: bool) -> Result<()> {
+pub(crate) fn write(
+    docs: &Path,
+    all: &json::Rows,
+    machine: &[(&str, String)],
+    quick: bool,
+) -> Result<()> {
+    let rows = &all.rows;
     let charts = docs.join("charts");
     std::fs::create_dir_all(&charts).with_context(|| charts.display().to_string())?;
     for (file, group, case, title, bytes) in CHARTS {
@@ -68,7 +76,7 @@ pub(crate) fn write(docs: &Path, rows: &[Row], quick: bool) -> Result<()> {
         std::fs::write(charts.join(format!("{file}.svg")), chart::bars(title, note, unit, bars))?;
     }
     let page = docs.join("PERFORMANCE.md");
-    std::fs::write(&page, text(rows, quick)).with_context(|| page.display().to_string())
+    std::fs::write(&page, text(all, machine, quick)).with_context(|| page.display().to_string())
 }
 
 fn of<'a>(rows: &'a [Row], group: &'a str, case: &'a str) -> impl Iterator<Item = &'a Row> {
@@ -80,13 +88,14 @@ fn bar(row: &Row, bytes: bool) -> Option<Bar> {
     Some(Bar { label: row.subject.clone(), value, ours: row.subject == "cenote" })
 }
 
-fn text(rows: &[Row], quick: bool) -> String {
+fn text(all: &json::Rows, machine: &[(&str, String)], quick: bool) -> String {
+    let rows = &all.rows;
     let mut page = String::from(INTRODUCTION);
     if quick {
         page.push_str("\n**This is from `--quick`: a look, not a measurement.**\n");
     }
     page.push_str("\n## Machine and compilers\n\n| | |\n|---|---|\n");
-    for (what, found) in machine::facts() {
+    for (what, found) in machine {
         let _ = writeln!(page, "| {what} | {found} |");
     }
     let effort = if quick { Effort::QUICK } else { Effort::FULL };
@@ -98,6 +107,7 @@ fn text(rows: &[Row], quick: bool) -> String {
             .replace("ROUNDS", &effort.rounds.to_string())
             .replace("MILLISECONDS", &effort.sample.as_millis().to_string())
     );
+    runs(&mut page, &all.groups);
     aims_table(&mut page, &aims::judge(&Rows(rows)));
     losses(&mut page, rows);
     for group in GROUPS {
@@ -107,13 +117,27 @@ fn text(rows: &[Row], quick: bool) -> String {
     page
 }
 
+/// When each group was measured, and beside how much else.
+fn runs(page: &mut String, groups: &[Ran]) {
+    page.push_str(
+        "\n## When\n\nGroups may be measured one by one (`--only GROUP --keep FILE`), on the same machine and of the\n\
+         same sources; this page puts them together. The load is the average of the last minute, before and\n\
+         after.\n\n| group | when | load | commit |\n|---|---|---|---|\n",
+    );
+    for Ran { group, when, commit, load: [before, after], .. } in groups {
+        let _ = writeln!(page, "| {group} | {when} | {before} to {after} | {commit} |");
+    }
+}
+
 fn aims_table(page: &mut String, aims: &[Aim]) {
     page.push_str("\n## Aims\n\n| figure | aim | measured | reached |\n|---|---|---|---|\n");
     for aim in aims {
-        let reached = match aim.reached {
-            Some(true) => "yes",
-            Some(false) => "**no**",
-            None => "-",
+        let reached = match (aim.reached, aim.close) {
+            (Some(true), false) => "yes",
+            (Some(true), true) => "yes, by less than the spread",
+            (Some(false), false) => "**no**",
+            (Some(false), true) => "**no**, by less than the spread",
+            (None, _) => "-",
         };
         let _ =
             writeln!(page, "| {} | {} | {} | {reached} |", aim.figure, aim.wanted, aim.measured);
@@ -201,9 +225,9 @@ fn group_tables(page: &mut String, rows: &[Row], group: &str) {
 
 const INTRODUCTION: &str = "# Performance
 
-Written by `cargo run --release -p cenote-bench`, which runs all of this in one go: cenote beside
-everything that one would pick instead. Rows where cenote loses are here too. Another machine gives
-other figures, and mostly the same ratios; run it on yours.
+Written by `cargo run --release -p cenote-bench`, which runs all of this: cenote beside everything that
+one would pick instead. Rows where cenote loses are here too. Another machine gives other figures, and
+mostly the same ratios; run it on yours.
 ";
 
 const METHOD: &str = "

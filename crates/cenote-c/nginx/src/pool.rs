@@ -28,7 +28,10 @@ pub(crate) fn alloc(pool: Live, size: usize, align: usize) -> *mut u8 {
 pub(crate) fn small(pool: Live, size: usize, align: usize) -> *mut u8 {
     match pool.current().place(size, align) {
         Some(place) => place,
-        None => elsewhere(pool, size, align),
+        None => {
+            cenote::begins_a_line();
+            elsewhere(pool, size, align)
+        }
     }
 }
 

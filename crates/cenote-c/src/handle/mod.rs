@@ -36,7 +36,19 @@ const KINDS: usize = NAMES.len();
 
 /// What a key is above its handle. Nowhere else in memory stands an address with this added; the
 /// plain one of a variable on the stack well may, right where its key would be.
-const ABOVE: usize = 0x2f6d_3b95;
+///
+/// It also stands for the layout that `include/cenote/inline.h` has of a pool's place: change it
+/// whenever that changes. In builds that tell checkers of each object it is another, so that every
+/// object comes by way of the library.
+const ABOVE: usize = if cenote::debug::MARKED { 0x2f6d_3b96 } else { 0x2f6d_3b95 };
+
+// What the header has, by numbers.
+#[cfg(target_pointer_width = "64")]
+const _: () = {
+    const VALUE: usize = offset_of!(Place<cenote::Pool>, value);
+    assert!(ALIGN == 512 && offset_of!(Head, keys) == 0);
+    assert!(VALUE + <cenote::Pool>::WINDOW[0] == 96 && VALUE + <cenote::Pool>::WINDOW[1] == 112);
+};
 
 /// What reports call the kinds, by [`Kind::INDEX`].
 const NAMES: [&str; 5] = ["pool", "counted pool", "chunk pool", "buddy", "account"];

@@ -55,6 +55,10 @@ use core::fmt;
 use core::ops::{BitOr, BitOrAssign};
 use core::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
+/// Whether this build tells a checker of each object: then nothing may place one behind its back.
+#[doc(hidden)]
+pub const MARKED: bool = cfg!(any(cenote_asan, feature = "valgrind"));
+
 /// A set of levels; see [the module](self).
 ///
 /// ```

@@ -16,7 +16,7 @@
 
 use super::family::{Family, History};
 use super::{Account, Record, life, record};
-use crate::AllocError;
+use crate::{AllocError, BlockSource};
 use crate::sync::modelled::Lock;
 use crate::sync::modelled::{
     AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*,
@@ -24,8 +24,15 @@ use crate::sync::modelled::{
 use crate::thread;
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
+use core::alloc::Layout;
 use core::panic::Location;
 use core::ptr::{self, NonNull};
+
+/// Models have no cache.
+#[cfg(all(test, loom))]
+use crate::System as Memory;
+#[cfg(not(all(test, loom)))]
+use crate::Blocks as Memory;
 
 /// "No limit", far from both ends, so that sums with it cannot wrap.
 const NO_LIMIT: isize = isize::MAX / 2;
@@ -111,6 +118,17 @@ pub(crate) struct Node {
     freed: loom::alloc::Track<()>,
 }
 
+/// Memory for a node: a block of the thread's cache, since servers make an account for each request, and
+/// `malloc` would take longer over its alignment than all the rest does.
+#[inline(always)]
+fn memory() -> NonNull<Node> {
+    let layout = Layout::new::<Node>();
+    match Memory.acquire(layout) {
+        Ok(memory) => memory.cast(),
+        Err(_) => alloc::alloc::handle_alloc_error(layout),
+    }
+}
+
 impl Node {
     /// A new node, in its parent's list; the handle is the first.
     pub(super) fn make(
@@ -121,7 +139,8 @@ impl Node {
     ) -> Account {
         record::read_mail();
         let owner = if shared { everyones() } else { nobodys() };
-        let node = alloc::boxed::Box::new(Node {
+        let new = memory();
+        let node = Node {
             owner: AtomicPtr::new(owner),
             held: AtomicIsize::new(0),
             room: AtomicIsize::new(NO_LIMIT),
@@ -151,8 +170,10 @@ impl Node {
             older: AtomicPtr::new(ptr::null_mut()),
             #[cfg(all(test, loom))]
             freed: loom::alloc::Track::new(()),
-        });
-        let node = NonNull::from(alloc::boxed::Box::leak(node));
+        };
+        // SAFETY: just acquired with a node's layout.
+        unsafe { new.write(node) };
+        let node = new;
         // SAFETY: just made.
         unsafe { node.as_ref() }.itself.store(node.as_ptr(), Relaxed);
         // SAFETY: just made; the handle below is its one count.
@@ -654,16 +675,22 @@ impl Node {
             unsafe { family.remove(this) };
             family.remember(history);
         }
-        // SAFETY: made by `Box::leak` in `make`; out of the list, nothing refers to it.
-        let mut node = unsafe { alloc::boxed::Box::from_raw(node.as_ptr()) };
+        let mut own = node;
+        // SAFETY: out of the list, nothing else refers to it.
+        let this = unsafe { own.as_mut() };
         #[cfg(all(test, loom))]
-        node.check_alone();
-        let bound = node.bound.load(Relaxed);
+        this.check_alone();
+        let bound = this.bound.load(Relaxed);
         if !bound.is_null() {
             // SAFETY: the count that the node took when it was bound to the thread.
             unsafe { Arc::decrement_strong_count(bound) };
         }
-        node.parent.take()
+        let parent = this.parent.take();
+        // SAFETY: written by `make`, and this is its end.
+        unsafe { node.drop_in_place() };
+        // SAFETY: acquired so by `make`; what was in it is gone.
+        unsafe { Memory.release(node.cast(), Layout::new::<Node>()) };
+        parent
     }
 
     /// In a model, that all use of the node by other threads comes before this.

@@ -4,7 +4,7 @@
 mod support;
 
 use std::process::Command;
-use support::{Link, compile, compiler, has, output, plain, succeed};
+use support::{Link, compile, compiler, crate_dir, has, library, output, plain, succeed};
 
 /// Each passes where it exits with 0.
 const PROGRAMS: [(&str, &[&str]); 8] = [
@@ -22,6 +22,38 @@ const PROGRAMS: [(&str, &[&str]); 8] = [
 fn c_programs_run_with_the_static_library() {
     for (source, arguments) in PROGRAMS {
         succeed(plain(compile(source, Link::Static, "static")).args(arguments));
+    }
+}
+
+#[test]
+fn small_objects_are_placed_without_a_call_and_all_else_is_left_to_the_library() {
+    let wrapped = |variant: &str, more: &[&str]| {
+        let program = output(&format!("inline-{variant}"));
+        let mut build = compiler(false);
+        build.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-Wl,--wrap=cenote_pool_alloc"]);
+        build.args(more).arg("-I").arg(crate_dir().join("include"));
+        build.arg(crate_dir().join("tests/c/inline.c")).arg(library("libcenote_c.a"));
+        succeed(build.args(["-lpthread", "-ldl", "-lm", "-o"]).arg(&program));
+        plain(program).output().expect("it runs")
+    };
+    if !cfg!(all(target_os = "linux", target_pointer_width = "64")) {
+        eprintln!("SKIPPED: the header's short way is looked at on 64-bit Linux");
+        return;
+    }
+    for (variant, more) in [("plain", &[][..]), ("optimised", &["-O2"])] {
+        let out = wrapped(variant, more);
+        assert!(out.status.success(), "{variant}: {out:?}");
+    }
+    // Without it every object is a call, so the test above can fail.
+    let out = wrapped("calls", &["-DCENOTE_NO_INLINE"]);
+    let told = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success() && told.contains("calls is 100, not 1"), "{out:?}");
+}
+
+#[test]
+fn c_programs_run_by_calls_alone() {
+    for (source, arguments) in PROGRAMS {
+        succeed(plain(compile(source, Link::Calls, "calls")).args(arguments));
     }
 }
 

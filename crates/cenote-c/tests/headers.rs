@@ -209,6 +209,19 @@ fn structs_have_the_same_layout_in_c() {
     compiles("layouts.c", &text).unwrap_or_else(|error| panic!("{error}"));
 }
 
+#[test]
+fn the_short_way_looks_where_the_library_has_it() {
+    // The library's own numbers are asserted where they are, in `src/handle`.
+    let text = "#include <cenote.h>\n#include <stddef.h>\n\
+        #if UINTPTR_MAX > 0xffffffff && defined(__GNUC__) && !defined(CENOTE_NO_INLINE)\n\
+        _Static_assert(offsetof(struct cenote_pool_front, key) == 0, \"key\");\n\
+        _Static_assert(offsetof(struct cenote_pool_front, last) == 96, \"last\");\n\
+        _Static_assert(offsetof(struct cenote_pool_front, end) == 112, \"end\");\n\
+        _Static_assert(CENOTE_POOL_KEY == 0x2f6d3b95 && CENOTE_POOL_PLACE == 512, \"key\");\n\
+        #endif\n";
+    compiles("front.c", text).unwrap_or_else(|error| panic!("{error}"));
+}
+
 /// How many fields the header's struct of this name has.
 fn fields_in_c(name: &str) -> usize {
     let code = code("include/cenote.h");

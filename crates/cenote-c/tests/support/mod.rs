@@ -49,6 +49,8 @@ pub(crate) fn plain(program: impl AsRef<OsStr>) -> Command {
 #[derive(Clone, Copy)]
 pub(crate) enum Link {
     Static,
+    /// The same without the header's short ways.
+    Calls,
     Shared,
     /// With AddressSanitizer, and the static library.
     Sanitized,
@@ -65,7 +67,8 @@ pub(crate) fn compile(source: &str, link: Link, variant: &str) -> PathBuf {
     compiler.arg(if is_cpp { "-std=c++11" } else { "-std=c11" });
     compiler.arg("-I").arg(crate_dir().join("include")).arg(&source);
     match link {
-        Link::Static => compiler.arg(library("libcenote_c.a")),
+        Link::Static => compiler.arg("-O2").arg(library("libcenote_c.a")),
+        Link::Calls => compiler.arg("-DCENOTE_NO_INLINE").arg(library("libcenote_c.a")),
         Link::Sanitized => {
             compiler.args(["-fsanitize=address", "-fno-omit-frame-pointer"]);
             compiler.arg(library("libcenote_c.a"))

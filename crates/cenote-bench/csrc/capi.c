@@ -27,10 +27,33 @@ void capi_reset(const uint32_t *sizes, size_t count, uint64_t times) {
     cenote_pool_destroy(pool);
 }
 
+/* The same by calls alone, without the header's short way. */
+void capi_request_calls(const uint32_t *sizes, size_t count, uint64_t times) {
+    for (uint64_t i = 0; i < times; i++) {
+        cenote_pool_t *pool = cenote_pool_create();
+        for (size_t k = 0; k < count; k++) {
+            touch((cenote_pool_alloc)(pool, sizes[k]), i);
+        }
+        cenote_pool_destroy(pool);
+    }
+}
+
+void capi_reset_calls(const uint32_t *sizes, size_t count, uint64_t times) {
+    cenote_pool_t *pool = cenote_pool_create();
+    for (uint64_t i = 0; i < times; i++) {
+        for (size_t k = 0; k < count; k++) {
+            touch((cenote_pool_alloc)(pool, sizes[k]), i);
+        }
+        cenote_pool_reset(pool);
+    }
+    cenote_pool_destroy(pool);
+}
+
 void *capi_large_create(void **objects, size_t live, size_t size) {
     cenote_pool_t *pool = cenote_pool_create();
     for (size_t i = 0; i < live; i++) {
         objects[i] = cenote_pool_alloc(pool, size);
+        touch(objects[i], 0); /* its page is not new when time is taken */
     }
     return pool;
 }

@@ -27,9 +27,17 @@ enum Memory {
     Vec,
     /// On no account.
     Pools,
-    /// On accounts: the process's, and under it the worker's, which is this one; each connection and
-    /// each request has one of its own under that.
-    Accounts(Account),
+    /// On accounts: the process's, and under it the worker's, which is this one; each connection has one
+    /// of its own under that, and its requests one under that: the same for one after the other, or
+    /// one for each.
+    Accounts(Account, Requests),
+}
+
+/// Whose accounts requests are on.
+#[derive(Clone, Copy, PartialEq)]
+enum Requests {
+    OneForAll,
+    OneForEach,
 }
 
 /// Serves `argv[1]` at `argv[2]` until it is killed.
@@ -39,11 +47,12 @@ pub(crate) fn main() {
     let memory = match memory.as_deref() {
         None | Some("vec") => Some(Memory::Vec),
         Some("pools") => Some(Memory::Pools),
-        Some("accounts") => Some(Memory::Accounts(Account::root("process").child("worker"))),
+        Some("accounts") => Some(Memory::Accounts(worker(), Requests::OneForAll)),
+        Some("accounts-each") => Some(Memory::Accounts(worker(), Requests::OneForEach)),
         Some(_) => None,
     };
     let (Some(folder), Some(listen), Some(memory)) = (folder, listen, memory) else {
-        eprintln!("usage: cenote-bench-plain-... FOLDER ADDRESS:PORT [vec|pools|accounts]");
+        eprintln!("usage: cenote-bench-plain-... FOLDER ADDRESS:PORT [vec|pools|accounts|accounts-each]");
         std::process::exit(2);
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -52,6 +61,10 @@ pub(crate) fn main() {
         .build()
         .expect("a runtime");
     LocalSet::new().block_on(&runtime, serve(PathBuf::from(folder).into(), listen, memory));
+}
+
+fn worker() -> Account {
+    Account::root("process").child("worker")
 }
 
 async fn serve(folder: Rc<Path>, listen: String, memory: Memory) {
@@ -74,7 +87,7 @@ async fn converse(http: Rc<http1::Builder>, folder: Rc<Path>, memory: Memory, st
             let service = service_fn(|request| vec::answer(folder.clone(), request));
             http.serve_connection(stream, service).await
         }
-        Memory::Pools | Memory::Accounts(_) => {
+        Memory::Pools | Memory::Accounts(..) => {
             let connection = Rc::new(pools::Connection::new(folder, &memory));
             let service = service_fn(|request| pools::answer(connection.clone(), request));
             http.serve_connection(stream, service).await

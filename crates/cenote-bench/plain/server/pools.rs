@@ -13,7 +13,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{ACCEPT_RANGES, CONTENT_TYPE, ETAG, HeaderValue, LAST_MODIFIED};
 use hyper::{Request, Response, StatusCode};
 
-use super::Memory;
+use super::{Memory, Requests};
 
 /// Most that a request may hold, in bytes, and a connection with its requests.
 const LIMITS: [usize; 2] = [8 << 20, 16 << 20];
@@ -21,20 +21,41 @@ const LIMITS: [usize; 2] = [8 << 20, 16 << 20];
 /// A connection's pool and account.
 pub(super) struct Connection {
     folder: Rc<Path>,
-    account: Option<Account>,
+    accounts: Option<Accounts>,
     /// Small, as connections hold little.
     _pool: Pool,
 }
 
+struct Accounts {
+    connection: Account,
+    /// Where one is for all of its requests.
+    requests: Option<Account>,
+}
+
+impl Accounts {
+    fn new(worker: &Account, requests: Requests) -> Self {
+        let connection = worker.child("connection").with_limit(Some(LIMITS[1]));
+        let all = (requests == Requests::OneForAll).then(|| Self::below(&connection));
+        Self { connection, requests: all }
+    }
+
+    fn below(connection: &Account) -> Account {
+        connection.child("request").with_limit(Some(LIMITS[0]))
+    }
+
+    fn request(&self) -> Account {
+        self.requests.clone().unwrap_or_else(|| Self::below(&self.connection))
+    }
+}
+
 impl Connection {
     pub(super) fn new(folder: Rc<Path>, memory: &Memory) -> Self {
-        let account = match memory {
-            Memory::Accounts(worker) => {
-                Some(worker.child("connection").with_limit(Some(LIMITS[1])))
-            }
+        let accounts = match memory {
+            Memory::Accounts(worker, requests) => Some(Accounts::new(worker, *requests)),
             _ => None,
         };
-        Self { folder, _pool: pool(256, account.as_ref()), account }
+        let own = pool(256, accounts.as_ref().map(|accounts| &accounts.connection));
+        Self { folder, _pool: own, accounts }
     }
 }
 
@@ -63,8 +84,7 @@ fn file(
     request: &Request<Incoming>,
 ) -> Result<Response<Sent>, StatusCode> {
     let refused = |_: AllocError| StatusCode::SERVICE_UNAVAILABLE;
-    let account =
-        connection.account.as_ref().map(|above| above.child("request").with_limit(Some(LIMITS[0])));
+    let account = connection.accounts.as_ref().map(Accounts::request);
     let pool = Rc::new(pool(4096, account.as_ref()));
     let path = &*pool.try_alloc_str(super::path(request)?).map_err(refused)?;
     super::checked(path)?;

@@ -29,6 +29,7 @@ pub(crate) const OURS: &str = "cenote (nginx with our pools)";
 pub(crate) const STOCK: &str = "nginx as it is";
 pub(crate) const POOLS: &str = "cenote (the server with pools)";
 pub(crate) const ACCOUNTS: &str = "cenote (the server with pools, accounts four deep)";
+pub(crate) const EACH: &str = "cenote (the server with pools, and an account for each request)";
 pub(crate) const GLIBC: &str = "Vec and String, glibc";
 const SERVE: &str = "cenote (serve)";
 
@@ -38,7 +39,7 @@ const CASES: [(&str, &[&str]); 3] = [
     (NGINX, &[OURS, STOCK]),
     (
         HYPER,
-        &[POOLS, ACCOUNTS, GLIBC, "Vec and String, mimalloc", "Vec and String, jemalloc"],
+        &[POOLS, ACCOUNTS, EACH, GLIBC, "Vec and String, mimalloc", "Vec and String, jemalloc"],
     ),
     // All that `cenote serve` does beside: ranges, conditions, a log, the view, safe paths.
     (SERVING, &[SERVE, GLIBC]),

@@ -199,6 +199,7 @@ pub(super) fn servers(live: &Live) -> Vec<Server> {
     for (name, program, kind) in [
         (super::POOLS, "cenote-bench-plain-glibc", Kind::Plain("pools")),
         (super::ACCOUNTS, "cenote-bench-plain-glibc", Kind::Plain("accounts")),
+        (super::EACH, "cenote-bench-plain-glibc", Kind::Plain("accounts-each")),
         (super::GLIBC, "cenote-bench-plain-glibc", Kind::Plain("vec")),
         ("Vec and String, mimalloc", "cenote-bench-plain-mimalloc", Kind::Plain("vec")),
         ("Vec and String, jemalloc", "cenote-bench-plain-jemalloc", Kind::Plain("vec")),

@@ -12,19 +12,21 @@ use crate::work::{Random, request_sizes};
 
 pub(crate) const REQUEST: &str = "request: make, 40 allocations, drop";
 const OWN: &str = "cenote through its C ABI";
+/// As programs call it whose language has no use for the header.
+const CALLS: &str = "cenote through its C ABI, calls alone";
 const SIZE: usize = 20_000;
 const PLAN: usize = 1 << 16;
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new(REQUEST, "request", || {
-            let mut all = vec![own(capi_request)];
+            let mut all = vec![own(OWN, capi_request), own(CALLS, capi_request_calls)];
             all.extend(c::nginx_names(NginxWork::Request, request_sizes()));
             all.extend(c::nginx(NginxWork::Request, request_sizes()));
             all
         }),
         Case::new("request: 40 allocations, reset", "request", || {
-            let mut all = vec![own(capi_reset)];
+            let mut all = vec![own(OWN, capi_reset), own(CALLS, capi_reset_calls)];
             all.extend(c::nginx_names(NginxWork::Reset, request_sizes()));
             all.extend(c::nginx(NginxWork::Reset, request_sizes()));
             all
@@ -49,6 +51,8 @@ pub(crate) fn cases() -> Vec<Case> {
 unsafe extern "C" {
     fn capi_request(sizes: *const u32, count: usize, times: u64);
     fn capi_reset(sizes: *const u32, count: usize, times: u64);
+    fn capi_request_calls(sizes: *const u32, count: usize, times: u64);
+    fn capi_reset_calls(sizes: *const u32, count: usize, times: u64);
     fn capi_large_create(objects: *mut *mut c_void, live: usize, size: usize) -> *mut c_void;
     fn capi_large_destroy(pool: *mut c_void);
     fn capi_large(
@@ -70,9 +74,9 @@ unsafe extern "C" {
     );
 }
 
-fn own(work: unsafe extern "C" fn(*const u32, usize, u64)) -> Subject {
+fn own(name: &str, work: unsafe extern "C" fn(*const u32, usize, u64)) -> Subject {
     let sizes = request_sizes();
-    Subject::new(OWN, move |times| {
+    Subject::new(name, move |times| {
         // SAFETY: the table is as long as it says; the loops keep nothing.
         timed(|| unsafe { work(sizes.as_ptr(), sizes.len(), times) })
     })

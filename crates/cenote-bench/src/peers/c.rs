@@ -212,7 +212,9 @@ impl LargePool {
         // SAFETY: no conditions.
         let pool = unsafe { (loops.create)(NGINX_POOL) };
         // SAFETY: the pool is live.
-        let objects = (0..live).map(|_| unsafe { (loops.palloc)(pool, size) }).collect();
+        let objects: Vec<_> = (0..live).map(|_| unsafe { (loops.palloc)(pool, size) }).collect();
+        // So that no page of theirs is new when time is taken.
+        objects.iter().for_each(|object| crate::work::touch(object.cast(), 0));
         Self { pool, objects, loops }
     }
 }

@@ -171,7 +171,7 @@ pub(crate) fn judge(rows: &Rows<'_>) -> Vec<Aim> {
 
 /// The whole servers, by requests per second and by instructions.
 fn servers(rows: &Rows<'_>) -> Vec<Aim> {
-    use end_to_end::{ACCOUNTS, HYPER, NGINX, POOLS, STOCK};
+    use end_to_end::{ACCOUNTS, EACH, HYPER, NGINX, POOLS, STOCK};
     let rate = |case, subject: &str| rows.ratio("end-to-end", case, subject);
     let work = |case, subject: &str, other: &str| {
         let of = |subject: &str| rows.find("end-to-end", case, subject)?.instructions.map(exact);
@@ -187,6 +187,11 @@ fn servers(rows: &Rows<'_>) -> Vec<Aim> {
             "accounts: the server's instructions per request, with / without",
             1.01,
             work(HYPER, ACCOUNTS, POOLS),
+        ),
+        at_most(
+            "accounts: the same with an account for each request, requests per second",
+            1.01,
+            rate(HYPER, EACH),
         ),
         at_least(
             "end to end: requests per second, nginx with our pools / as it is",

@@ -159,7 +159,8 @@ fn aims_table(page: &mut String, aims: &[Aim]) {
 fn losses(page: &mut String, rows: &[Row]) {
     let mut lost: Vec<(&Row, f64)> = rows
         .iter()
-        .filter(|row| !row.subject.starts_with("cenote"))
+        // What is in brackets is no rival, but a part of the work.
+        .filter(|row| !row.subject.starts_with("cenote") && !row.subject.starts_with('('))
         .filter_map(|row| Some((row, row.ratio?)))
         .filter(|(_, ratio)| ratio.median + ratio.mad < 1.0)
         .map(|(row, ratio)| (row, ratio.median))

@@ -75,7 +75,9 @@ fn main() -> Result<()> {
     let whole = GROUPS.iter().all(|group| rows.groups.iter().any(|ran| ran.group == group.name));
     let docs = match &cli.docs {
         Some(docs) => Some(docs.clone()),
-        None if whole && !cli.quick => Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")),
+        None if whole && !cli.quick => {
+            Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs"))
+        }
         None => None,
     };
     if let Some(docs) = docs {

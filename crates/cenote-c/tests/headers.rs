@@ -132,8 +132,7 @@ fn compiles(name: &str, text: &str) -> Result<(), String> {
 }
 
 /// With functions alone, not the macro of the same name.
-const HEADERS: &str =
-    "#define CENOTE_NO_INLINE\n#include <cenote.h>\n#include <cenote/mp.h>\n";
+const HEADERS: &str = "#define CENOTE_NO_INLINE\n#include <cenote.h>\n#include <cenote/mp.h>\n";
 
 #[test]
 fn every_function_is_declared_as_it_is_defined() {

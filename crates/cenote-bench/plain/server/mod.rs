@@ -52,7 +52,9 @@ pub(crate) fn main() {
         Some(_) => None,
     };
     let (Some(folder), Some(listen), Some(memory)) = (folder, listen, memory) else {
-        eprintln!("usage: cenote-bench-plain-... FOLDER ADDRESS:PORT [vec|pools|accounts|accounts-each]");
+        eprintln!(
+            "usage: cenote-bench-plain-... FOLDER ADDRESS:PORT [vec|pools|accounts|accounts-each]"
+        );
         std::process::exit(2);
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

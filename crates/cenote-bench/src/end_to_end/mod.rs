@@ -93,7 +93,8 @@ fn note(rows: &mut Vec<Row>, server: &Server, count: instructions::Count) {
                 note: "no wrk".into(),
             };
             // Behind those of its case.
-            let end = rows.iter().rposition(|row| row.case == *case).map_or(rows.len(), |at| at + 1);
+            let end =
+                rows.iter().rposition(|row| row.case == *case).map_or(rows.len(), |at| at + 1);
             rows.insert(end, row);
             end
         });

@@ -172,9 +172,8 @@ impl Pools for OneByOne {
 
 /// Bytes of the process for each of three things, of which there are as many as connections.
 fn parts() -> Result<[f64; 3]> {
-    let each = |before: usize| -> Result<f64> {
-        Ok((rss()? as f64 - before as f64) / CONNECTIONS as f64)
-    };
+    let each =
+        |before: usize| -> Result<f64> { Ok((rss()? as f64 - before as f64) / CONNECTIONS as f64) };
     let before = rss()?;
     let mut pools: Vec<cenote::Pool> = Vec::with_capacity(CONNECTIONS);
     pools.extend((0..CONNECTIONS).map(|_| Cenote.connection()));
@@ -311,8 +310,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
 
 /// What the process of a subject tells.
 fn ask(subject: &str) -> Result<Vec<u8>> {
-    let out =
-        Command::new(std::env::current_exe()?).args(["--idle-subject", subject]).output()?;
+    let out = Command::new(std::env::current_exe()?).args(["--idle-subject", subject]).output()?;
     ensure!(out.status.success(), "idle, {subject}: {}", String::from_utf8_lossy(&out.stderr));
     Ok(out.stdout)
 }

@@ -120,7 +120,36 @@ fn subjects(trace: &'static Trace) -> Vec<Subject> {
     ];
     all.extend(c::nginx_replay(trace));
     all.extend(general(&Listing(trace), ", a list for each pool"));
+    all.push(subject(FLOOR, trace, |_| Buffer(BUFFER.with(|buffer| buffer.get().cast()))));
     all
+}
+
+/// What all subjects do beside: the same steps, but all objects are the same bytes.
+pub(crate) const FLOOR: &str = "(the replay itself, all in one buffer)";
+
+/// More than the largest object recorded.
+const BUFFER_BYTES: usize = 64 << 10;
+
+thread_local! {
+    static BUFFER: std::cell::UnsafeCell<[u64; BUFFER_BYTES / 8]> =
+        const { std::cell::UnsafeCell::new([0; BUFFER_BYTES / 8]) };
+}
+
+/// A pool that is none.
+struct Buffer(*mut u8);
+
+impl Served for Buffer {
+    #[inline(always)]
+    fn get(&mut self, layout: Layout, _: bool) -> *mut u8 {
+        assert!(layout.size() <= BUFFER_BYTES);
+        self.0
+    }
+    #[inline(always)]
+    fn free(&mut self, _: *mut u8, _: Layout) {}
+    #[inline(always)]
+    fn cleanup(&mut self, _: usize) {}
+    #[inline(always)]
+    fn reset(&mut self) {}
 }
 
 /// A pool as a trace uses it.

@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 
 use super::aims::{self, Aim, Rows};
 use super::chart::{self, Bar};
-use super::table::digits;
 use super::json;
 use super::notes;
 use super::ran::Ran;
+use super::table::digits;
 use crate::groups::GROUPS;
 use crate::harness::{Effort, Row};
 

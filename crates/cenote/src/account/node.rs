@@ -16,23 +16,23 @@
 
 use super::family::{Family, History};
 use super::{Account, Record, life, record};
-use crate::{AllocError, BlockSource};
 use crate::sync::modelled::Lock;
 use crate::sync::modelled::{
     AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*,
 };
 use crate::thread;
+use crate::{AllocError, BlockSource};
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use core::alloc::Layout;
 use core::panic::Location;
 use core::ptr::{self, NonNull};
 
+#[cfg(not(all(test, loom)))]
+use crate::Blocks as Memory;
 /// Models have no cache.
 #[cfg(all(test, loom))]
 use crate::System as Memory;
-#[cfg(not(all(test, loom)))]
-use crate::Blocks as Memory;
 
 /// "No limit", far from both ends, so that sums with it cannot wrap.
 const NO_LIMIT: isize = isize::MAX / 2;

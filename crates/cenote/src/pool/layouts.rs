@@ -79,7 +79,8 @@ impl<S: BlockSource> Pool<S> {
     /// Where the window's two ends are in a pool's value, in bytes: for bindings that place objects
     /// in it by themselves, as [`Pool::alloc_in_window`] does.
     #[doc(hidden)]
-    pub const WINDOW: [usize; 2] = [core::mem::offset_of!(Self, last), core::mem::offset_of!(Self, end)];
+    pub const WINDOW: [usize; 2] =
+        [core::mem::offset_of!(Self, last), core::mem::offset_of!(Self, end)];
 
     /// `size` bytes without alignment where the current block has room, and `None`, with nothing
     /// changed, where not: as [`Pool::alloc_in_window`].

@@ -463,6 +463,31 @@ async fn a_threads_answering_ends_when_the_view_is_gone() {
 }
 
 #[tokio::test(flavor = "current_thread")]
+async fn notes_of_pools_that_are_gone_are_forgotten_at_a_look_and_when_asked() {
+    let local = tokio::task::LocalSet::new();
+    local
+        .run_until(async {
+            let process = Account::root("process");
+            let view = View::builder(&process).build();
+            let (pools, answering) = view.local(&process);
+            tokio::task::spawn_local(answering.run());
+            let mut noted = || {
+                for _ in 0..5000 {
+                    pools.add(&std::rc::Rc::new(Pool::on(&process)));
+                }
+                format!("{pools:?}")
+            };
+            assert_ne!(noted(), "Local { pools: 0 }");
+            pools.sweep();
+            assert_eq!(format!("{pools:?}"), "Local { pools: 0 }");
+            assert_ne!(noted(), "Local { pools: 0 }");
+            assert_eq!(json(&view).await["silent"], serde_json::json!([]));
+            assert_eq!(format!("{pools:?}"), "Local { pools: 0 }");
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "current_thread")]
 async fn a_thread_with_many_pools_goes_on_with_its_work_while_it_tells() {
     use std::cell::Cell;
     use std::rc::Rc;

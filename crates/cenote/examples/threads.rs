@@ -5,10 +5,11 @@
 //! cargo run --example threads accounts 200     # rounds
 //! cargo run --example threads hand-over 2000   # pools that end on another thread
 //! cargo run --example threads come-and-go 3000 # threads
+//! cargo run --example threads looks 500        # shared pools, that others look into
 //! cargo run --example threads fork 1000        # children, while other threads allocate
 //! ```
 
-use cenote::{Account, ChunkPool, CountedPool, Pool};
+use cenote::{Account, ChunkPool, CountedPool, Pool, SharedPool, WeakSharedPool};
 use std::process::ExitCode;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::SeqCst};
@@ -138,6 +139,67 @@ fn come_and_go(threads: usize) -> bool {
     made.load(SeqCst) > 0 && (root.held(), root.live()) == (0, 0)
 }
 
+/// Shared pools that two threads use and end, while others look into them, and use them too.
+fn looks(pools: usize) -> bool {
+    let root = lend(Account::root("process"));
+    let place: &'static AtomicPtr<WeakSharedPool> = lend(AtomicPtr::new(ptr::null_mut()));
+    let (ended, seen) = (lend(AtomicUsize::new(0)), lend(AtomicUsize::new(0)));
+    let user = move |number: usize| {
+        for n in 0..pools {
+            let pool = SharedPool::try_on(root).expect("memory");
+            let old = place.swap(Box::into_raw(Box::new(pool.downgrade())), SeqCst);
+            if !old.is_null() {
+                // SAFETY: a user's box, taken out by this thread alone.
+                drop(unsafe { Box::from_raw(old) });
+            }
+            pool.own(vec![n; 10]);
+            for size in 0..40 {
+                pool.alloc_zeroed_bytes(100 * size + number);
+            }
+            let other = pool.clone();
+            let helper = thread::spawn(move || {
+                other.alloc([n; 30]);
+                other.alloc_zeroed_bytes(30_000);
+            });
+            drop(pool);
+            helper.join().expect("no thread panics");
+            ended.fetch_add(1, SeqCst);
+        }
+    };
+    let looker = move || {
+        while ended.load(SeqCst) < 2 * pools {
+            let taken = place.swap(ptr::null_mut(), SeqCst);
+            if taken.is_null() {
+                thread::yield_now();
+                continue;
+            }
+            // SAFETY: a user's box, taken out by this thread alone.
+            let weak = *unsafe { Box::from_raw(taken) };
+            for _ in 0..20 {
+                let whole = weak.look(|look| {
+                    let figures = look.figures();
+                    figures.used_bytes <= figures.held_bytes && !look.snapshot().blocks.is_empty()
+                });
+                assert!(whole != Some(false));
+                seen.fetch_add(usize::from(whole.is_some()), SeqCst);
+            }
+            if let Some(handle) = weak.upgrade() {
+                handle.alloc([7_u64; 9]);
+            }
+        }
+        Account::settle();
+    };
+    all((0..4).map(|n| move || if n % 2 == 0 { user(n) } else { looker() }));
+    let last = place.swap(ptr::null_mut(), SeqCst);
+    if !last.is_null() {
+        // SAFETY: as above; all threads have ended.
+        drop(unsafe { Box::from_raw(last) });
+    }
+    Account::settle();
+    println!("{} looks at {} pools", seen.load(SeqCst), 2 * pools);
+    ended.load(SeqCst) == 2 * pools && (root.held(), root.live()) == (0, 0)
+}
+
 #[cfg(unix)]
 unsafe extern "C" {
     fn fork() -> i32;
@@ -203,9 +265,10 @@ fn main() -> ExitCode {
         "accounts" => accounts(count),
         "hand-over" => hand_over(count),
         "come-and-go" => come_and_go(count),
+        "looks" => looks(count),
         "fork" => forks(count),
         _ => {
-            eprintln!("usage: threads accounts|hand-over|come-and-go|fork COUNT");
+            eprintln!("usage: threads accounts|hand-over|come-and-go|looks|fork COUNT");
             return ExitCode::from(2);
         }
     };

@@ -45,6 +45,10 @@ fn its_state_takes_a_part_of_the_first_block_and_nothing_else() {
         let pool = builder.try_build().unwrap();
         assert_eq!((counting.blocks(), counting.bytes()), (1, first));
         assert_eq!((pool.held_bytes(), pool.used_bytes()), (first, 0));
+        // Some two hundred bytes, as the documentation says.
+        let block = &pool.snapshot().blocks[0];
+        let state = first - block.header - block.free;
+        assert!((100..=224).contains(&state), "{state}");
         pool.alloc(1_u64);
         pool.alloc_str("abc");
         assert_eq!(pool.used_bytes(), 8 + 3);

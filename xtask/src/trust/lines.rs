@@ -99,6 +99,7 @@ pub(super) fn thread_sanitizer(report: &mut Report) {
         ("accounts", report.extent.pick(60, 600)),
         ("hand-over", report.extent.pick(300, 3000)),
         ("come-and-go", report.extent.pick(800, 4000)),
+        ("looks", report.extent.pick(200, 2000)),
     ];
     for (kind, apart) in [("threads", ""), ("threads under ThreadSanitizer", "tsan")] {
         report.line(kind, |_| {

@@ -10,7 +10,7 @@
 
 use super::SharedPool;
 use super::state::Shared;
-use super::sync::{AtomicUsize, Ordering::*, fence};
+use super::sync::{AtomicUsize, Ordering::*, acquire};
 use crate::account::Account;
 use crate::inspect::PoolSnapshot;
 use crate::{BlockSource, SharedBlocks};
@@ -81,7 +81,7 @@ impl<S: BlockSource> Drop for Entered<'_, S> {
     fn drop(&mut self) {
         // `Release`: what was read here was read before the blocks go back.
         if self.0.word.fetch_sub(ONE, Release) == ONE | ENDED {
-            fence(Acquire);
+            acquire(&self.0.word);
             // SAFETY: the pool has ended, and this was the last who looked; nobody can begin to.
             unsafe { Shared::give_back(self.0.pool) };
         }

@@ -37,7 +37,7 @@ use core::marker::PhantomData;
 use core::panic::Location;
 use core::ptr::NonNull;
 use state::Shared;
-use sync::{AtomicUsize, Ordering::*, fence};
+use sync::{AtomicUsize, Ordering::*, acquire};
 
 /// A pool that is shared: by clones of its handle, by threads, by tasks that move between them.
 ///
@@ -292,7 +292,7 @@ impl<S: BlockSource> Drop for SharedPool<S> {
         if self.state().handles.fetch_sub(1, Release) != 1 {
             return;
         }
-        fence(Acquire);
+        acquire(&self.state().handles);
         // SAFETY: this was the last handle.
         unsafe { Shared::end(self.shared) };
     }

@@ -210,6 +210,11 @@ impl Count {
         // SAFETY: loom checks that nobody else has it.
         self.0.with_mut(|count| unsafe { *count += 1 });
     }
+
+    fn get(&self) -> usize {
+        // SAFETY: likewise.
+        self.0.with(|count| unsafe { *count })
+    }
 }
 
 #[test]
@@ -326,5 +331,55 @@ fn two_who_ask_for_a_way_to_look_get_the_same() {
         drop(pool);
         assert!(mine.is_gone() && theirs.is_gone());
         assert_eq!(OUT.load(SeqCst), 0);
+    });
+}
+
+/// A source by which loom notes what a block's way back is ordered with.
+#[derive(Clone)]
+struct Ordered {
+    /// Read by those who look, written when a block goes back.
+    looked: Arc<UnsafeCell<usize>>,
+    /// Written by the pool's end, read when a block goes back.
+    cleaned: Arc<UnsafeCell<usize>>,
+}
+
+// SAFETY: loom's cells complain if they are used by two threads at once.
+unsafe impl Send for Ordered {}
+
+// SAFETY: every call goes to `System` unchanged.
+unsafe impl BlockSource for Ordered {
+    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        System.acquire(layout)
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: loom checks that nobody else has them.
+        self.looked.with_mut(|count| unsafe { *count += 1 });
+        // SAFETY: likewise.
+        assert_eq!(self.cleaned.with(|count| unsafe { *count }), 1);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.release(block, layout) }
+    }
+}
+
+#[test]
+fn blocks_go_back_after_what_was_seen_of_them_and_after_the_pools_end() {
+    loom::model(|| {
+        let [looked, cleaned] = [0, 0].map(|zero| Arc::new(UnsafeCell::new(zero)));
+        let source = Ordered { looked: looked.clone(), cleaned: cleaned.clone() };
+        let builder = Pool::builder().source(source).first_block(1024).largest_block(1024);
+        let pool = builder.shared().unwrap().try_build().unwrap();
+        let counted = Count(cleaned);
+        pool.defer(move || counted.count());
+        let (weak, seen) = (pool.downgrade(), Count(looked.clone()));
+        let thread = thread::spawn(move || {
+            weak.look(|_| {
+                assert_eq!(seen.get(), 0);
+            });
+        });
+        drop(pool);
+        thread.join().unwrap();
+        // SAFETY: all threads have ended.
+        assert_eq!(looked.with(|count| unsafe { *count }), 1);
     });
 }

@@ -48,7 +48,7 @@
 //! | [`Pool`] | all at once; large objects and the newest at any time | a request, a connection that ends soon | 12 | 32 B a block |
 //! | [`CountedPool`] | a block, when the last object in it is freed | a connection of days, whose messages come and go roughly in order | 44 with the free | 48 B a block of 4 KiB |
 //! | [`ChunkPool`] | an object at a time | tables, caches: objects that come and go in any order | 42 with the free | 24 B a page, and rounding to the chunk's size |
-//! | [`SharedPool`] | all at once, when the last handle goes | what several tasks or threads share, and what is held across `.await` | 31, one of them a compare-and-swap | 32 B a block, and some 170 B |
+//! | [`SharedPool`] | all at once, when the last handle goes | what several tasks or threads share, and what is held across `.await` | 31, one of them a compare-and-swap | 32 B a block, and some 190 B |
 //! | [`Buddy`] | pages, split and merged by powers of two | a region of your own that pools stand on | 115 with the free | 1 B a page |
 //!
 //! Instructions as callgrind counts them on x86-64, for one object of a layout known at run time.

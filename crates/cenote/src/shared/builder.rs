@@ -91,7 +91,7 @@ impl<S: BlockSource + Clone> SharedPoolBuilder<'_, S> {
 
 impl<'a, S: BlockSource> PoolBuilder<'a, S> {
     /// Checks the sizes, for [shared pools](SharedPool). Their first block also has their
-    /// state, some 170 bytes.
+    /// state, some 190 bytes.
     ///
     /// # Errors
     /// Where a size breaks the rule given at its method.

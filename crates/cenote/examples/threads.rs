@@ -139,8 +139,9 @@ fn come_and_go(threads: usize) -> bool {
     made.load(SeqCst) > 0 && (root.held(), root.live()) == (0, 0)
 }
 
-/// Shared pools that two threads use and end, while others look into them, and use them too.
+/// Shared pools that threads use and end, while others look into them, and use them too.
 fn looks(pools: usize) -> bool {
+    let all_pools = pools * THREADS / 2;
     let root = lend(Account::root("process"));
     let place: &'static AtomicPtr<WeakSharedPool> = lend(AtomicPtr::new(ptr::null_mut()));
     let (ended, seen) = (lend(AtomicUsize::new(0)), lend(AtomicUsize::new(0)));
@@ -167,7 +168,7 @@ fn looks(pools: usize) -> bool {
         }
     };
     let looker = move || {
-        while ended.load(SeqCst) < 2 * pools {
+        while ended.load(SeqCst) < all_pools {
             let taken = place.swap(ptr::null_mut(), SeqCst);
             if taken.is_null() {
                 thread::yield_now();
@@ -189,15 +190,15 @@ fn looks(pools: usize) -> bool {
         }
         Account::settle();
     };
-    all((0..4).map(|n| move || if n % 2 == 0 { user(n) } else { looker() }));
+    all((0..THREADS).map(|n| move || if n % 2 == 0 { user(n) } else { looker() }));
     let last = place.swap(ptr::null_mut(), SeqCst);
     if !last.is_null() {
         // SAFETY: as above; all threads have ended.
         drop(unsafe { Box::from_raw(last) });
     }
     Account::settle();
-    println!("{} looks at {} pools", seen.load(SeqCst), 2 * pools);
-    ended.load(SeqCst) == 2 * pools && (root.held(), root.live()) == (0, 0)
+    println!("{} looks at {all_pools} pools", seen.load(SeqCst));
+    ended.load(SeqCst) == all_pools && (root.held(), root.live()) == (0, 0)
 }
 
 #[cfg(unix)]

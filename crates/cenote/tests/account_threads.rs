@@ -362,3 +362,34 @@ fn a_tree_may_be_walked_while_its_accounts_come_and_go() {
     assert_eq!(requests, 3 * rounds as u64, "and left its figures");
     assert_eq!(root.held(), 0);
 }
+
+#[test]
+fn a_thread_that_is_at_its_end_may_still_make_pools_on_accounts_of_nobody() {
+    /// Makes a pool when the thread has ended for the crate.
+    struct AtTheEnd(Account);
+    impl Drop for AtTheEnd {
+        fn drop(&mut self) {
+            let late = self.0.child("late");
+            let pools = [Pool::on(&late), Pool::on(&late)];
+            pools[0].alloc_bytes(30_000);
+            assert_eq!((late.live(), late.created()), (2, 2));
+            assert!(late.held() >= 30_000);
+            drop(pools);
+            assert_eq!((late.live(), late.held()), (0, 0));
+        }
+    }
+    thread_local!(static LAST: RefCell<Option<AtTheEnd>> = const { RefCell::new(None) });
+    let root = Account::root("root");
+    let here = root.clone();
+    let thread = thread::spawn(move || {
+        // First here, so that it is dropped after what the crate has of the thread.
+        LAST.with_borrow_mut(|last| *last = Some(AtTheEnd(here.clone())));
+        Pool::on(&here.child("usual")).alloc_bytes(30_000);
+    });
+    thread.join().unwrap();
+    let mut closed: Vec<_> =
+        root.snapshot().closed.into_iter().map(|left| (left.name, left.created)).collect();
+    closed.sort();
+    assert_eq!(closed, [("late".to_owned(), 2), ("usual".to_owned(), 1)]);
+    assert_eq!(root.held(), 0);
+}

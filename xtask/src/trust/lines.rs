@@ -3,6 +3,7 @@
 use super::process::{Said, cargo, has, host, run, sanitized, target};
 use super::report::{End, Report};
 use std::process::Command;
+use std::thread;
 
 /// Tests that do nothing at a level, or take minutes there.
 const NOT_AT_LEVELS: [&str; 1] = ["compile_fail"];
@@ -173,24 +174,43 @@ pub(super) fn named(report: &mut Report) {
     }
 }
 
-/// Shadow models.
+/// Shadow models. Built together, then run all at once.
 pub(super) fn models(report: &mut Report) {
     report.line("models", |report| {
-        let times = report.extent.pick(1, 70);
-        let mut command = cargo("");
-        command.args(["test", "--release", "-p", "cenote", "--no-fail-fast"]);
-        for program in ["pool_model", "counted_model", "chunk_model", "buddy_model"] {
-            command.args(["--test", program]);
+        let times = report.extent.pick(1, 70).to_string();
+        let programs = ["pool_model", "counted_model", "chunk_model", "buddy_model"];
+        let test = |programs: &[&str]| {
+            let mut command = cargo("");
+            command.args(["test", "--release", "-p", "cenote"]);
+            for program in programs {
+                command.args(["--test", program]);
+            }
+            command
+        };
+        let built = run(test(&programs).arg("--no-run"));
+        if !built.good {
+            return End::Bad(built.failures());
         }
-        command.args(["--", "--nocapture"]);
-        command.env("CENOTE_TIMES", times.to_string());
-        let said = run(command.env("CENOTE_SEED", report.seed.to_string()));
-        let operations = said.text.lines().filter_map(|line| {
+        let seed = report.seed.to_string();
+        let said = thread::scope(|scope| {
+            let runs = programs.map(|program| {
+                let mut command = test(&[program]);
+                command.args(["--", "--nocapture"]);
+                command.env("CENOTE_TIMES", &times).env("CENOTE_SEED", &seed);
+                scope.spawn(move || run(&mut command))
+            });
+            runs.map(|run| run.join().expect("no panic"))
+        });
+        if let Some(bad) = said.iter().find(|said| !said.good) {
+            return End::Bad(bad.failures());
+        }
+        let lines = said.iter().flat_map(|said| said.text.lines());
+        let operations = lines.filter_map(|line| {
             let at = line.find("operations: ")?;
             line[at + 12..].split_whitespace().next()?.parse::<u64>().ok()
         });
         let millions = operations.sum::<u64>() as f64 / 1e6;
-        ended(&said, format!("{millions:.1} million operations against simple models"))
+        End::Good(format!("{millions:.1} million operations against simple models"))
     });
 }
 

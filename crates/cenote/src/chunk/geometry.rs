@@ -271,6 +271,32 @@ mod tests {
             })
     }
 
+    /// Compares the class that is found with one that is looked for in all.
+    fn smallest_that_fits(sizes: Sizes, geometry: &Geometry, size: usize, align: usize) {
+        let need = size.max(align);
+        let class = geometry.class_of(size, align);
+        let usual = geometry.usual_class_of(size, align);
+        assert!(usual.is_none() || usual == class);
+        assert!(usual.is_some() || class.is_none() || size == 0 || align > ALIGN);
+        let found = class.map(|class| geometry.classes()[class]);
+        if align > sizes.alignment.max(ALIGN) || need > sizes.page {
+            assert_eq!(found, None);
+            return;
+        }
+        let aligned = |class: &&Class| {
+            let size = class.size as usize;
+            size >= need && size.is_multiple_of(align)
+        };
+        let best = geometry.classes().iter().find(aligned).copied();
+        let class = found.unwrap();
+        assert!(class.size as usize >= need);
+        assert_eq!(class.size as usize % align, 0);
+        // Above the guaranteed alignment only powers of two are used.
+        if align <= ALIGN || sizes.between == 0 {
+            assert_eq!(Some(class), best);
+        }
+    }
+
     #[test]
     fn four_kilobyte_pages_of_512_byte_chunks_have_three_slots() {
         let geometry = geometry(sizes(65536, 128, 4096, 512));
@@ -332,28 +358,17 @@ mod tests {
 
         #[test]
         fn a_class_is_the_smallest_that_fits(sizes in any_sizes(), size in 0_usize..70_000, shift in 0_u32..22) {
+            smallest_that_fits(sizes, &geometry(sizes), size, 1 << shift);
+        }
+
+        #[test]
+        fn a_class_is_the_smallest_that_fits_at_the_edges_of_all_classes(sizes in any_sizes()) {
             let geometry = geometry(sizes);
-            let align = 1_usize << shift;
-            let need = size.max(align);
-            let class = geometry.class_of(size, align);
-            let usual = geometry.usual_class_of(size, align);
-            prop_assert!(usual.is_none() || usual == class);
-            prop_assert!(usual.is_some() || class.is_none() || size == 0 || align > ALIGN);
-            let found = class.map(|class| geometry.classes()[class]);
-            if align > sizes.alignment.max(ALIGN) || need > sizes.page {
-                prop_assert_eq!(found, None);
-            } else {
-                let aligned = |class: &&Class| {
-                    let size = class.size as usize;
-                    size >= need && size.is_multiple_of(align)
-                };
-                let best = geometry.classes().iter().find(aligned).copied();
-                let class = found.unwrap();
-                prop_assert!(class.size as usize >= need);
-                prop_assert_eq!(class.size as usize % align, 0);
-                // Above the guaranteed alignment only powers of two are used.
-                if align <= ALIGN || sizes.between == 0 {
-                    prop_assert_eq!(Some(class), best);
+            for class in geometry.classes() {
+                for size in class.size as usize - 1..=class.size as usize + 1 {
+                    for shift in 0..=16 {
+                        smallest_that_fits(sizes, &geometry, size, 1 << shift);
+                    }
                 }
             }
         }

@@ -130,10 +130,7 @@ pub(super) fn charge_shared(node: &Node, size: usize, me: *const Record) -> Resu
     }
     // Less than the size, or it would have been enough.
     let missing = size - record.reserve.load(Relaxed);
-    if quantum > 0
-        && missing <= crate::size::MAX - quantum
-        && node.charge_up(missing + quantum, me).is_ok()
-    {
+    if missing <= crate::size::MAX - quantum && node.charge_up(missing + quantum, me).is_ok() {
         record.reserve.store(quantum, Relaxed);
         return Ok(());
     }

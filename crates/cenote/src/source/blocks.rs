@@ -77,7 +77,7 @@ static CLASS_OF: [u8; 1 << (DOUBLING_SHIFT - SMALLEST_SHIFT)] = {
 pub(super) fn class_of(layout: Layout) -> Option<(usize, Layout)> {
     let aligned = layout.align() > PLAIN_ALIGN;
     let least = if aligned { layout.align() } else { 1 };
-    let wanted = if layout.size() > least { layout.size() } else { least };
+    let wanted = layout.size().max(least);
     if wanted > 1 << DOUBLING_SHIFT {
         return if aligned { None } else { class_above(wanted) };
     }
@@ -438,118 +438,4 @@ mod cache {
 }
 
 #[cfg(all(test, feature = "std"))]
-mod tests {
-    use super::*;
-
-    /// Runs on a thread of its own: a cache that no other test touches.
-    fn alone(f: impl FnOnce() + Send + 'static) {
-        std::thread::spawn(f).join().unwrap();
-    }
-
-    fn layout(size: usize, align: usize) -> Layout {
-        Layout::from_size_align(size, align).unwrap()
-    }
-
-    #[test]
-    fn classes_cover_what_is_asked_and_are_fixed_points() {
-        for size in (1..=Blocks::LARGEST + 100).step_by(7).chain([1, 255, 256, 257, 65535, 65536]) {
-            for shift in 0..=17 {
-                let asked = layout(size, 1 << shift);
-                let fit = Blocks.fit(asked);
-                assert!(fit >= size);
-                assert_eq!(Blocks.fit(layout(fit, asked.align())), fit);
-                match class_of(asked) {
-                    Some((bin, block)) => {
-                        assert_eq!(layout_of(bin), block);
-                        assert!(bin < CLASSES + DOUBLINGS);
-                        assert!(block.size() >= size && block.align() >= asked.align());
-                        assert!(block.size().is_power_of_two() || block.size() <= size * 5 / 4);
-                        // A caller that takes all of it releases it to the same list.
-                        assert_eq!(class_of(layout(fit, asked.align())), Some((bin, block)));
-                    }
-                    None => {
-                        let most = if shift > 4 { 1 << DOUBLING_SHIFT } else { Blocks::LARGEST };
-                        assert!(size.max(asked.align()) > most);
-                    }
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_released_block_is_the_next_one_taken() {
-        alone(|| {
-            for align in [8, 16, 64, 4096] {
-                let asked = layout(4096, align);
-                let first = Blocks.acquire(asked).unwrap();
-                assert!(first.addr().get().is_multiple_of(align));
-                // SAFETY: just acquired with this layout.
-                unsafe { Blocks.release(first, asked) };
-                let second = Blocks.acquire(asked).unwrap();
-                assert_eq!(first, second);
-                // SAFETY: just acquired with this layout.
-                unsafe { Blocks.release(second, asked) };
-            }
-        });
-    }
-
-    #[test]
-    fn the_cap_bounds_what_is_kept_and_trim_gives_all_back() {
-        alone(|| {
-            Blocks::set_cap(64 << 10);
-            let asked = layout(4096, 16);
-            let blocks: std::vec::Vec<_> =
-                (0..100).map(|_| Blocks.acquire(asked).unwrap()).collect();
-            for block in blocks {
-                // SAFETY: acquired with this layout, released once.
-                unsafe { Blocks.release(block, asked) };
-            }
-            assert_eq!(Blocks::cached_bytes(), 64 << 10);
-            Blocks::set_cap(8 << 10);
-            assert!(Blocks::cached_bytes() <= 8 << 10);
-            Blocks::trim();
-            assert_eq!(Blocks::cached_bytes(), 0);
-        });
-    }
-
-    #[test]
-    fn what_a_burst_left_decays_and_what_is_in_use_stays() {
-        alone(|| {
-            let asked = layout(1024, 16);
-            let burst: std::vec::Vec<_> =
-                (0..512).map(|_| Blocks.acquire(asked).unwrap()).collect();
-            for block in burst {
-                // SAFETY: acquired with this layout, released once.
-                unsafe { Blocks.release(block, asked) };
-            }
-            assert_eq!(Blocks::cached_bytes(), 512 << 10);
-            // A steady use of four blocks: after a few periods only about that much is kept.
-            for _ in 0..20 * DECAY_PERIOD / 4 {
-                let four = [(); 4].map(|()| Blocks.acquire(asked).unwrap());
-                for block in four {
-                    // SAFETY: acquired with this layout, released once.
-                    unsafe { Blocks.release(block, asked) };
-                }
-            }
-            let kept = Blocks::cached_bytes();
-            assert!((4 << 10..=6 << 10).contains(&kept), "{kept} bytes kept");
-        });
-    }
-
-    #[test]
-    fn a_block_may_be_released_on_another_thread() {
-        /// A block on its way to another thread.
-        struct Sent(NonNull<u8>);
-        // SAFETY: only bytes, which the sender lets go of.
-        unsafe impl Send for Sent {}
-        alone(|| {
-            let sent = Sent(Blocks.acquire(layout(2048, 16)).unwrap());
-            alone(move || {
-                let sent = sent;
-                // SAFETY: acquired with this layout, and its taker lets go of it.
-                unsafe { Blocks.release(sent.0, layout(2048, 16)) };
-                assert_eq!(Blocks::cached_bytes(), 2048);
-            });
-        });
-    }
-}
+mod tests;

@@ -302,11 +302,19 @@ fn a_limit_that_is_changed_while_others_charge_does_not_make_up_figures() {
 fn a_tree_may_be_walked_while_its_accounts_come_and_go() {
     const CONNECTIONS: usize = 40;
     let rounds = if cfg!(debug_assertions) { 2_000 } else { 20_000 };
+    /// Lets others know that a thread is not there any more, be it by a panic.
+    struct Gone<'a>(&'a AtomicBool);
+    impl Drop for Gone<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, SeqCst);
+        }
+    }
     let root = Account::root("root");
-    let done = AtomicBool::new(false);
+    let (done, gone) = (AtomicBool::new(false), AtomicBool::new(false));
     let walks = AtomicUsize::new(0);
     thread::scope(|scope| {
         scope.spawn(|| {
+            let _gone = Gone(&gone);
             while !done.load(SeqCst) {
                 let mut open = 0;
                 root.walk(|depth, seen| match seen {
@@ -341,6 +349,7 @@ fn a_tree_may_be_walked_while_its_accounts_come_and_go() {
                     connections.clear();
                     // What the walk kept a moment longer waits in this thread's mail.
                     while root.live() + worker.live() > 0 || walks.load(SeqCst) == 0 {
+                        assert!(!gone.load(SeqCst), "nobody walks any more");
                         thread::yield_now();
                     }
                 })

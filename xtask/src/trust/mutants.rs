@@ -84,6 +84,8 @@ struct Sum {
     late: u64,
     unviable: u64,
     missed: Vec<String>,
+    /// The full names of those that were not caught outright.
+    open: Vec<String>,
 }
 
 pub(super) fn all(report: &mut Report) {
@@ -203,8 +205,19 @@ impl Shard {
         copy(&tree)?;
         let mut sum = Sum::default();
         for round in [Round::Own, Round::Programs] {
-            let mut command = self.command(&round, worker);
-            command.arg("--output").arg(&folder).args(round.tests(self.area));
+            let mut command = self.command(worker);
+            command.arg("--output").arg(&folder);
+            match round {
+                Round::Own => {
+                    command.arg("--shard").arg(format!("{}/{}", self.number, self.count));
+                }
+                Round::Programs => {
+                    for name in &sum.open {
+                        command.arg("--re").arg(exactly(name));
+                    }
+                }
+            }
+            command.args(round.tests(self.area));
             let output = command.current_dir(&tree).output().map_err(error)?;
             // 0: all were caught; 2: some were not; 3: some ran on.
             if !matches!(output.status.code(), Some(0 | 2 | 3)) {
@@ -216,7 +229,7 @@ impl Shard {
             let outcomes = std::fs::read(folder.join("mutants.out/outcomes.json"));
             let outcomes = serde_json::from_slice(&outcomes.map_err(error)?);
             sum.add(&outcomes.map_err(|error| error.to_string())?);
-            if sum.open() == 0 {
+            if sum.open.is_empty() {
                 break;
             }
         }
@@ -224,16 +237,12 @@ impl Shard {
         Ok(sum)
     }
 
-    fn command(&self, round: &Round, worker: usize) -> Command {
+    fn command(&self, worker: usize) -> Command {
         let mut command = Command::new("sh");
         command.args(["-c", "ulimit -v $0; exec \"$@\"", MEMORY]);
         command.arg(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         let mut command = arguments(command, self.area);
         command.args(["--in-place", "--minimum-test-timeout", "20", "--sharding", "round-robin"]);
-        command.arg("--shard").arg(format!("{}/{}", self.number, self.count));
-        if matches!(round, Round::Programs) {
-            command.arg("--iterate");
-        }
         // Without what a debugger wants to know, each is built in half the time.
         let built = target("mutants").join(format!("built-{worker}"));
         command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_TARGET_DIR", built);
@@ -267,26 +276,27 @@ impl Round {
 impl Sum {
     /// Adds what came of a round; what an earlier one did not catch was tried again in it.
     fn add(&mut self, outcomes: &Value) {
-        (self.late, self.missed) = (0, Vec::new());
+        (self.late, self.missed, self.open) = (0, Vec::new(), Vec::new());
         for outcome in outcomes["outcomes"].as_array().into_iter().flatten() {
             let name = outcome["scenario"]["Mutant"]["name"].as_str().unwrap_or_default();
             match outcome["summary"].as_str().unwrap_or_default() {
                 "CaughtMutant" => self.caught += 1,
-                "Timeout" => self.late += 1,
                 "Unviable" => self.unviable += 1,
-                "MissedMutant" => self.missed.push(without_place(name)),
+                "Timeout" => {
+                    self.late += 1;
+                    self.open.push(name.to_owned());
+                }
+                "MissedMutant" => {
+                    self.missed.push(without_place(name));
+                    self.open.push(name.to_owned());
+                }
                 _ => {}
             }
         }
     }
 
-    /// How many were not caught outright.
-    fn open(&self) -> usize {
-        self.missed.len() + self.late as usize
-    }
-
     fn to_json(&self) -> String {
-        let Self { caught, late, unviable, missed } = self;
+        let Self { caught, late, unviable, missed, .. } = self;
         json!({ "caught": caught, "late": late, "unviable": unviable, "missed": missed })
             .to_string()
     }
@@ -299,8 +309,21 @@ impl Sum {
             late: sum["late"].as_u64()?,
             unviable: sum["unviable"].as_u64()?,
             missed: missed.map(|name| name.as_str().map(str::to_owned)).collect::<Option<_>>()?,
+            open: Vec::new(),
         })
     }
+}
+
+/// A regular expression for this name and no other.
+fn exactly(name: &str) -> String {
+    let mut pattern = String::from("^");
+    for c in name.chars() {
+        if r"\.+*?()|[]{}^$#&-~".contains(c) {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern + "$"
 }
 
 /// A mutant's name without line and column, which any edit changes:

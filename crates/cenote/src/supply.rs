@@ -495,4 +495,25 @@ mod tests {
         let supply = Supply::new("x", System, None, false, Watch::DEFAULT);
         assert!(!supply.wipes() && supply.account().is_none());
     }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn the_levels_of_the_process_are_looked_at_once_and_those_of_a_builder_stay() {
+        std::thread::spawn(|| {
+            let quiet = crate::misuse::OnBadFree::Return;
+            debug::set_thread_levels(Some(Levels::POISON));
+            let supply = Supply::new("x", System, None, false, Watch::new(None, quiet));
+            assert!(supply.levels().is_none(), "nobody has looked yet");
+            assert_eq!(supply.look_at_levels(), Levels::POISON);
+            assert_eq!((supply.levels(), supply.watch().levels), (Levels::POISON, Levels::POISON));
+            debug::set_thread_levels(Some(Levels::CANARY));
+            assert_eq!(supply.look_at_levels(), Levels::POISON);
+            let own = Watch::new(Some(Levels::QUARANTINE), quiet);
+            let supply = Supply::new("x", System, None, false, own);
+            assert_eq!(supply.look_at_levels(), Levels::QUARANTINE);
+            assert_eq!(supply.levels(), Levels::QUARANTINE);
+        })
+        .join()
+        .unwrap();
+    }
 }

@@ -217,7 +217,7 @@ fn soak(crowd: Crowd) -> Result<End, String> {
     crowd.tenths(4).come(&server, &mut came);
     let half = server.resident();
     crowd.tenths(5).come(&server, &mut came);
-    let took = began.elapsed().as_secs();
+    let took = began.elapsed().as_secs_f64();
     let end = server.resident();
     // Connections that went away are noticed soon, not at once: ask until it is so, or a
     // hundred times.
@@ -231,7 +231,7 @@ fn soak(crowd: Crowd) -> Result<End, String> {
     let (requests, connections, held) = last;
     let Came { connections: count, wrong } = came;
     let what = format!(
-        "{count} connections in {took} s, {wrong} answered wrongly; RSS {first}, {half}, {end} KiB at 10, 50, \
+        "{count} connections in {took:.1} s, {wrong} answered wrongly; RSS {first}, {half}, {end} KiB at 10, 50, \
          100 %; then {requests} request and {connections} connection live (the one that asks); \
          held {idle} bytes after the first tenth, {held} at the end",
     );

@@ -591,6 +591,12 @@ impl Node {
         self.held.load(Relaxed) + self.far.load(Relaxed)
     }
 
+    /// What the owner's counter has, and what that of others has.
+    #[cfg(test)]
+    pub(super) fn counters(&self) -> (isize, isize) {
+        (self.held.load(Relaxed), self.far.load(Relaxed))
+    }
+
     pub(crate) fn held(&self) -> usize {
         let mut reserved = record::reserved(self);
         let mut charged = self.charged();

@@ -230,6 +230,29 @@ fn what_the_owner_and_other_threads_charge_comes_to_one_sum() {
 }
 
 #[test]
+fn a_counter_that_its_owner_writes_by_plain_stores_is_written_by_nobody_else() {
+    alone(|| {
+        let root = Account::root("root").with_limit(Some(100_000));
+        let child = root.child("child");
+        bind(&child);
+        assert!(charge(&child, 600));
+        assert_eq!((child.node().counters(), root.node().counters()), ((600, 0), (600, 0)));
+        alone(|| {
+            assert!(charge(&child, 300));
+            child.node().credit(100);
+            assert!(charge(&child, 50));
+            child.node().uncharge(50);
+        });
+        // A root has no owner: all its bytes are in one counter, whoever charges them.
+        assert_eq!((child.node().counters(), root.node().counters()), ((600, 200), (800, 0)));
+        child.node().uncharge(200);
+        assert_eq!((child.node().counters(), root.node().counters()), ((400, 200), (600, 0)));
+        child.node().credit(600);
+        assert_eq!((child.held(), root.held()), (0, 0));
+    });
+}
+
+#[test]
 fn a_charge_that_is_taken_back_leaves_no_trace() {
     for owned in [false, true] {
         alone(|| {

@@ -27,6 +27,8 @@ const EXPLAINED: &str = "docs/design/mutants.md";
 /// Files, and the tests that are to notice what is wrong in them.
 struct Area {
     name: &'static str,
+    /// What the page calls it.
+    line: &'static str,
     files: &'static [&'static str],
     /// The library's own tests, by parts of their names: what they catch, they catch at once.
     own: &'static [&'static str],
@@ -38,12 +40,14 @@ struct Area {
 const AREAS: [Area; 4] = [
     Area {
         name: "sizes",
+        line: "mutants in sizes, windows and pages",
         files: &["size", "window", "chunk/page", "chunk/geometry"],
         own: &["size::", "window::", "chunk::"],
         programs: &["sizes", "chunk_contract", "chunk_misuse"],
     },
     Area {
         name: "accounts",
+        line: "mutants in supply and accounts",
         files: &["supply", "account/*"],
         own: &["supply::", "account::"],
         programs: &[
@@ -57,19 +61,21 @@ const AREAS: [Area; 4] = [
     },
     Area {
         name: "tables",
+        line: "mutants in tables",
         files: &["table"],
         own: &["table::"],
         programs: &["memory", "accounts", "out_of_memory"],
     },
     Area {
         name: "blocks",
+        line: "mutants in blocks and their cache",
         files: &["counted/block", "source/blocks"],
         own: &["source::blocks::"],
         programs: &["counted_pool", "counted_misuse", "cached", "values", "snapshots"],
     },
 ];
 
-/// One worker's share of an area, `number` of `count`.
+/// A part of an area's mutants, `number` of `count`.
 struct Shard {
     area: &'static Area,
     number: usize,
@@ -89,24 +95,28 @@ struct Sum {
 }
 
 pub(super) fn all(report: &mut Report) {
-    report.line("mutants in arithmetic, windows, supply, accounts, pages", |report| {
-        if !report.extent.is_full() {
-            return End::Skipped("only in a full run".into());
-        }
-        if !has("cargo-mutants") {
-            return End::Skipped("cargo-mutants is not installed".into());
-        }
-        match test() {
-            Ok(sum) => judge(report, &sum),
-            Err(error) => End::Bad(error),
-        }
-    });
+    for area in &AREAS {
+        report.line(area.line, |report| {
+            if !report.extent.is_full() {
+                return End::Skipped("only in a full run".into());
+            }
+            if !has("cargo-mutants") {
+                return End::Skipped("cargo-mutants is not installed".into());
+            }
+            match test(area) {
+                Ok(sum) => judge(report, area, &sum),
+                Err(error) => End::Bad(error),
+            }
+        });
+    }
 }
 
-fn judge(report: &mut Report, sum: &Sum) -> End {
+fn judge(report: &mut Report, area: &Area, sum: &Sum) -> End {
     let explained = std::fs::read_to_string(root().join(EXPLAINED)).unwrap_or_default();
-    let unexplained: Vec<&str> =
-        sum.missed.iter().filter(|name| !explained.contains(*name)).map(String::as_str).collect();
+    let mut names: Vec<&str> = sum.missed.iter().map(String::as_str).collect();
+    names.dedup();
+    let is_explained = |name: &str| explained.contains(&format!("`{name}`"));
+    let unexplained: Vec<&str> = names.iter().copied().filter(|name| !is_explained(name)).collect();
     let (caught, missed) = (sum.caught + sum.late, sum.missed.len() as u64);
     let all = caught + missed;
     let percent = if all == 0 { 0.0 } else { caught as f64 * 100.0 / all as f64 };
@@ -115,12 +125,12 @@ fn judge(report: &mut Report, sum: &Sum) -> End {
          {} more do not compile",
         sum.late, sum.unviable
     );
-    if !sum.missed.is_empty() {
+    if !names.is_empty() {
         let mut table = format!("What is to be said of each: {EXPLAINED}.\n\n");
-        for name in &sum.missed {
+        for name in &names {
             let _ = writeln!(table, "- `{name}`");
         }
-        report.table("Mutants that no test catches", &table);
+        report.table(&format!("Not caught: {}", area.line), &table);
     }
     if !unexplained.is_empty() {
         let _ = write!(what, "; not explained: {}", unexplained.join(", "));
@@ -129,19 +139,16 @@ fn judge(report: &mut Report, sum: &Sum) -> End {
     if caught * 100 >= all * WANTED && all > 0 { End::Good(what) } else { End::Bad(what) }
 }
 
-/// Tests all mutants, or reads what came of them before.
-fn test() -> Result<Sum, String> {
+/// Tests all mutants of an area, or reads what came of them before.
+fn test(area: &'static Area) -> Result<Sum, String> {
     let results = target("mutants").join(tree_id()?);
-    let mut shards = Vec::new();
-    for area in &AREAS {
-        let listed = run(arguments(cargo(""), area).args(["--list"]));
-        let mutants = listed.text.lines().filter(|line| line.contains(".rs:")).count();
-        if !listed.good || mutants == 0 {
-            return Err(format!("no mutants in {}: {}", area.name, listed.failures()));
-        }
-        let count = mutants.div_ceil(SHARD);
-        shards.extend((0..count).map(|number| Shard { area, number, count }));
+    let listed = run(arguments(cargo(""), area).args(["--list"]));
+    let mutants = listed.text.lines().filter(|line| line.contains(".rs:")).count();
+    if !listed.good || mutants == 0 {
+        return Err(format!("no mutants in {}: {}", area.name, listed.failures()));
     }
+    let count = mutants.div_ceil(SHARD);
+    let shards: Vec<Shard> = (0..count).map(|number| Shard { area, number, count }).collect();
     let (total, queue) = (shards.len(), Mutex::new(shards.iter()));
     let next = || queue.lock().unwrap().next();
     let sums = Mutex::new(Vec::new());
@@ -155,7 +162,7 @@ fn test() -> Result<Sum, String> {
                     let failed = sum.is_err();
                     let mut sums = sums.lock().unwrap();
                     sums.push(sum);
-                    eprintln!("         mutants: {} of {total} parts done", sums.len());
+                    eprintln!("         {}: {} of {total} parts done", area.line, sums.len());
                     if failed {
                         return;
                     }
@@ -172,7 +179,6 @@ fn test() -> Result<Sum, String> {
         all.missed.extend(sum.missed);
     }
     all.missed.sort();
-    all.missed.dedup();
     Ok(all)
 }
 

@@ -216,6 +216,7 @@ impl Shard {
             match round {
                 Round::Own => {
                     command.arg("--shard").arg(format!("{}/{}", self.number, self.count));
+                    command.args(["--sharding", "round-robin"]);
                 }
                 Round::Programs => {
                     for name in &sum.open {
@@ -248,7 +249,7 @@ impl Shard {
         command.args(["-c", "ulimit -v $0; exec \"$@\"", MEMORY]);
         command.arg(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         let mut command = arguments(command, self.area);
-        command.args(["--in-place", "--minimum-test-timeout", "20", "--sharding", "round-robin"]);
+        command.args(["--in-place", "--minimum-test-timeout", "20"]);
         // Without what a debugger wants to know, each is built in half the time.
         let built = target("mutants").join(format!("built-{worker}"));
         command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_TARGET_DIR", built);

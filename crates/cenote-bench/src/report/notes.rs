@@ -56,8 +56,8 @@ const NOTES: &[(&str, &str)] = &[
     ),
     (
         "c: nginx's C / cenote through C",
-        "the short way in the header is 18 instructions for each object, of which 8 make sure that the handle is a \
-         live pool.",
+        "the short way in the header is 18 instructions for each object, of which 6 make sure that the handle is a \
+         live pool, and 3 that the size is one of a small object.",
     ),
     (
         "c: nginx's C / cenote under nginx's names",

@@ -17,7 +17,7 @@
 #ifndef CENOTE_INLINE_H
 #define CENOTE_INLINE_H
 
-#if defined(__has_feature)
+#if defined(__has_feature) && !defined(CENOTE_NO_INLINE)
 #if __has_feature(address_sanitizer)
 #define CENOTE_NO_INLINE
 #endif

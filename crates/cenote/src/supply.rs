@@ -145,7 +145,7 @@ impl<S: BlockSource> Supply<S> {
     /// `block` came from `take` with this layout, was not given since, and is not used after.
     #[inline(always)]
     pub(crate) unsafe fn give(&self, block: NonNull<u8>, layout: Layout) {
-        debug::unmark(block, layout.size());
+        debug::block_gone(block, layout.size());
         if self.wipe {
             // SAFETY: the caller's promise: so many bytes are the caller's to write.
             unsafe { wipe(block, layout.size()) };

@@ -1,5 +1,7 @@
 //! Bad frees of a `Buddy`: each is told by its exact kind, and leaves everything as it was.
 
+mod common;
+
 use cenote::misuse::{BadFreeKind, Misuse, OnBadFree, on_misuse};
 use cenote::{BlockSource, Buddy};
 use std::alloc::Layout;
@@ -75,6 +77,7 @@ fn check_table<S: BlockSource>(buddy: &Buddy<'_, S>, more: &[(&'static str, usiz
 
 #[test]
 fn each_kind_of_bad_free_is_told_and_changes_nothing() {
+    common::at_once();
     for page in [64, 4096, 64 << 10] {
         let buddy =
             Buddy::builder().page(page).on_bad_free(OnBadFree::Return).heap(64 * page).unwrap();
@@ -99,6 +102,7 @@ fn each_kind_of_bad_free_is_told_and_changes_nothing() {
 
 #[test]
 fn edges_of_a_lent_region_are_told_apart() {
+    common::at_once();
     #[repr(align(4096))]
     struct Aligned([MaybeUninit<u8>; 80 << 10]);
     let mut memory = Box::new(Aligned([MaybeUninit::uninit(); 80 << 10]));
@@ -124,6 +128,7 @@ fn edges_of_a_lent_region_are_told_apart() {
 
 #[test]
 fn another_regions_block_is_foreign() {
+    common::at_once();
     let [ours, theirs] =
         [(); 2].map(|()| Buddy::builder().on_bad_free(OnBadFree::Return).heap(1 << 20).unwrap());
     let block = theirs.acquire(layout(1)).unwrap();
@@ -143,6 +148,7 @@ fn tell(misuse: &Misuse<'_>) {
 
 #[test]
 fn a_release_with_a_layout_of_another_order_is_reported() {
+    common::at_once();
     on_misuse(tell);
     let buddy = Buddy::builder().name("told").on_bad_free(OnBadFree::Report).heap(1 << 20).unwrap();
     let block = buddy.acquire(layout(10_000)).unwrap();
@@ -181,6 +187,7 @@ fn doom(test: &str) -> std::process::Output {
 
 #[test]
 fn the_default_policy_says_what_it_was_and_aborts() {
+    common::at_once();
     if std::env::var_os(DOOMED).is_some() {
         let buddy = Buddy::builder().name("doomed").heap(1 << 20).unwrap();
         let block = buddy.acquire(layout(1)).unwrap();
@@ -208,6 +215,7 @@ fn the_default_policy_says_what_it_was_and_aborts() {
 #[cfg(cenote_asan)]
 #[test]
 fn a_sanitizer_sees_the_use_of_a_freed_block() {
+    common::at_once();
     if std::env::var_os(DOOMED).is_some() {
         let buddy = Buddy::heap(1 << 20).unwrap();
         let blocks = [(); 2].map(|()| buddy.acquire(layout(4096)).unwrap());

@@ -222,7 +222,7 @@ fn run<S: BlockSource>(buddy: &Buddy<'_, S>, seed: u64, steps: usize) {
                     model.take(at, order, from);
                     live.insert(at, size);
                     let new = Out { block, layout, order, stamp: random.next() as u8 };
-                    stamp(&new, size);
+                    stamp(&new, layout.size());
                     out.push(new);
                     largest_taken = largest_taken.max(size);
                 }
@@ -232,7 +232,7 @@ fn run<S: BlockSource>(buddy: &Buddy<'_, S>, seed: u64, steps: usize) {
         } else {
             let gone = out.swap_remove(random.below(out.len()));
             let (at, size) = (gone.block.addr().get(), page << gone.order);
-            check_stamp(&gone, size);
+            check_stamp(&gone, gone.layout.size());
             if random.below(2) == 0 {
                 // SAFETY: acquired with this layout, and released once.
                 unsafe { buddy.release(gone.block, gone.layout) };
@@ -249,7 +249,7 @@ fn run<S: BlockSource>(buddy: &Buddy<'_, S>, seed: u64, steps: usize) {
         }
     }
     for left in out {
-        check_stamp(&left, page << left.order);
+        check_stamp(&left, left.layout.size());
         // SAFETY: acquired, and freed once.
         unsafe { buddy.free(left.block) }.unwrap();
         model.give(left.block.addr().get(), left.order);
@@ -265,6 +265,7 @@ const STEPS: usize = if cfg!(cenote_asan) { 20_000 } else { 100_000 };
 
 #[test]
 fn a_heap_region_of_a_power_of_two_behaves_as_the_model() {
+    common::at_once();
     let buddy = Buddy::heap(4 << 20).unwrap();
     assert_eq!((buddy.bytes(), buddy.largest_free()), (4 << 20, 4 << 20));
     run(&buddy, 1, common::operations(STEPS));
@@ -272,6 +273,7 @@ fn a_heap_region_of_a_power_of_two_behaves_as_the_model() {
 
 #[test]
 fn odd_regions_behave_as_the_model_at_every_page_size() {
+    common::at_once();
     for (index, shift) in (6..=16).enumerate() {
         let page = 1usize << shift;
         let mut random = Random(100 + index as u64);
@@ -282,6 +284,7 @@ fn odd_regions_behave_as_the_model_at_every_page_size() {
 
 #[test]
 fn large_regions_behave_as_the_model() {
+    common::at_once();
     for (bytes, page) in [
         (16 << 20, 4096),
         (64 << 20, 4096),
@@ -297,6 +300,7 @@ fn large_regions_behave_as_the_model() {
 
 #[test]
 fn a_lent_region_anywhere_behaves_as_the_model() {
+    common::at_once();
     let mut memory = vec![MaybeUninit::<u8>::uninit(); 3 << 20];
     let mut random = Random(7);
     for round in 0..24 {
@@ -313,6 +317,7 @@ fn a_lent_region_anywhere_behaves_as_the_model() {
 
 #[test]
 fn blocks_never_merge_beyond_the_largest() {
+    common::at_once();
     for largest in [4096, 8192, 64 << 10] {
         let buddy = Buddy::builder().largest_block(largest).heap(2 << 20).unwrap();
         assert_eq!((buddy.largest_block(), buddy.largest_free()), (largest, largest));
@@ -337,6 +342,7 @@ fn blocks_never_merge_beyond_the_largest() {
 
 #[test]
 fn every_page_is_handed_out_exactly_once() {
+    common::at_once();
     for bytes in [4096, 8192, 12288, 1 << 20, (1 << 20) + 4096 * 37, 16 << 20] {
         let buddy = Buddy::heap(bytes).unwrap();
         let fresh = buddy.snapshot();
@@ -363,6 +369,7 @@ fn every_page_is_handed_out_exactly_once() {
 
 #[test]
 fn the_largest_gaps_are_as_good_as_small_ones() {
+    common::at_once();
     // Sizes whose bits reach beyond 24: states and sizes must not share any.
     let buddy = Buddy::heap(128 << 20).unwrap();
     let fresh = buddy.snapshot();

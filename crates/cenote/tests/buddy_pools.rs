@@ -7,6 +7,7 @@ use std::alloc::Layout;
 
 #[test]
 fn pools_share_a_region_and_leave_it_whole() {
+    common::at_once();
     let buddy = Buddy::builder().page(256).heap(1 << 20).unwrap();
     let fresh = buddy.snapshot();
     for round in 0..50_usize {
@@ -31,6 +32,7 @@ fn pools_share_a_region_and_leave_it_whole() {
 
 #[test]
 fn a_full_region_is_an_error_and_a_limit_too() {
+    common::at_once();
     common::plain();
     let buddy = Buddy::heap(64 << 10).unwrap();
     let account = Account::root("limited").with_limit(Some(24 << 10));
@@ -63,6 +65,7 @@ fn a_full_region_is_an_error_and_a_limit_too() {
 
 #[test]
 fn every_fault_on_the_way_is_survived() {
+    common::at_once();
     let buddy = Buddy::heap(1 << 20).unwrap();
     let source = Faulty::new(&buddy);
     for forever in [false, true] {
@@ -88,6 +91,7 @@ fn every_fault_on_the_way_is_survived() {
 
 #[test]
 fn a_region_in_a_region_in_a_pool() {
+    common::at_once();
     let pages = Buddy::heap(4 << 20).unwrap();
     {
         let pool = Pool::builder().source(&pages).build().unwrap();
@@ -107,6 +111,7 @@ fn a_region_in_a_region_in_a_pool() {
 
 #[test]
 fn a_locked_region_serves_pools_on_many_threads() {
+    common::at_once();
     let pages = Locked::new(Buddy::heap(8 << 20).unwrap());
     std::thread::scope(|scope| {
         for thread in 0..4_u64 {
@@ -126,6 +131,7 @@ fn a_locked_region_serves_pools_on_many_threads() {
 
 #[test]
 fn a_picture_shows_every_order_where_its_blocks_lie() {
+    common::at_once();
     let buddy = Buddy::builder().name("pages").heap(11 << 12).unwrap();
     let take = |pages: usize| {
         let layout = Layout::from_size_align(pages << 12, 1).unwrap();
@@ -151,6 +157,7 @@ pages: 44 KiB in pages of 4096 B, 28 KiB used, 16 KiB free, largest free 16 KiB
 
 #[test]
 fn a_picture_of_many_pages_joins_neighbours() {
+    common::at_once();
     let buddy = Buddy::builder().page(64).heap(64 * 256).unwrap();
     let layout = Layout::from_size_align(64, 1).unwrap();
     let blocks: Vec<_> = std::iter::from_fn(|| buddy.acquire(layout).ok()).collect();

@@ -1,5 +1,7 @@
 //! The regions that a `Buddy` can be over, and those that it refuses.
 
+mod common;
+
 use cenote::{Account, BlockSource, Buddy, Faulty, RegionError, System};
 use std::alloc::Layout;
 use std::mem::MaybeUninit;
@@ -18,6 +20,7 @@ fn refused<T: std::fmt::Debug>(result: Result<T, RegionError>) -> (&'static str,
 
 #[test]
 fn impossible_configurations_are_refused_by_field_and_value() {
+    common::at_once();
     for page in [0, 1, 3, 32, 63, 100, 4095, usize::MAX] {
         assert_eq!(refused(Buddy::builder().page(page).heap(1 << 20)), ("page", page));
     }
@@ -41,6 +44,7 @@ fn impossible_configurations_are_refused_by_field_and_value() {
 
 #[test]
 fn regions_of_every_length_and_offset_are_trimmed_or_refused() {
+    common::at_once();
     #[repr(align(4096))]
     struct Aligned([MaybeUninit<u8>; 3 << 12]);
     let mut memory = Box::new(Aligned([MaybeUninit::uninit(); 3 << 12]));
@@ -93,6 +97,7 @@ fn regions_of_every_length_and_offset_are_trimmed_or_refused() {
 
 #[test]
 fn a_static_region_serves_as_long_as_the_process() {
+    common::at_once();
     const LENGTH: usize = 256 << 10;
     static mut REGION: [MaybeUninit<u8>; LENGTH] = [MaybeUninit::uninit(); LENGTH];
     let region = &raw mut REGION;
@@ -120,6 +125,7 @@ fn a_static_region_serves_as_long_as_the_process() {
 
 #[test]
 fn lent_memory_can_be_used_again_afterwards() {
+    common::at_once();
     let mut memory = vec![MaybeUninit::new(1_u8); 50_000];
     for _ in 0..3 {
         let buddy = Buddy::over(&mut memory).unwrap();
@@ -135,6 +141,7 @@ fn lent_memory_can_be_used_again_afterwards() {
 
 #[test]
 fn alignments_up_to_the_block_size_hold_and_larger_ones_are_refused() {
+    common::at_once();
     let buddy = Buddy::heap(8 << 20).unwrap();
     for shift in 0..=23 {
         let asked = layout(1, 1 << shift);
@@ -167,6 +174,7 @@ fn alignments_up_to_the_block_size_hold_and_larger_ones_are_refused() {
 
 #[test]
 fn what_fits_is_a_fixed_point() {
+    common::at_once();
     let buddy = Buddy::builder().page(256).heap(1 << 20).unwrap();
     for size in (1..5000).chain([65535, 65536, 65537, 1 << 20, (1 << 20) + 1]) {
         for shift in [0, 3, 9, 12, 21] {
@@ -179,6 +187,7 @@ fn what_fits_is_a_fixed_point() {
 
 #[test]
 fn a_heap_region_is_charged_as_a_whole_and_given_back() {
+    common::at_once();
     let account = Account::root("pages").with_limit(Some(3 << 20));
     let source = Faulty::new(System);
     let make = || Buddy::builder().account(&account).source(&source).heap(2 << 20);

@@ -27,6 +27,7 @@ fn pools_one_after_the_other_use_the_same_blocks() {
 
 #[test]
 fn the_cap_bounds_what_is_kept() {
+    common::at_once();
     let source = Buddy::heap(1 << 20).unwrap();
     let cached = Cached::new(&source, 3 * 4096);
     let blocks: Vec<_> = (0..20).map(|_| cached.acquire(layout(4096, 16)).unwrap()).collect();

@@ -284,6 +284,7 @@ fn buffers_beyond_what_there_can_be_are_an_error() {
 
 #[test]
 fn buffers_made_in_one_piece_are_filled_one_after_the_other() {
+    common::plain();
     let pool = Pool::new();
     let mut chain = Chain::with_buffers(&pool, 4, 100).unwrap();
     assert_eq!(pool.used_bytes(), 400);

@@ -452,16 +452,17 @@ fn free_chunks_and_the_rest_of_chunks_are_poisoned() {
         unsafe { __asan_address_is_poisoned(address) != 0 }
     };
     let pool = ChunkPool::new();
-    let object = pool.alloc_layout(layout(40, 8));
-    assert!(!poisoned(object, 0) && !poisoned(object, 39));
-    assert!(poisoned(object, 40) && poisoned(object, 64));
+    let object = pool.alloc_layout(layout(30, 8));
+    assert!(!poisoned(object, 0) && !poisoned(object, 29));
+    assert!(poisoned(object, 30) && poisoned(object, 64));
     // SAFETY: of this pool and layout; the new one is not smaller.
-    unsafe { pool.try_grow(object, layout(40, 8), layout(56, 8)) }.unwrap();
-    assert!(!poisoned(object, 55) && poisoned(object, 56));
-    // SAFETY: likewise, and not larger.
-    unsafe { pool.try_shrink(object, layout(56, 8), layout(48, 8)) }.unwrap();
+    let grown = unsafe { pool.try_grow(object, layout(30, 8), layout(48, 8)) };
+    assert_eq!(grown.unwrap(), object, "with the gap behind it, it fills its chunk");
     assert!(!poisoned(object, 47) && poisoned(object, 48));
+    // SAFETY: likewise, and not larger.
+    unsafe { pool.try_shrink(object, layout(48, 8), layout(40, 8)) }.unwrap();
+    assert!(!poisoned(object, 39) && poisoned(object, 40));
     // SAFETY: of this pool and layout, and not used any more.
-    unsafe { pool.dealloc(object, layout(48, 8)) };
+    unsafe { pool.dealloc(object, layout(40, 8)) };
     assert!(poisoned(object, 0) && poisoned(object, 63));
 }

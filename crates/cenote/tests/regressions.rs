@@ -282,6 +282,7 @@ fn a_collection_can_shrink_at_the_limit() {
 
 #[test]
 fn a_growing_text_uses_what_a_limit_leaves_when_twice_as_much_is_refused() {
+    common::plain();
     let account = Account::root("tight").with_limit(Some(48_000));
     let pool = Pool::builder().source(System).account(&account).build().unwrap();
     let items = pool.try_alloc_slice_fill_iter((0..17_000).filter(|_| true).map(|i| i as u8));

@@ -3,6 +3,8 @@
 
 #![cfg(feature = "bytes")]
 
+mod common;
+
 use allocator_api2::boxed::Box as PoolBox;
 use allocator_api2::vec::Vec as PoolVec;
 use bytes::{Buf, Bytes};
@@ -38,6 +40,7 @@ fn a_buffer_is_frozen_where_it_is_and_keeps_the_pool_to_the_last_part() {
 
 #[test]
 fn room_that_a_buffer_has_left_goes_back_when_it_is_frozen() {
+    common::plain();
     let (_account, pool) = seen();
     let mut buffer = SharedBuffer::try_with_capacity(pool.clone(), 2000).unwrap();
     buffer.try_extend_from_slice(b"0123456789").unwrap();

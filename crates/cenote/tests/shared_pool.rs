@@ -39,6 +39,7 @@ fn blocks_go_back_with_the_last_handle_and_not_before() {
 
 #[test]
 fn its_state_takes_a_part_of_the_first_block_and_nothing_else() {
+    common::plain();
     let counting = Counting::new();
     for first in [256, 512, 1024, 4096, 65536] {
         let builder = Pool::builder().source(&counting).first_block(first).shared().unwrap();
@@ -155,6 +156,7 @@ fn objects_that_come_grow_shrink_and_go_are_apart_and_unchanged() {
 
 #[test]
 fn the_newest_object_grows_and_shrinks_where_it_is_and_is_freed() {
+    common::plain();
     let pool = SharedPool::new();
     let layout = |size| Layout::from_size_align(size, 8).unwrap();
     let start = pool.alloc_layout(layout(100));
@@ -383,6 +385,7 @@ fn a_kept_value_keeps_the_pool() {
 
 #[test]
 fn a_buffer_takes_what_is_written_and_says_what_stopped_it() {
+    common::plain();
     use std::io::Write;
     let account = Account::root("buffer").with_limit(Some(64 << 10));
     let pool = SharedPool::try_on(&account).unwrap();
@@ -470,6 +473,7 @@ fn a_source_that_fails_at_any_step_leaves_nothing_behind() {
 
 #[test]
 fn a_snapshot_shows_each_block_and_what_is_in_it() {
+    common::plain();
     let builder = Pool::builder().name("request").first_block(1024).shared().unwrap();
     let pool = builder.try_build().unwrap();
     pool.alloc([0_u8; 100]);

@@ -329,7 +329,7 @@ impl Clusters {
             // SAFETY: the block has room for the descriptor there.
             unsafe { Self::page(start, number, geometry).write(Page::new(number)) };
         }
-        debug::mark(start, geometry.header_at);
+        debug::block_made(start, geometry.block, 0, geometry.header_at);
         if self.count.get() == 0 {
             self.only.set(start.as_ptr());
         } else {

@@ -61,7 +61,7 @@ impl<S: BlockSource> ChunkPool<S> {
     pub unsafe fn free(&self, start: NonNull<u8>) -> Result<(), BadFree> {
         let address = start.addr().get();
         let Some(place) = self.object_at(address) else { return self.free_large(start) };
-        debug::mark(place.start, self.slot(place.class).class().size as usize);
+        debug::freed(place.start, self.slot(place.class).class().size as usize);
         if !self.stack(place.class).try_push(place.start) {
             self.put(place);
         }
@@ -87,11 +87,11 @@ impl<S: BlockSource> ChunkPool<S> {
     #[inline]
     pub unsafe fn dealloc(&self, start: NonNull<u8>, layout: Layout) {
         if !cfg!(debug_assertions)
-            && let Some(class) = self.geometry.usual_class_of(layout.size(), layout.align())
+            && let Some(class) = self.usual_class_of(layout)
             && self.stack(class).try_push(start)
         {
             debug::freeing(start, layout.size());
-            return debug::mark(start, self.slot(class).class().size as usize);
+            return debug::freed(start, self.slot(class).class().size as usize);
         }
         self.dealloc_cold(start, layout);
     }
@@ -100,7 +100,7 @@ impl<S: BlockSource> ChunkPool<S> {
     /// check; one that is not of the usual kind; or what is none.
     #[inline(never)]
     fn dealloc_cold(&self, start: NonNull<u8>, layout: Layout) {
-        match self.geometry.class_of(layout.size(), layout.align()) {
+        match self.class_of(layout) {
             Some(class) => self.dealloc_checked(class, start.addr().get()),
             None if self.free_if_large(start) => {}
             None => self.refuse(start.addr().get()),
@@ -113,7 +113,7 @@ impl<S: BlockSource> ChunkPool<S> {
             if cfg!(debug_assertions) { self.object_at(address) } else { self.chunk_at(address) };
         match place {
             Some(place) if place.class == class => {
-                debug::mark(place.start, self.slot(class).class().size as usize);
+                debug::freed(place.start, self.slot(class).class().size as usize);
                 if !self.stack(class).try_push(place.start) {
                     self.put(place);
                 }

@@ -83,7 +83,7 @@ impl<S: BlockSource> ChunkPool<S> {
         new: Layout,
     ) -> Result<NonNull<u8>, AllocError> {
         if let Some(same) = self.same_chunk(start, old, new) {
-            debug::grown(same, old.size(), new.size());
+            debug::grown(same, old.size().max(1), new.size().max(1));
             return Ok(same);
         }
         // SAFETY: the caller's promise, passed on.
@@ -107,9 +107,7 @@ impl<S: BlockSource> ChunkPool<S> {
         new: Layout,
     ) -> Result<NonNull<u8>, AllocError> {
         if let Some(same) = self.same_chunk(start, old, new) {
-            // SAFETY: the object has `old.size()` bytes, which are not less.
-            let rest = unsafe { same.add(new.size()) };
-            debug::mark(rest, old.size() - new.size());
+            debug::shrunk(same, old.size().max(1), new.size().max(1));
             return Ok(same);
         }
         // SAFETY: the caller's promise, passed on.
@@ -119,8 +117,8 @@ impl<S: BlockSource> ChunkPool<S> {
     /// The object's chunk, good for the whole of it, if both layouts are of its class.
     #[inline(always)]
     fn same_chunk(&self, start: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
-        let class = self.geometry.class_of(old.size(), old.align())?;
-        if class != self.geometry.class_of(new.size(), new.align())? {
+        let class = self.class_of(old)?;
+        if class != self.class_of(new)? {
             return None;
         }
         let address = start.addr();
@@ -138,8 +136,7 @@ impl<S: BlockSource> ChunkPool<S> {
         new: Layout,
     ) -> Result<NonNull<u8>, AllocError> {
         let aligned = start.addr().get() & (new.align() - 1) == 0;
-        let large =
-            |layout: Layout| self.geometry.class_of(layout.size(), layout.align()).is_none();
+        let large = |layout: Layout| self.class_of(layout).is_none();
         let stays = if aligned && large(old) && large(new) {
             self.large.object(start).filter(|&(_, capacity)| new.size() <= capacity)
         } else {

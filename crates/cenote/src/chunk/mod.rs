@@ -342,13 +342,25 @@ impl<S: BlockSource> ChunkPool<S> {
     /// A chunk that is free.
     #[inline(always)]
     fn take_chunk(&self, layout: Layout) -> Option<NonNull<u8>> {
-        let class = self.geometry.usual_class_of(layout.size(), layout.align())?;
+        let class = self.usual_class_of(layout)?;
         let chunk = match self.stack(class).pop() {
             Some(chunk) => chunk,
             None => self.take_from_page(class)?,
         };
-        debug::unmark(chunk, layout.size());
+        debug::placed(chunk, layout.size().max(1));
         Some(chunk)
+    }
+
+    /// The class for objects of this layout, if they are of the usual kind.
+    #[inline(always)]
+    fn usual_class_of(&self, layout: Layout) -> Option<usize> {
+        self.geometry.usual_class_of(debug::with_gap(layout.size()), layout.align())
+    }
+
+    /// The class for objects of this layout; `None`: large.
+    #[inline(always)]
+    fn class_of(&self, layout: Layout) -> Option<usize> {
+        self.geometry.class_of(debug::with_gap(layout.size()), layout.align())
     }
 
     /// No free chunk is remembered.
@@ -366,15 +378,15 @@ impl<S: BlockSource> ChunkPool<S> {
     #[cold]
     #[inline(never)]
     fn take_cold(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-        let (size, align) = (layout.size(), layout.align());
-        let Some(class) = self.geometry.class_of(size, align) else {
+        let size = layout.size();
+        let Some(class) = self.class_of(layout) else {
             return self.take_large(layout);
         };
         let chunk = match self.stack(class).pop().or_else(|| self.take_from_page(class)) {
             Some(chunk) => chunk,
             None => self.take_from_new_page(class)?,
         };
-        debug::unmark(chunk, size);
+        debug::placed(chunk, size.max(1));
         Ok(chunk)
     }
 
@@ -419,7 +431,7 @@ impl<S: BlockSource> ChunkPool<S> {
     pub fn reset(&mut self) {
         let panicked = self.run_cleanups();
         self.recent.clear();
-        self.large.free_all(&self.supply);
+        self.large.empty(&self.supply);
         for (slot, stack) in self.slots.iter().zip(&self.stacks) {
             slot.clear();
             stack.clear();
@@ -482,8 +494,8 @@ unsafe impl<S: BlockSource> BlockSource for ChunkPool<S> {
 
     #[inline]
     fn fit(&self, layout: Layout) -> usize {
-        match self.geometry.class_of(layout.size(), layout.align()) {
-            Some(class) => self.slot(class).class().size as usize,
+        match self.class_of(layout) {
+            Some(class) => self.slot(class).class().size as usize - debug::gap(),
             None => self.supply.fit(layout),
         }
     }

@@ -4,7 +4,7 @@
 //! All blocks of a pool have one size, a power of two, and lie at multiples of it. So the
 //! header that counts an object is found by masking the object's address.
 
-use crate::window::{self, MIN_ALIGN, padded};
+use crate::window::MIN_ALIGN;
 use crate::{debug, supply};
 use core::alloc::Layout;
 use core::cell::Cell;
@@ -62,10 +62,10 @@ const _: () = assert!(HEADER.is_multiple_of(MIN_ALIGN));
 /// Whether an object of this layout fits into an empty block of `page` bytes. What does not is
 /// large; so whether an object is large can be told from its layout alone.
 #[inline(always)]
-pub(super) const fn fits(page: usize, layout: Layout) -> bool {
+pub(super) fn fits(page: usize, layout: Layout) -> bool {
     // A valid layout's size and alignment have a sum of at most 2^63, so nothing wraps.
     let start = HEADER.wrapping_add(layout.align() - 1) & layout.align().wrapping_neg();
-    start.wrapping_add(padded(layout.size())) <= page
+    start.wrapping_add(debug::taken(layout.size())) <= page
 }
 
 impl Block {
@@ -92,7 +92,7 @@ impl Block {
         };
         // SAFETY: the caller's promise: it is large enough, aligned, and the caller's.
         unsafe { block.write(header) };
-        debug::mark(last, page - HEADER);
+        debug::block_made(memory, page, HEADER, page);
         block
     }
 
@@ -195,12 +195,12 @@ impl Block {
         let (from, to) = (last.addr().get(), end.addr().get());
         let start = match want {
             Want::Aligned(layout) => {
-                let fit = window::fit_up_any(from, to, layout.size(), layout.align())?;
+                let fit = debug::fit_up_any(from, to, layout.size(), layout.align())?;
                 self.last.set(at(last, fit.last));
                 at(last, fit.start)
             }
             Want::Packed(size) => {
-                let start = at(end, window::fit_down(from, to, size)?);
+                let start = at(end, debug::fit_down(from, to, size)?);
                 self.end.set(start);
                 start
             }
@@ -223,7 +223,7 @@ impl Block {
         self.set_window(last, end);
         self.live.set(0);
         self.failed.set(0);
-        debug::mark(last, size);
+        debug::block_emptied(last, size);
     }
 }
 

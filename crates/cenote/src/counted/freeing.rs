@@ -4,7 +4,7 @@
 use super::CountedPool;
 use super::block::{Block, HEADER, Place, at, fits};
 use crate::misuse::{BadFree, BadFreeKind};
-use crate::window::{MIN_ALIGN, padded};
+use crate::window::MIN_ALIGN;
 use crate::{BlockSource, debug};
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
@@ -80,6 +80,9 @@ impl<S: BlockSource> CountedPool<S> {
         }
         debug::freeing(start, 1);
         let left = block.count_out();
+        // It ends before the window, or with the block.
+        let most = if address < from { from } else { block.address() + self.page() } - address;
+        debug::freed_some(start, most);
         if left == 0 {
             self.emptied(NonNull::from(block), active);
         } else if active {
@@ -87,11 +90,9 @@ impl<S: BlockSource> CountedPool<S> {
             if address == newest && newest < from {
                 self.last.set(at(last, address));
                 self.newest.set(0);
-                debug::mark(at(last, address), from - address);
             } else if address == to && newest > to {
                 self.end.set(at(end, newest));
                 self.newest.set(0);
-                debug::mark(at(end, address), newest - address);
             }
         }
         Ok(())
@@ -134,17 +135,17 @@ impl<S: BlockSource> CountedPool<S> {
         if left == 0 {
             return self.emptied(NonNull::from(block), active);
         }
-        debug::mark(start, size);
+        debug::freed(start, size);
         if active {
             let (last, end) = self.window();
             let (from, to) = (last.addr().get(), end.addr().get());
-            if address + padded(size) == from {
+            if address + debug::taken(size) == from {
                 self.last.set(at(last, address));
                 self.newest.set(0);
             } else if address == to {
                 // The newest of the packed bytes: nothing else can lie right at the window's
                 // end, since the block ends there or it belongs to what was packed before.
-                self.end.set(at(end, address + size));
+                self.end.set(at(end, debug::top_after(address, size)));
                 self.newest.set(0);
             }
         }
@@ -210,7 +211,7 @@ impl<S: BlockSource> CountedPool<S> {
         self.end.set(end);
         self.newest.set(0);
         block.forgive();
-        debug::mark(last, end.addr().get() - last.addr().get());
+        debug::block_emptied(last, end.addr().get() - last.addr().get());
     }
 
     #[cold]

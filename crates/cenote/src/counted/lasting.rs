@@ -7,7 +7,7 @@
 
 use crate::cleanup::{Cleanup, CleanupKey, Cleanups, Entry, PoolPtr, Record};
 use crate::supply::Supply;
-use crate::{AllocError, BlockSource, size, window};
+use crate::{AllocError, BlockSource, debug, size, window};
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::mem::offset_of;
@@ -117,8 +117,9 @@ impl Lasting {
     fn place_here(&self, layout: Layout) -> Option<NonNull<u8>> {
         let (last, end) = (self.last.get(), self.end.get());
         let (from, to) = (last.addr().get(), end.addr().get());
-        let fit = window::fit_up_any(from, to, layout.size(), layout.align())?;
+        let fit = debug::fit_up_any(from, to, layout.size(), layout.align())?;
         self.last.set(at(last, fit.last));
+        debug::placed(at(last, fit.start), layout.size());
         Some(at(last, fit.start))
     }
 
@@ -134,6 +135,7 @@ impl Lasting {
         };
         // Room for the header, and for the alignment, wherever the block lies.
         let slack = if layout.align() > align_of::<Chunk>() { layout.align() } else { 0 };
+        let slack = slack + debug::gap();
         let Some(need) = size::total(size_of::<Chunk>(), 1, layout.size(), window::MIN_ALIGN)
             .and_then(|sum| size::total(sum, 1, slack, align_of::<Chunk>()))
         else {
@@ -149,6 +151,7 @@ impl Lasting {
         let chunk = memory.cast::<Chunk>();
         // SAFETY: it has room for a header, is aligned for it, and nobody else's.
         unsafe { chunk.write(Chunk { older: self.newest.get(), layout: whole }) };
+        debug::block_made(memory, whole.size(), size_of::<Chunk>(), whole.size());
         self.newest.set(chunk.as_ptr());
         // SAFETY: the block is larger than its header.
         self.last.set(unsafe { memory.add(size_of::<Chunk>()) });

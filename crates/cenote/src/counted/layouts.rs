@@ -3,7 +3,7 @@
 use super::block::{at, fits};
 use super::{CountedPool, dangling};
 use crate::error::{Mode, Must, Quiet, Try, must};
-use crate::{AllocError, BlockSource, debug, window};
+use crate::{AllocError, BlockSource, debug};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
@@ -213,10 +213,8 @@ impl<S: BlockSource> CountedPool<S> {
         let large = |layout| !fits(self.page(), layout);
         if is_aligned(start, new) && large(old) == large(new) {
             if !large(new) {
-                let (last, _) = self.window();
                 if self.resize_newest(start, old, new.size()) {
-                    let next = self.last.get();
-                    debug::mark(next, last.addr().get() - next.addr().get());
+                    debug::shrunk(start, old.size(), new.size());
                 }
                 return Ok(start);
             }
@@ -243,7 +241,7 @@ impl<S: BlockSource> CountedPool<S> {
     fn resize_newest(&self, start: NonNull<u8>, old: Layout, size: usize) -> bool {
         let (last, end) = self.window();
         let (from, to) = (last.addr().get(), end.addr().get());
-        match window::resize_newest(from, to, start.addr().get(), old.size(), size) {
+        match debug::resize_newest(from, to, start.addr().get(), old.size(), size) {
             Some(next) => {
                 self.last.set(at(last, next));
                 true

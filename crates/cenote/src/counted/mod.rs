@@ -326,7 +326,7 @@ impl<S: BlockSource> CountedPool<S> {
     /// # Panics
     /// With the first panic of a cleanup, after everything is done.
     pub fn reset(&mut self) {
-        let panicked = self.end();
+        let panicked = self.end(true);
         self.open.clear();
         self.empty.clear();
         self.no_window();
@@ -352,9 +352,13 @@ impl<S: BlockSource> CountedPool<S> {
 
     /// Runs the cleanups, as long as the pool can still be used by them, and frees what is in
     /// no block.
-    fn end(&mut self) -> Panicked {
+    fn end(&mut self, goes_on: bool) -> Panicked {
         let panicked = self.run_cleanups();
-        self.large.free_all(&self.supply);
+        if goes_on {
+            self.large.empty(&self.supply);
+        } else {
+            self.large.free_all(&self.supply);
+        }
         self.lasting.free_all(&self.supply);
         panicked
     }
@@ -399,7 +403,7 @@ impl<S: BlockSource> CountedPool<S> {
 
 impl<S: BlockSource> Drop for CountedPool<S> {
     fn drop(&mut self) {
-        let panicked = self.end();
+        let panicked = self.end(false);
         for block in self.known.iter() {
             // SAFETY: taken with this layout; nothing in it is borrowed any more, and the
             // pool forgets it below.

@@ -21,7 +21,7 @@ impl<S: BlockSource> CountedPool<S> {
         if size == 0 {
             return Ok(dangling(align));
         }
-        match window::fit_up(last.addr().get(), end.addr().get(), size, align) {
+        match debug::fit_up(last.addr().get(), end.addr().get(), size, align) {
             Some(fit) => Ok(self.accept(last, fit, size)),
             None => self.bump_cold::<M>(size, align),
         }
@@ -38,7 +38,7 @@ impl<S: BlockSource> CountedPool<S> {
         if from & (layout.align() - 1) != 0 || layout.size() == 0 {
             return None;
         }
-        let fit = window::fit_up(from, to, layout.size(), window::MIN_ALIGN)?;
+        let fit = debug::fit_up(from, to, layout.size(), window::MIN_ALIGN)?;
         Some(self.accept(last, fit, layout.size()))
     }
 
@@ -50,7 +50,7 @@ impl<S: BlockSource> CountedPool<S> {
         if size == 0 {
             return Ok(dangling(align));
         }
-        match window::fit_up_any(last.addr().get(), end.addr().get(), size, align) {
+        match debug::fit_up_any(last.addr().get(), end.addr().get(), size, align) {
             Some(fit) => Ok(self.accept(last, fit, size)),
             None => self.bump_cold::<M>(size, align),
         }
@@ -63,12 +63,12 @@ impl<S: BlockSource> CountedPool<S> {
         if size == 0 {
             return Ok(NonNull::dangling());
         }
-        match window::fit_down(last.addr().get(), end.addr().get(), size) {
+        match debug::fit_down(last.addr().get(), end.addr().get(), size) {
             Some(start) => {
                 self.end.set(at(end, start));
                 self.newest.set(end.addr().get());
                 self.count_in();
-                debug::unmark(at(end, start), size);
+                debug::placed(at(end, start), size);
                 Ok(at(end, start))
             }
             None => self.bump_bytes_cold::<M>(size),
@@ -105,7 +105,7 @@ impl<S: BlockSource> CountedPool<S> {
         self.newest.set(fit.start);
         self.count_in();
         let start = at(base, fit.start);
-        debug::unmark(start, size);
+        debug::placed(start, size);
         start
     }
 
@@ -134,7 +134,7 @@ impl<S: BlockSource> CountedPool<S> {
                 None => self.place_in_new(want)?,
             },
         };
-        debug::unmark(start, layout.size());
+        debug::placed(start, layout.size());
         Ok(start)
     }
 

@@ -43,11 +43,15 @@
 //! call takes the slow path, and only that knows of levels. A pool's first block costs a look
 //! at one byte.
 
+mod apart;
 mod marks;
+#[cfg(feature = "valgrind")]
+mod mempools;
 #[cfg(feature = "valgrind")]
 mod valgrind;
 mod watch;
 
+pub(crate) use apart::*;
 pub(crate) use marks::*;
 pub(crate) use watch::{Plan, Watch};
 
@@ -261,6 +265,20 @@ pub fn set_levels(levels: Levels) {
 #[doc(hidden)]
 pub fn set_thread_levels(levels: Option<Levels>) {
     thread::set(levels);
+}
+
+/// Whether checkers' builds leave a gap behind each object that is placed on this thread: for
+/// tests that assert where plain pools place objects. Without effect in other builds.
+///
+/// # Safety
+/// Pools with objects in them are not used on threads, or at times, of which one has gaps and
+/// the other has none.
+#[cfg(feature = "std")]
+#[doc(hidden)]
+pub unsafe fn set_thread_gaps(on: bool) {
+    #[cfg(any(cenote_asan, feature = "valgrind"))]
+    apart::without::set(!on);
+    let _ = on;
 }
 
 #[cfg(feature = "std")]

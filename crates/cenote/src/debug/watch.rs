@@ -89,6 +89,15 @@ impl Plan {
         Some(Self { levels, whole, offset, size, canary, guard: page })
     }
 
+    /// For an object of this size at the beginning of a block of `bytes` bytes, all the rest of
+    /// which is canary.
+    pub(crate) fn in_block(levels: Levels, size: usize, bytes: usize) -> Self {
+        let canary = if levels.contains(Levels::CANARY) { bytes.saturating_sub(size) } else { 0 };
+        // Not asked for: the memory is the block's.
+        let whole = Layout::new::<u8>();
+        Self { levels, whole, offset: 0, size, canary, guard: 0 }
+    }
+
     fn poisons(&self) -> bool {
         self.levels.contains(Levels::POISON) || self.levels.contains(Levels::QUARANTINE)
     }

@@ -10,10 +10,11 @@
 
 mod watched;
 
+use crate::debug::Levels;
 use crate::misuse::BadFreeKind;
 use crate::supply::Supply;
 use crate::table::{Entry, Table};
-use crate::{AllocError, BlockSource};
+use crate::{AllocError, BlockSource, debug};
 use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::cell::Cell;
@@ -105,11 +106,13 @@ impl LargeObjects {
         layout: Layout,
     ) -> Result<NonNull<u8>, AllocError> {
         if !supply.levels().is_none() {
-            return self.alloc_watched(supply, layout);
+            return self.alloc_watched(supply, layout, &mut |kind, at| supply.tell(kind, at));
         }
         let whole = whole(supply, layout)?;
         let start = supply.take(whole)?;
-        self.enter(supply, start, whole)
+        let start = self.enter(supply, start, whole)?;
+        debug::tail(start, layout.size(), whole.size());
+        Ok(start)
     }
 
     /// A new object with room to grow to `room` bytes in place, if nothing is in the way: a
@@ -128,7 +131,9 @@ impl LargeObjects {
         let roomy = Layout::from_size_align(size, layout.align()).ok()?;
         let whole = whole(supply, roomy).ok()?;
         let start = supply.try_take(whole)?;
-        self.enter(supply, start, whole).ok()
+        let start = self.enter(supply, start, whole).ok()?;
+        debug::tail(start, layout.size(), whole.size());
+        Some(start)
     }
 
     /// Writes down an object that was just taken so.
@@ -155,7 +160,7 @@ impl LargeObjects {
     /// Frees the object at this address; `false` where there is none.
     pub(crate) fn free<S: BlockSource>(&self, supply: &Supply<S>, start: NonNull<u8>) -> bool {
         if !supply.levels().is_none() {
-            return self.free_watched(supply, start);
+            return self.free_watched(supply, start, &mut |kind, at| supply.tell(kind, at));
         }
         self.free_plain(supply, start)
     }
@@ -177,7 +182,7 @@ impl LargeObjects {
     #[inline(never)]
     pub(crate) fn dealloc<S: BlockSource>(&self, supply: &Supply<S>, start: NonNull<u8>) -> bool {
         if !supply.levels().is_none() {
-            return self.dealloc_watched(supply, start);
+            return self.dealloc_watched(supply, start, &mut |kind, at| supply.tell(kind, at));
         }
         self.free_plain(supply, start)
     }
@@ -185,7 +190,16 @@ impl LargeObjects {
     /// The object at this address: the pool's own pointer to it, and its room in bytes.
     pub(crate) fn object(&self, start: NonNull<u8>) -> Option<(NonNull<u8>, usize)> {
         let slot = self.find(start.addr().get()).filter(|slot| !slot.is_freed())?;
-        NonNull::new(slot.start).map(|start| (start, slot.size()))
+        // It may be used as such from now on.
+        let start = NonNull::new(slot.start)?;
+        debug::no_tail(start, slot.size());
+        Some((start, slot.size()))
+    }
+
+    /// The room in bytes of the object at this address; 0 where there is none.
+    pub(crate) fn room(&self, start: NonNull<u8>) -> usize {
+        let slot = self.find(start.addr().get()).filter(|slot| !slot.is_freed());
+        slot.map_or(0, |slot| slot.size())
     }
 
     #[inline(always)]
@@ -215,6 +229,16 @@ impl LargeObjects {
         if inside { BadFreeKind::Interior } else { BadFreeKind::Foreign }
     }
 
+    /// Frees all objects, for a pool that goes on. One that keeps freed objects for a while keeps
+    /// these as well.
+    #[cold]
+    pub(crate) fn empty<S: BlockSource>(&self, supply: &Supply<S>) {
+        if supply.levels().contains(Levels::QUARANTINE) {
+            return self.empty_watched(supply, &mut |kind, at| supply.tell(kind, at));
+        }
+        self.free_all(supply);
+    }
+
     /// Frees all objects and the table.
     #[cold]
     pub(crate) fn free_all<S: BlockSource>(&self, supply: &Supply<S>) {
@@ -230,7 +254,7 @@ impl LargeObjects {
 
     /// Gives the table back if there are no objects.
     pub(crate) fn trim<S: BlockSource>(&self, supply: &Supply<S>) {
-        self.empty_quarantine(supply);
+        self.empty_quarantine(supply, &mut |kind, at| supply.tell(kind, at));
         self.table.trim(supply);
     }
 
@@ -268,7 +292,7 @@ impl LargeObjects {
 /// The layout to take for an object: all that the source would spend on it anyway.
 fn whole<S: BlockSource>(supply: &Supply<S>, layout: Layout) -> Result<Layout, AllocError> {
     let align = layout.align().max(16);
-    Layout::from_size_align(layout.size().max(1), align)
+    Layout::from_size_align(debug::with_gap(layout.size().max(1)), align)
         .and_then(|asked| Layout::from_size_align(supply.fit(asked), align))
         .map_err(|_| AllocError::too_large(layout.size()))
 }

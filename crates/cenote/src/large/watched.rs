@@ -15,6 +15,9 @@ use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
+/// Is told what was found; the address is where the object begins.
+pub(crate) type Tell<'t> = &'t mut dyn FnMut(BadFreeKind, usize);
+
 /// Marks of what was freed.
 const YOUNG: u64 = 1 << 63;
 const OLD: u64 = 1 << 62;
@@ -39,10 +42,11 @@ impl Slot {
 impl LargeObjects {
     #[cold]
     #[inline(never)]
-    pub(super) fn alloc_watched<S: BlockSource>(
+    pub(crate) fn alloc_watched<S: BlockSource>(
         &self,
         supply: &Supply<S>,
         layout: Layout,
+        tell: Tell<'_>,
     ) -> Result<NonNull<u8>, AllocError> {
         let too_large = || AllocError::too_large(layout.size());
         let asked = Layout::from_size_align(layout.size().max(1), layout.align().max(16))
@@ -50,7 +54,7 @@ impl LargeObjects {
         let plan = Plan::new(supply.levels(), asked.size(), asked.align()).ok_or_else(too_large)?;
         let base = supply.take_apart(plan.whole).or_else(|error| {
             // What is only kept to be looked at must not be what memory is refused for.
-            if self.empty_quarantine(supply) == 0 {
+            if self.empty_quarantine(supply, tell) == 0 {
                 Err(error)
             } else {
                 supply.take_apart(plan.whole)
@@ -69,10 +73,11 @@ impl LargeObjects {
 
     #[cold]
     #[inline(never)]
-    pub(super) fn free_watched<S: BlockSource>(
+    pub(crate) fn free_watched<S: BlockSource>(
         &self,
         supply: &Supply<S>,
         start: NonNull<u8>,
+        tell: Tell<'_>,
     ) -> bool {
         let address = start.addr().get();
         let found = self.table.find(address).filter(|slot| !slot.is_freed());
@@ -87,7 +92,7 @@ impl LargeObjects {
         unsafe { plan.poison(start) };
         if supply.levels().contains(Levels::QUARANTINE) {
             self.table.replace(Slot { layout: slot.layout | YOUNG, ..slot });
-            self.keep(supply, slot.size());
+            self.keep(supply, slot.size(), tell);
         } else {
             self.table.remove(address);
             give(supply, &slot);
@@ -95,35 +100,35 @@ impl LargeObjects {
         }
         // Last, since who is told may use the pool.
         if !whole {
-            supply.tell(BadFreeKind::Overrun, address);
+            tell(BadFreeKind::Overrun, address);
         }
         true
     }
 
     #[cold]
     #[inline(never)]
-    pub(super) fn dealloc_watched<S: BlockSource>(
+    pub(crate) fn dealloc_watched<S: BlockSource>(
         &self,
         supply: &Supply<S>,
         start: NonNull<u8>,
+        tell: Tell<'_>,
     ) -> bool {
-        if !self.free_watched(supply, start) {
+        if !self.free_watched(supply, start, tell) {
             let address = start.addr().get();
-            supply.tell(self.explain(address), address);
+            tell(self.explain(address), address);
         }
         // There is nothing else to be done about it.
         true
     }
 
     /// Counts what came into quarantine. When its younger half is full, the older one goes.
-    fn keep<S: BlockSource>(&self, supply: &Supply<S>, size: usize) {
-        let weight = u32::try_from(size / PIECE).unwrap_or(HALF).min(HALF) + 1;
-        let note = self.table.note() + weight;
+    fn keep<S: BlockSource>(&self, supply: &Supply<S>, size: usize, tell: Tell<'_>) {
+        let note = self.table.note() + weight(size);
         self.table.set_note(note);
         if note & !HAS_OLD < HALF {
             return;
         }
-        self.give_freed(supply, OLD);
+        self.give_freed(supply, OLD, tell);
         for slot in self.freed(YOUNG) {
             self.table.replace(Slot { layout: slot.layout ^ (YOUNG | OLD), ..slot });
         }
@@ -137,11 +142,15 @@ impl LargeObjects {
     }
 
     /// Gives back what is in quarantine; how many objects that was.
-    pub(super) fn empty_quarantine<S: BlockSource>(&self, supply: &Supply<S>) -> usize {
+    pub(super) fn empty_quarantine<S: BlockSource>(
+        &self,
+        supply: &Supply<S>,
+        tell: Tell<'_>,
+    ) -> usize {
         if self.table.note() == 0 {
             return 0;
         }
-        let given = self.give_freed(supply, YOUNG | OLD);
+        let given = self.give_freed(supply, YOUNG | OLD, tell);
         if given != 0 {
             self.table.set_note(0);
         }
@@ -157,17 +166,52 @@ impl LargeObjects {
         freed
     }
 
-    fn give_freed<S: BlockSource>(&self, supply: &Supply<S>, marks: u64) -> usize {
+    fn give_freed<S: BlockSource>(&self, supply: &Supply<S>, marks: u64, tell: Tell<'_>) -> usize {
         let freed = self.freed(marks);
         for slot in &freed {
             self.table.remove(slot.start.addr());
             let touched = is_touched(supply, slot);
             give(supply, slot);
             if touched {
-                supply.tell(BadFreeKind::Written, slot.start.addr());
+                tell(BadFreeKind::Written, slot.start.addr());
             }
         }
         freed.len()
+    }
+
+    /// Frees all objects. They are kept until the next time, as many as are kept of others.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn empty_watched<S: BlockSource>(&self, supply: &Supply<S>, tell: Tell<'_>) {
+        self.empty_quarantine(supply, tell);
+        let mut live = Vec::new();
+        if live.try_reserve(self.table.len()).is_err() {
+            return self.free_all_watched(supply);
+        }
+        live.extend(self.table.iter().filter(|slot| !slot.is_freed()));
+        live.retain(|slot| {
+            let (Some(start), Some(plan)) = (NonNull::new(slot.start), slot.plan(supply)) else {
+                return false;
+            };
+            // SAFETY: it was in the table, so it was dressed so.
+            let whole = unsafe { plan.is_whole(start) };
+            // SAFETY: likewise; nothing uses it any more.
+            unsafe { plan.poison(start) };
+            let note = self.table.note() + weight(slot.size());
+            if note & !HAS_OLD < HALF {
+                self.table.replace(Slot { layout: slot.layout | YOUNG, ..*slot });
+                self.table.set_note(note);
+            } else {
+                self.table.remove(slot.start.addr());
+                give(supply, slot);
+            }
+            !whole
+        });
+        if self.table.len() == 0 {
+            self.table.clear(supply);
+        }
+        // Last, since who is told may use the pool.
+        live.iter().for_each(|slot| tell(BadFreeKind::Overrun, slot.start.addr()));
     }
 
     #[cold]
@@ -200,6 +244,11 @@ impl LargeObjects {
     pub(super) fn held_watched<S: BlockSource>(&self, supply: &Supply<S>) -> usize {
         self.table.iter().filter_map(|slot| slot.plan(supply)).map(|plan| plan.whole.size()).sum()
     }
+}
+
+/// What an object counts for in quarantine.
+fn weight(size: usize) -> u32 {
+    u32::try_from(size / PIECE).unwrap_or(HALF).min(HALF) + 1
 }
 
 /// Whether something freed was written to.

@@ -1,6 +1,6 @@
 //! A block: a header, and the window behind it.
 
-use crate::window::{self, MIN_ALIGN};
+use crate::window::MIN_ALIGN;
 use crate::{debug, supply};
 use core::alloc::Layout;
 use core::cell::Cell;
@@ -58,7 +58,7 @@ impl Block {
         };
         // SAFETY: the caller's promise: it is large enough, aligned, and the caller's.
         unsafe { block.write(header) };
-        debug::mark(last, size - HEADER);
+        debug::block_made(memory, size, HEADER, size);
         block.as_ptr()
     }
 
@@ -128,12 +128,12 @@ impl Block {
         let (from, to) = (last.addr().get(), end.addr().get());
         match want {
             Want::Aligned(layout) => {
-                let fit = window::fit_up_any(from, to, layout.size(), layout.align())?;
+                let fit = debug::fit_up_any(from, to, layout.size(), layout.align())?;
                 self.last.set(super::at(last, fit.last));
                 Some(super::at(last, fit.start))
             }
             Want::Packed(size) => {
-                let start = super::at(end, window::fit_down(from, to, size)?);
+                let start = super::at(end, debug::fit_down(from, to, size)?);
                 self.end.set(start);
                 Some(start)
             }
@@ -152,6 +152,6 @@ impl Block {
         }
         self.set_window(last, end);
         self.failed.set(0);
-        debug::mark(last, length);
+        debug::block_emptied(last, length);
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{Pool, at, dangling};
 use crate::error::{Mode, Must, Quiet, Try, must};
-use crate::window::{MIN_ALIGN, padded};
-use crate::{AllocError, BlockSource, debug, window};
+use crate::window::MIN_ALIGN;
+use crate::{AllocError, BlockSource, debug};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
@@ -72,7 +72,7 @@ impl<S: BlockSource> Pool<S> {
         if from & (layout.align() - 1) != 0 {
             return None;
         }
-        let fit = window::fit_up(from, to, layout.size(), MIN_ALIGN)?;
+        let fit = debug::fit_up(from, to, layout.size(), MIN_ALIGN)?;
         Some(self.accept(last, fit, layout.size()))
     }
 
@@ -88,9 +88,9 @@ impl<S: BlockSource> Pool<S> {
     #[inline(always)]
     pub fn alloc_bytes_in_window(&self, size: usize) -> Option<NonNull<u8>> {
         let (last, end) = self.window();
-        let start = at(end, window::fit_down(last.addr().get(), end.addr().get(), size)?);
+        let start = at(end, debug::fit_down(last.addr().get(), end.addr().get(), size)?);
         self.end.set(start);
-        debug::unmark(start, size);
+        debug::placed(start, size);
         Some(start)
     }
 
@@ -129,18 +129,17 @@ impl<S: BlockSource> Pool<S> {
         }
         debug::freeing(start, size);
         let (last, end) = self.window();
-        if window::resize_newest(last.addr().get(), end.addr().get(), start.addr().get(), size, 0)
+        if debug::resize_newest(last.addr().get(), end.addr().get(), start.addr().get(), size, 0)
             .is_some()
         {
             self.last.set(at(last, start.addr().get()));
-            debug::mark(start, padded(size));
         } else if start == end {
             // The newest of the packed bytes. Of what else can lie right at the window's end,
             // where the block's memory ends, a large object was seen to above, and another
             // block begins with its header.
-            self.end.set(at(end, start.addr().get() + size));
-            debug::mark(start, size);
+            self.end.set(at(end, debug::top_after(start.addr().get(), size)));
         }
+        debug::freed(start, size);
     }
 
     /// Frees a large object, by its address alone; `false` where there is none of this pool
@@ -234,7 +233,7 @@ impl<S: BlockSource> Pool<S> {
             return None;
         }
         let (from, to) = (last.addr().get(), end.addr().get());
-        let next = window::resize_newest(from, to, address, old.size(), new.size())?;
+        let next = debug::resize_newest(from, to, address, old.size(), new.size())?;
         self.last.set(at(last, next));
         debug::grown(start, old.size(), new.size());
         // The pool's own pointer: the caller's may be good for the old size only.
@@ -281,9 +280,11 @@ impl<S: BlockSource> Pool<S> {
             // The window has moved on to another block; what was the newest object of the one
             // before leaves its room to later ones.
             let (last, end) = block.window();
-            if old.size() != 0 && start.addr().get() + padded(old.size()) == last.addr().get() {
-                block.set_window(at(last, start.addr().get()), end);
-                debug::mark(start, padded(old.size()));
+            if old.size() != 0 {
+                if start.addr().get() + debug::taken(old.size()) == last.addr().get() {
+                    block.set_window(at(last, start.addr().get()), end);
+                }
+                debug::freed(start, old.size());
             }
         }
         Ok(moved)
@@ -343,11 +344,10 @@ impl<S: BlockSource> Pool<S> {
         let (last, end) = self.window();
         let (from, to) = (last.addr().get(), end.addr().get());
         if old.size() != 0
-            && let Some(next) =
-                window::resize_newest(from, to, start.addr().get(), old.size(), size)
+            && let Some(next) = debug::resize_newest(from, to, start.addr().get(), old.size(), size)
         {
             self.last.set(at(last, next));
-            debug::mark(at(last, next), from - next);
+            debug::shrunk(start, old.size(), size);
             return true;
         }
         false

@@ -276,7 +276,7 @@ impl<S: BlockSource> Pool<S> {
     #[inline(always)]
     fn bump<M: Mode>(&self, size: usize, align: usize) -> Result<NonNull<u8>, M::Error> {
         let (last, end) = self.window();
-        match window::fit_up(last.addr().get(), end.addr().get(), size, align) {
+        match debug::fit_up(last.addr().get(), end.addr().get(), size, align) {
             Some(fit) => Ok(self.accept(last, fit, size)),
             None => self.bump_cold::<M>(size, align),
         }
@@ -286,7 +286,7 @@ impl<S: BlockSource> Pool<S> {
     #[inline(always)]
     fn bump_any<M: Mode>(&self, layout: Layout) -> Result<NonNull<u8>, M::Error> {
         let (last, end) = self.window();
-        match window::fit_up_any(last.addr().get(), end.addr().get(), layout.size(), layout.align())
+        match debug::fit_up_any(last.addr().get(), end.addr().get(), layout.size(), layout.align())
         {
             Some(fit) => Ok(self.accept(last, fit, layout.size())),
             None => self.bump_cold::<M>(layout.size(), layout.align()),
@@ -297,11 +297,11 @@ impl<S: BlockSource> Pool<S> {
     #[inline(always)]
     fn bump_bytes<M: Mode>(&self, size: usize) -> Result<NonNull<u8>, M::Error> {
         let (last, end) = self.window();
-        match window::fit_down(last.addr().get(), end.addr().get(), size) {
+        match debug::fit_down(last.addr().get(), end.addr().get(), size) {
             Some(start) => {
                 let start = at(end, start);
                 self.end.set(start);
-                debug::unmark(start, size);
+                debug::placed(start, size);
                 Ok(start)
             }
             None => self.bump_bytes_cold::<M>(size),
@@ -317,7 +317,7 @@ impl<S: BlockSource> Pool<S> {
     fn accept(&self, base: NonNull<u8>, fit: window::Fit, size: usize) -> NonNull<u8> {
         self.last.set(at(base, fit.last));
         let start = at(base, fit.start);
-        debug::unmark(start, size);
+        debug::placed(start, size);
         start
     }
 
@@ -328,7 +328,7 @@ impl<S: BlockSource> Pool<S> {
             Ok(true) if align <= HEADER_ALIGN => {
                 let (last, end) = self.window();
                 let (from, to) = (last.addr().get(), end.addr().get());
-                if let Some(fit) = window::fit_up_any(from, to, size, align) {
+                if let Some(fit) = debug::fit_up_any(from, to, size, align) {
                     return Ok(self.accept(last, fit, size));
                 }
             }
@@ -406,7 +406,7 @@ impl<S: BlockSource> Pool<S> {
             None => self.place_in_new(need, want)?,
         };
         self.load_window();
-        debug::unmark(start, layout.size());
+        debug::placed(start, layout.size());
         Ok(start)
     }
 
@@ -427,7 +427,7 @@ impl<S: BlockSource> Pool<S> {
     #[inline]
     fn needs_large(&self, layout: Layout) -> Option<usize> {
         let slack = if layout.align() > HEADER_ALIGN { layout.align() } else { 0 };
-        size::total(slack, 1, layout.size(), MIN_ALIGN)
+        size::total(slack + debug::gap(), 1, layout.size(), MIN_ALIGN)
             .filter(|&need| need <= self.shape.get().threshold as usize)
     }
 
@@ -546,7 +546,7 @@ impl<S: BlockSource> Pool<S> {
     #[inline(never)]
     fn reset_cold(&mut self) {
         let panicked = self.run_cleanups();
-        self.large.free_all(&self.supply);
+        self.large.empty(&self.supply);
         self.rewind();
         panicked.resume();
     }
@@ -593,7 +593,7 @@ impl<S: BlockSource> Pool<S> {
         let (last, end) = newest.empty_window();
         self.last.set(last);
         self.end.set(end);
-        debug::mark(last, end.addr().get() - last.addr().get());
+        debug::block_emptied(last, end.addr().get() - last.addr().get());
     }
 
     #[cold]

@@ -36,8 +36,7 @@ impl BlockPtr {
         let header = Block { window: Window::new(HEADER, size), older, size };
         // SAFETY: the caller's promise: it is large enough, aligned, and the caller's.
         unsafe { block.write(header) };
-        // SAFETY: the caller's promise: `size` is more than a header's.
-        debug::mark(unsafe { memory.add(HEADER) }, size - HEADER);
+        debug::block_made(memory, size, HEADER, size);
         Self(block)
     }
 
@@ -96,8 +95,13 @@ impl BlockPtr {
     fn found(self, offset: usize, size: usize) -> NonNull<u8> {
         // SAFETY: the window's offsets are inside the block, or at its end.
         let start = unsafe { self.0.cast::<u8>().add(offset) };
-        debug::unmark(start, size);
+        debug::placed(start, size);
         start
+    }
+
+    /// Leaves no room in the window, before anyone else knows of the block.
+    pub(super) fn shut(self) {
+        self.header().window.shut();
     }
 
     /// The offset of an address, wherever that is: meaningless to the window, if outside.
@@ -112,9 +116,9 @@ impl BlockPtr {
     pub(super) fn free(self, start: NonNull<u8>, size: usize) -> bool {
         let block = self.header();
         let offset = self.offset(start);
+        // While it is still the caller's: once it is free another thread may have it.
+        debug::freed(start, size);
         if block.window.is_newest(offset, size) {
-            // While it is still the caller's: once it is free another thread may have it.
-            debug::mark(start, crate::window::padded(size));
             return block.window.resize(offset, size, 0);
         }
         block.window.free_down(offset, size, block.size)
@@ -126,15 +130,17 @@ impl BlockPtr {
     pub(super) fn resize(self, start: NonNull<u8>, old: usize, new: usize) -> bool {
         let offset = self.offset(start);
         let window = &self.header().window;
-        if new < old && window.is_newest(offset, old) {
-            let kept = crate::window::padded(new);
-            // SAFETY: inside the object, or at its end.
-            let rest = unsafe { start.add(kept.min(old)) };
-            debug::mark(rest, crate::window::padded(old) - kept);
+        // As above: what an object has too much may be another thread's after this.
+        let less = new < old && window.is_newest(offset, old);
+        if less {
+            debug::shrunk(start, old, new);
         }
         let done = window.resize(offset, old, new);
-        if done {
-            debug::unmark(start, new);
+        match (less, done) {
+            (false, true) if new >= old => debug::grown(start, old, new),
+            // It was the newest no more.
+            (true, false) => debug::grown(start, new, old),
+            _ => {}
         }
         done
     }

@@ -2,6 +2,7 @@
 
 use super::SharedPool;
 use crate::account::Account;
+use crate::debug::Watch;
 use crate::pool::Shape;
 use crate::{AllocError, BlockSource, ConfigError, PoolBuilder, SharedBlocks};
 use core::panic::Location;
@@ -25,6 +26,7 @@ pub struct SharedPoolBuilder<'a, S = SharedBlocks> {
     pub(super) place: Option<&'static Location<'static>>,
     pub(super) account: Option<&'a Account>,
     pub(super) wipe: bool,
+    pub(super) watch: Watch,
     pub(super) source: S,
 }
 
@@ -36,6 +38,7 @@ impl SharedPoolBuilder<'_> {
         place: None,
         account: None,
         wipe: false,
+        watch: Watch::DEFAULT,
         source: SharedBlocks,
     };
 }
@@ -85,7 +88,8 @@ impl<S: BlockSource + Clone> SharedPoolBuilder<'_, S> {
         place: &'static Location<'static>,
     ) -> Result<SharedPool<S>, AllocError> {
         let place = self.place.unwrap_or(place);
-        SharedPool::make(self.shape, self.name, place, account, self.wipe, self.source.clone())
+        let (wipe, watch, source) = (self.wipe, self.watch, self.source.clone());
+        SharedPool::make(self.shape, self.name, place, account, wipe, watch, source)
     }
 }
 
@@ -98,6 +102,8 @@ impl<'a, S: BlockSource> PoolBuilder<'a, S> {
     pub fn shared(self) -> Result<SharedPoolBuilder<'a, S>, ConfigError> {
         let shape = self.shape()?;
         let (name, account, wipe) = (self.name, self.account, self.wipe);
-        Ok(SharedPoolBuilder { shape, name, place: None, account, wipe, source: self.source })
+        let watch = Watch::new(self.levels, self.on_misuse);
+        let source = self.source;
+        Ok(SharedPoolBuilder { shape, name, place: None, account, wipe, watch, source })
     }
 }

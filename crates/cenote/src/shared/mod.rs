@@ -18,6 +18,7 @@ mod model;
 mod state;
 mod sync;
 mod values;
+mod watched;
 mod window;
 
 pub use buffer::SharedBuffer;
@@ -27,7 +28,7 @@ pub use freeze::Freeze;
 pub use look::{PoolFigures, PoolLook, WeakSharedPool};
 
 use crate::account::Account;
-use crate::debug::Watch;
+use crate::debug::{Levels, Watch};
 use crate::inspect::PoolSnapshot;
 use crate::kept::PoolHandle;
 use crate::pool::Shape;
@@ -141,9 +142,10 @@ impl<S: BlockSource> SharedPool<S> {
         created_at: &'static Location<'static>,
         account: Option<&Account>,
         wipe: bool,
+        watch: Watch,
         source: S,
     ) -> Result<Self, AllocError> {
-        Shared::make(shape, name, created_at, account, wipe, source).map(Self::counted)
+        Shared::make(shape, name, created_at, account, wipe, watch, source).map(Self::counted)
     }
 
     /// A handle whose count is taken already.
@@ -172,6 +174,11 @@ impl<S: BlockSource> SharedPool<S> {
     /// The name that the builder gave it.
     pub fn name(&self) -> &'static str {
         self.state().name
+    }
+
+    /// What is looked for in it; see [`debug`](crate::debug).
+    pub fn levels(&self) -> Levels {
+        self.state().levels()
     }
 
     /// Where it was made.
@@ -242,8 +249,12 @@ impl<S: BlockSource> SharedPool<S> {
     #[must_use]
     #[track_caller]
     pub fn scratch(&self) -> Pool<SharedPool<S>> {
-        let shape = Shape { first: 1 << 10, largest: 16 << 10, threshold: 4 << 10 };
-        Pool::make(shape, "scratch", Location::caller(), None, false, Watch::DEFAULT, self.clone())
+        let mut shape = Shape { first: 1 << 10, largest: 16 << 10, threshold: 4 << 10 };
+        let watch = self.state().watch();
+        if self.state().is_watched() {
+            shape = shape.watched();
+        }
+        Pool::make(shape, "scratch", Location::caller(), None, false, watch, self.clone())
     }
 }
 

@@ -13,11 +13,10 @@ use super::look::{PoolFigures, Tie};
 use super::sync::{AtomicPtr, AtomicUsize, Lock, Ordering::*};
 use crate::account::Account;
 use crate::cleanup::{Cleanups, Entry, Panicked, PoolPtr};
-use crate::debug::{Levels, Watch};
+use crate::debug::{self, Watch};
 use crate::error::Mode;
 use crate::inspect::PoolSnapshot;
 use crate::large::LargeObjects;
-use crate::misuse::OnBadFree;
 use crate::pool::{HEADER_ALIGN, Shape, Want, dangling};
 use crate::supply::Supply;
 use crate::window::MIN_ALIGN;
@@ -44,13 +43,13 @@ pub(super) struct Shared<S: BlockSource> {
     newest: AtomicPtr<Block>,
     /// What those know the pool by who look at it without keeping it; null while there is none.
     tie: AtomicPtr<Tie<S>>,
-    rare: Lock<Rare>,
+    pub(super) rare: Lock<Rare>,
     sums: Sums,
     pub(super) shape: Shape,
     pub(super) name: &'static str,
     pub(super) created_at: &'static Location<'static>,
     /// Its source is used under the lock only; its account by anyone.
-    supply: Supply<S>,
+    pub(super) supply: Supply<S>,
 }
 
 // SAFETY: what handles on several threads share is atomic, unchanging, or behind the lock, the
@@ -61,10 +60,10 @@ unsafe impl<S: BlockSource + Send> Sync for Shared<S> {}
 unsafe impl<S: BlockSource + Send> Send for Shared<S> {}
 
 /// What is behind the lock.
-struct Rare {
+pub(super) struct Rare {
     /// Bytes of the next block.
     next: u32,
-    large: LargeObjects,
+    pub(super) large: LargeObjects,
     cleanups: Cleanups,
 }
 
@@ -94,7 +93,9 @@ impl<S: BlockSource> Shared<S> {
     /// The smallest first block, which has room for the state and something besides.
     fn least_block() -> usize {
         let slack = if Self::STATE.align() > HEADER_ALIGN { Self::STATE.align() } else { 0 };
-        (HEADER + slack + Self::STATE.size() + 16).next_power_of_two().max(Blocks::SMALLEST)
+        (HEADER + slack + Self::STATE.size() + debug::gap() + 16)
+            .next_power_of_two()
+            .max(Blocks::SMALLEST)
     }
 
     /// A pool with its first block and one handle.
@@ -105,10 +106,12 @@ impl<S: BlockSource> Shared<S> {
         created_at: &'static Location<'static>,
         account: Option<&Account>,
         wipe: bool,
+        watch: Watch,
         source: S,
     ) -> Result<NonNull<Self>, AllocError> {
-        // Its memory is placed by several threads at once, in blocks alone: nothing is looked for.
-        let watch = Watch::new(Some(Levels::NONE), OnBadFree::Abort);
+        let watch = watch.now();
+        let watched = !watch.levels.is_none();
+        let shape = if watched { shape.watched() } else { shape };
         let supply = Supply::new(name, source, account, wipe, watch);
         let layout = |bytes| Layout::from_size_align(bytes, HEADER_ALIGN);
         let least = Self::least_block();
@@ -127,6 +130,9 @@ impl<S: BlockSource> Shared<S> {
             unsafe { supply.put_back(memory, taken) };
             return Err(AllocError::out_of_memory(taken.size()));
         };
+        if watched {
+            block.shut();
+        }
         let next = shape.largest.min((2 * taken.size()).min(1 << 30) as u32);
         let state = Self {
             current: AtomicPtr::new(block.as_ptr()),
@@ -205,8 +211,12 @@ impl<S: BlockSource> Shared<S> {
         }
         let mut rare = self.rare.lock();
         let Some(need) = self.needs_large(layout) else {
+            if self.is_watched() {
+                drop(rare);
+                return self.alloc_watched(layout);
+            }
             let start = rare.large.alloc(&self.supply, layout)?;
-            let room = rare.large.object(start).map_or(0, |(_, room)| room);
+            let room = rare.large.room(start);
             self.sums.large_bytes.fetch_add(room, Relaxed);
             self.tell_large(&rare.large);
             return Ok(start);
@@ -253,7 +263,7 @@ impl<S: BlockSource> Shared<S> {
     #[inline]
     pub(super) fn needs_large(&self, layout: Layout) -> Option<usize> {
         let slack = if layout.align() > HEADER_ALIGN { layout.align() } else { 0 };
-        size::total(slack, 1, layout.size(), MIN_ALIGN)
+        size::total(slack + debug::gap(), 1, layout.size(), MIN_ALIGN)
             .filter(|&need| need <= self.shape.threshold as usize)
     }
 
@@ -262,8 +272,12 @@ impl<S: BlockSource> Shared<S> {
     /// Frees the large object at this address; `false` where there is none.
     #[cold]
     pub(super) fn free_large(&self, start: NonNull<u8>) -> bool {
+        if self.is_watched() {
+            self.dealloc_watched(start);
+            return true;
+        }
         let rare = self.rare.lock();
-        let room = rare.large.object(start).map_or(0, |(_, room)| room);
+        let room = rare.large.room(start);
         let freed = rare.large.free(&self.supply, start);
         if freed {
             self.sums.large_bytes.fetch_sub(room, Relaxed);
@@ -272,7 +286,7 @@ impl<S: BlockSource> Shared<S> {
         freed
     }
 
-    fn tell_large(&self, large: &LargeObjects) {
+    pub(super) fn tell_large(&self, large: &LargeObjects) {
         self.sums.large.store(large.len(), Relaxed);
         self.sums.table_bytes.store(large.table_bytes(&self.supply), Relaxed);
     }
@@ -332,8 +346,12 @@ impl<S: BlockSource> Shared<S> {
             figures.used_bytes += block.used();
             figures.blocks += 1;
         }
+        if self.is_watched() {
+            self.watched_figures(&mut figures);
+            return figures;
+        }
         // The state is in the first block, and is no object.
-        figures.used_bytes -= Self::STATE.size().next_multiple_of(MIN_ALIGN);
+        figures.used_bytes -= debug::taken(Self::STATE.size());
         figures
     }
 

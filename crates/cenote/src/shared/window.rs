@@ -11,7 +11,7 @@
 //! those in between hand on what they found.
 
 use super::sync::{AtomicU64, Ordering::*};
-use crate::window;
+use crate::debug as window;
 
 /// Both ends of the window of one block. The arithmetic is that of [`crate::window`].
 pub(super) struct Window(AtomicU64);
@@ -30,6 +30,12 @@ const fn ends(word: u64) -> (usize, usize) {
 impl Window {
     pub(super) fn new(last: usize, end: usize) -> Self {
         Self(AtomicU64::new(word(last, end)))
+    }
+
+    /// Leaves no room.
+    pub(super) fn shut(&self) {
+        let (last, _) = self.ends();
+        self.0.store(word(last, last), Relaxed);
     }
 
     /// The offsets of both ends, at this moment.
@@ -77,7 +83,7 @@ impl Window {
     /// now. It may cease to be at any time, but not become so: only its owner may ask.
     #[inline]
     pub(super) fn is_newest(&self, start: usize, size: usize) -> bool {
-        start.wrapping_add(window::padded(size)) == self.ends().0
+        start.wrapping_add(window::taken(size)) == self.ends().0
     }
 
     /// The newest object at the bottom changes its size in place; `false` where it is not the
@@ -104,10 +110,10 @@ impl Window {
         let mut seen = self.0.load(Relaxed);
         loop {
             let (last, end) = ends(seen);
-            if start != end || size > block - end {
+            if start != end || window::top_after(0, size) > block - end {
                 return false;
             }
-            match self.swap(seen, word(last, end + size)) {
+            match self.swap(seen, word(last, window::top_after(end, size))) {
                 Ok(()) => return true,
                 Err(now) => seen = now,
             }

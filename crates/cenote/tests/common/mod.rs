@@ -192,9 +192,24 @@ pub(crate) fn message(payload: &(dyn std::any::Any + Send)) -> String {
 }
 
 /// States that the test is about pools in which no level is on (see `cenote::debug`), whatever
-/// the process's levels are: it asserts where objects lie, or what a pool holds, to the byte.
+/// the process's levels are, and which have no gaps between objects in checkers' builds: it asserts
+/// where objects lie, or what a pool holds, to the byte.
 pub(crate) fn plain() {
     cenote::debug::set_thread_levels(Some(cenote::debug::Levels::NONE));
+    // SAFETY: called first in a test, whose thread is its own; where it has pools that other
+    // threads use, these call it as well.
+    unsafe { cenote::debug::set_thread_gaps(false) };
+}
+
+/// States that the test is about a region in which a freed block is free at once, whatever the
+/// process's levels are: at all of them but `quarantine`, which keeps freed blocks from merging.
+pub(crate) fn at_once() {
+    use cenote::debug::Levels;
+    let on = cenote::debug::levels();
+    let others = [Levels::POISON, Levels::CANARY, Levels::PASSTHROUGH, Levels::GUARD];
+    let others = others.into_iter().filter(|level| on.contains(*level));
+    let others = others.fold(Levels::NONE, |all, level| all | level);
+    cenote::debug::set_thread_levels(Some(others));
 }
 
 /// How many operations a model is to run: `n`, or as many times that as `CENOTE_TIMES` says.

@@ -2,8 +2,9 @@
 
 use super::orders::{self, Plan, SMALLEST_PAGE};
 use super::region::{LIST, Region};
+use super::watched::Watched;
 use super::{Buddy, Owned};
-use crate::debug::Watch;
+use crate::debug::{Levels, Watch};
 use crate::misuse::OnBadFree;
 use crate::source::System;
 use crate::supply::Supply;
@@ -40,6 +41,7 @@ pub struct BuddyBuilder<'a, S = System> {
     page: usize,
     largest: Option<usize>,
     on_bad_free: OnBadFree,
+    levels: Option<Levels>,
     account: Option<&'a Account>,
     source: S,
 }
@@ -51,6 +53,7 @@ impl BuddyBuilder<'_> {
             page: 4096,
             largest: None,
             on_bad_free: OnBadFree::Abort,
+            levels: None,
             account: None,
             source: System,
         }
@@ -84,6 +87,13 @@ impl<'a, S: BlockSource> BuddyBuilder<'a, S> {
         self
     }
 
+    /// What is looked for in its blocks: the process's levels (see [`debug`](crate::debug)) unless
+    /// set. In a region `passthrough` and `guard` change nothing.
+    pub const fn levels(mut self, levels: Levels) -> Self {
+        self.levels = Some(levels);
+        self
+    }
+
     /// The account that is charged for a heap region, as a whole; none unless set. A region
     /// that is lent is not charged.
     pub const fn account(mut self, account: &'a Account) -> Self {
@@ -108,6 +118,7 @@ impl<'a, S: BlockSource> BuddyBuilder<'a, S> {
             page: self.page,
             largest: self.largest,
             on_bad_free: self.on_bad_free,
+            levels: self.levels,
             account: self.account,
             source,
         }
@@ -133,15 +144,18 @@ impl<'a, S: BlockSource> BuddyBuilder<'a, S> {
             .and_then(|bytes| Layout::from_size_align(bytes, align).ok())
             .ok_or(too_large.clone())?;
 
+        let levels = self.levels.unwrap_or_else(crate::debug::levels);
         let supply = Supply::new(self.name, self.source, self.account, false, Watch::DEFAULT);
         let layout = Layout::from_size_align(supply.fit(layout), align).unwrap_or(layout);
         let memory = supply.take(layout)?;
         let owned = Owned { memory, layout, supply };
         let start = memory.addr().get();
         let plan = orders::plan(start, layout.size(), shift, largest, LIST).ok_or(too_large)?;
+        // SAFETY: the plan is for exactly this memory, which `_owned` keeps for the value.
+        let region = unsafe { Region::new(memory, owned.layout.size(), plan) };
         Ok(Buddy {
-            // SAFETY: the plan is for exactly this memory, which `_owned` keeps for the value.
-            region: unsafe { Region::new(memory, plan) },
+            watched: watch(&region, levels),
+            region,
             on_bad_free: self.on_bad_free,
             name: self.name,
             created_at: Location::caller(),
@@ -178,9 +192,11 @@ impl<'a, S: BlockSource> BuddyBuilder<'a, S> {
     ) -> Result<Buddy<'r>, ConfigError> {
         let (shift, largest) = self.check()?;
         let plan = self.plan(start, bytes, shift, largest)?;
+        // SAFETY: the plan is for exactly this memory; the rest is the caller's promise.
+        let region = unsafe { Region::new(start, bytes, plan) };
         Ok(Buddy {
-            // SAFETY: the plan is for exactly this memory; the rest is the caller's promise.
-            region: unsafe { Region::new(start, plan) },
+            watched: watch(&region, self.levels.unwrap_or_else(crate::debug::levels)),
+            region,
             on_bad_free: self.on_bad_free,
             name: self.name,
             created_at: Location::caller(),
@@ -225,6 +241,16 @@ impl<'a, S: BlockSource> BuddyBuilder<'a, S> {
             }
         }
     }
+}
+
+/// What a region is watched with, if it is.
+fn watch(region: &Region, levels: Levels) -> Option<Watched> {
+    if levels.is_none() {
+        return None;
+    }
+    let watched = Watched::new(levels, region.orders().frames())?;
+    region.hide();
+    Some(watched)
 }
 
 /// Why there is no [`Buddy`] over a heap region.

@@ -1,11 +1,13 @@
 //! [`Buddy`]: a region of memory in pages, split and merged by powers of two.
 //!
 //! Files: `orders` is the arithmetic; `region` the memory with its free lists, where all
-//! unsafe code of the algorithm is; `builder` how one is set up; this one what users call.
+//! unsafe code of the algorithm is; `builder` how one is set up; `watched` what a level changes;
+//! this one what users call.
 
 mod builder;
 mod orders;
 mod region;
+mod watched;
 
 pub use builder::{BuddyBuilder, RegionError};
 
@@ -20,6 +22,7 @@ use core::mem::MaybeUninit;
 use core::panic::Location;
 use core::ptr::NonNull;
 use region::Region;
+use watched::Watched;
 
 /// Pages of one region, given out in blocks of a power of two of them.
 ///
@@ -71,6 +74,7 @@ use region::Region;
 /// whoever acquires blocks by hand has to see to that.
 pub struct Buddy<'r, S: BlockSource = System> {
     region: Region,
+    watched: Option<Watched>,
     on_bad_free: OnBadFree,
     name: &'static str,
     created_at: &'static Location<'static>,
@@ -215,7 +219,7 @@ impl<S: BlockSource> Buddy<'_, S> {
                 unsafe { self.region.give(index, order) };
                 Ok(self.region.orders().bytes(order))
             }
-            Err(error) => Err(self.on_bad_free.meet(self.name, error)),
+            Err(error) => self.free_cold(block, error),
         }
     }
 
@@ -234,7 +238,10 @@ impl<S: BlockSource> Buddy<'_, S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn capacity(&self, block: NonNull<u8>) -> Option<usize> {
-        let (_, order) = self.region.used_at(block.addr().get()).ok()?;
+        let (_, order) = match &self.watched {
+            None => self.region.used_at(block.addr().get()).ok()?,
+            Some(_) => self.watched_in_use(block.addr().get())?,
+        };
         Some(self.region.orders().bytes(order))
     }
 
@@ -306,14 +313,28 @@ impl<S: BlockSource> Buddy<'_, S> {
             .map(move |(index, order, free)| (orders.offset(index), orders.bytes(order), free))
     }
 
-    /// A release of something that is no block of that layout.
+    /// A free of something that is no block in use, but in a watched region.
     #[cold]
     #[inline(never)]
-    fn bad_release(&self, block: NonNull<u8>) {
+    fn free_cold(&self, block: NonNull<u8>, error: BadFree) -> Result<usize, BadFree> {
+        let freed = self.free_watched(block.addr().get(), None).unwrap_or(Err(error));
+        freed.map_err(|error| self.on_bad_free.meet(self.name, error))
+    }
+
+    /// A release of something that is no block of that layout, or in a watched region.
+    #[cold]
+    #[inline(never)]
+    fn bad_release(&self, block: NonNull<u8>, layout: Layout) {
         let address = block.addr().get();
-        let error = match self.region.used_at(address) {
-            Ok(_) => BadFree::new(BadFreeKind::Layout, address),
-            Err(error) => error,
+        let order = self.region.orders().order_of(layout.size(), layout.align());
+        // No order is so large: a layout that no block can have is a wrong one.
+        let error = match self.free_watched(address, Some(order.unwrap_or(u32::MAX))) {
+            Some(Ok(_)) => return,
+            Some(Err(error)) => error,
+            None => match self.region.used_at(address) {
+                Ok(_) => BadFree::new(BadFreeKind::Layout, address),
+                Err(error) => error,
+            },
         };
         self.on_bad_free.meet(self.name, error);
     }
@@ -328,8 +349,8 @@ unsafe impl<S: BlockSource> BlockSource for Buddy<'_, S> {
         self.region
             .orders()
             .order_of(layout.size(), layout.align())
-            .and_then(|order| self.region.take(order))
-            .ok_or(AllocError::out_of_memory(layout.size()))
+            .and_then(|order| self.region.take(order, layout.size()))
+            .map_or_else(|| self.acquire_cold(layout), Ok)
     }
 
     #[inline]
@@ -339,7 +360,7 @@ unsafe impl<S: BlockSource> BlockSource for Buddy<'_, S> {
         match order.and_then(|order| Some((self.region.is_used(address, order)?, order))) {
             // SAFETY: the tag was just read; the caller's promise: nobody uses the memory.
             Some((index, order)) => unsafe { self.region.give(index, order) },
-            None => self.bad_release(block),
+            None => self.bad_release(block, layout),
         }
     }
 
@@ -356,6 +377,7 @@ unsafe impl<S: BlockSource> BlockSource for Buddy<'_, S> {
 
 impl<S: BlockSource> Drop for Buddy<'_, S> {
     fn drop(&mut self) {
+        self.end_watched();
         self.region.unmark();
     }
 }

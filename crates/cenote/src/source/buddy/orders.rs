@@ -150,6 +150,29 @@ impl Tag {
         Self(Self::FREE | order as u8)
     }
 
+    /// Of a block of a watched region that is out, or was freed and is kept.
+    #[inline(always)]
+    pub(super) const fn watched(order: u32) -> Self {
+        Self(Self::USED | Self::FREE | order as u8)
+    }
+
+    /// The order of a block with such a tag.
+    pub(super) const fn watched_block(self) -> Option<u32> {
+        if self.0 & !Self::ORDER == Self::USED | Self::FREE {
+            Some((self.0 & Self::ORDER) as u32)
+        } else {
+            None
+        }
+    }
+
+    /// [`Tag::block`], for which a watched block is none that is in use.
+    pub(super) const fn any_block(self) -> Option<(u32, bool)> {
+        match self.watched_block() {
+            Some(order) => Some((order, false)),
+            None => self.block(),
+        }
+    }
+
     /// The order, and whether the block is free; `None` inside a block.
     #[inline(always)]
     pub(super) const fn block(self) -> Option<(u32, bool)> {

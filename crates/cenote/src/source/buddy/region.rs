@@ -61,22 +61,26 @@ pub(super) struct Region {
     orders: Orders,
     /// Orders that have a free block, as bits.
     mask: Cell<usize>,
+    /// The mask of a watched region, whose own is 0 but in [`Region::unhidden`].
+    hidden: Cell<usize>,
     /// The first frame. Like the two below with the provenance of the whole region.
     first: NonNull<u8>,
     tags: NonNull<Cell<Tag>>,
     lists: NonNull<List>,
     /// Where the bookkeeping lies, as addresses.
     bookkeeping: Range<usize>,
+    /// All of the region.
+    memory: NonNull<u8>,
+    bytes: usize,
 }
 
 impl Region {
     /// Takes a region over, with all frames free.
     ///
     /// # Safety
-    /// `plan` was made for memory that `memory` points into and may be used for, of the length
-    /// that the plan was made with, that is valid for reads and writes, and that nobody else
-    /// uses as long as this value is used.
-    pub(super) unsafe fn new(memory: NonNull<u8>, plan: Plan) -> Self {
+    /// `plan` was made for the `bytes` bytes at `memory`, which that may be used for, which are
+    /// valid for reads and writes, and which nobody else uses as long as this value is used.
+    pub(super) unsafe fn new(memory: NonNull<u8>, bytes: usize, plan: Plan) -> Self {
         let at = |address: usize| {
             let offset = address.wrapping_sub(memory.addr().get()) as isize;
             // SAFETY: the caller's promise: the plan's addresses are in that memory.
@@ -85,10 +89,13 @@ impl Region {
         let region = Self {
             orders: plan.orders,
             mask: Cell::new(0),
+            hidden: Cell::new(0),
             first: at(plan.frames),
             tags: at(plan.tags).cast(),
             lists: at(plan.lists).cast(),
             bookkeeping: plan.bookkeeping,
+            memory,
+            bytes,
         };
         for order in 0..=plan.orders.top() as usize {
             // SAFETY: the plan has a list for each order up to the top.
@@ -99,7 +106,9 @@ impl Region {
         // SAFETY: as many tags as frames, and all zeros is the tag of a frame inside a block.
         unsafe { region.tags.write_bytes(0, plan.orders.frames()) };
 
-        debug::mark(region.first, plan.orders.offset(plan.orders.frames()));
+        let from = plan.frames.wrapping_sub(memory.addr().get());
+        let to = from + plan.orders.offset(plan.orders.frames());
+        debug::block_made(memory, bytes, from, to);
         for (index, order) in plan.orders.cover() {
             // SAFETY: the cover's blocks are disjoint, in no list yet, and nobody's.
             unsafe { region.push(index, order) };
@@ -118,7 +127,7 @@ impl Region {
 
     /// The largest order that has a free block.
     pub(super) fn largest_free(&self) -> Option<u32> {
-        self.mask.get().checked_ilog2()
+        (self.mask.get() | self.hidden.get()).checked_ilog2()
     }
 
     pub(super) fn bookkeeping_bytes(&self) -> usize {
@@ -138,7 +147,7 @@ impl Region {
     pub(super) fn blocks(&self) -> impl Iterator<Item = (usize, u32, bool)> {
         let mut index = 0;
         core::iter::from_fn(move || {
-            let (order, free) = self.tags().get(index)?.get().block()?;
+            let (order, free) = self.tags().get(index)?.get().any_block()?;
             let at = index;
             index += 1 << order;
             Some((at, order, free))
@@ -148,9 +157,9 @@ impl Region {
     // ---- blocks out and in -----------------------------------------------------------------
 
     /// Takes a block of this order, which is at most the top: the smallest free one that is
-    /// large enough, or its lowest part.
+    /// large enough, or its lowest part. Of it, `size` bytes are asked for.
     #[inline]
-    pub(super) fn take(&self, order: u32) -> Option<NonNull<u8>> {
+    pub(super) fn take(&self, order: u32, size: usize) -> Option<NonNull<u8>> {
         let fitting = self.mask.get() >> order;
         if fitting == 0 {
             return None;
@@ -166,7 +175,7 @@ impl Region {
             unsafe { self.split(index, found, order) };
         }
         self.set_tag(index, Tag::used(order));
-        debug::unmark(block, self.orders.bytes(order));
+        debug::placed(block, size.max(1));
         Some(block)
     }
 
@@ -193,7 +202,7 @@ impl Region {
     #[inline]
     pub(super) unsafe fn give(&self, index: usize, order: u32) {
         // SAFETY: the tag says that a block is there.
-        debug::mark(unsafe { self.frame(index) }, self.orders.bytes(order));
+        debug::freed(unsafe { self.frame(index) }, self.orders.bytes(order));
         if self.free_buddy(index, order).is_some() {
             // SAFETY: the caller's promise.
             return unsafe { self.give_joined(index, order) };
@@ -269,8 +278,9 @@ impl Region {
             return if ours { BadFreeKind::Header } else { BadFreeKind::Foreign };
         }
         // The first tag on the way up is that of the block which the frame is in.
-        let block = (0..=self.orders.top())
-            .find_map(|order| self.tags().get(self.orders.start_of(index, order))?.get().block());
+        let block = (0..=self.orders.top()).find_map(|order| {
+            self.tags().get(self.orders.start_of(index, order))?.get().any_block()
+        });
         match block {
             Some((_, true)) if self.orders.is_frame_start(address) => BadFreeKind::Double,
             Some((_, true)) => BadFreeKind::Empty,
@@ -278,9 +288,34 @@ impl Region {
         }
     }
 
-    /// Tells checkers that all frames are memory like any other again.
+    /// Tells checkers that the region is memory like any other again.
     pub(super) fn unmark(&self) {
-        debug::unmark(self.first, self.orders.offset(self.orders.frames()));
+        debug::block_gone(self.memory, self.bytes);
+    }
+
+    // ---- watched regions -------------------------------------------------------------------
+
+    /// Hides the free blocks from all but [`Region::unhidden`].
+    pub(super) fn hide(&self) {
+        self.hidden.set(self.mask.replace(0));
+    }
+
+    /// Does something with the free blocks of a region in which they are hidden.
+    pub(super) fn unhidden<T>(&self, something: impl FnOnce(&Self) -> T) -> T {
+        self.mask.set(self.hidden.replace(0));
+        let result = something(self);
+        self.hide();
+        result
+    }
+
+    pub(super) fn tag(&self, index: usize) -> Option<Tag> {
+        self.tags().get(index).map(Cell::get)
+    }
+
+    /// Where the frame with this index begins, if there is one.
+    pub(super) fn frame_of(&self, index: usize) -> Option<NonNull<u8>> {
+        // SAFETY: so many frames there are.
+        (index < self.orders.frames()).then(|| unsafe { self.frame(index) })
     }
 
     // ---- tags and frames -------------------------------------------------------------------
@@ -292,7 +327,7 @@ impl Region {
     }
 
     #[inline(always)]
-    fn set_tag(&self, index: usize, tag: Tag) {
+    pub(super) fn set_tag(&self, index: usize, tag: Tag) {
         if let Some(place) = self.tags().get(index) {
             place.set(tag);
         }

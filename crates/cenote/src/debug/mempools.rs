@@ -1,0 +1,169 @@
+//! Blocks as valgrind's memory pools: so that it knows each object, says where it was allocated
+//! and freed when something is wrong near it, and tells which are leaked.
+//!
+//! A memory pool of valgrind's is one *block*, not one pool: a pool's value may be moved, and an
+//! object that is freed leads to its block, not to its pool. What else is in a block, its header,
+//! is an object of it, so that what a header points to is found when leaks are looked for.
+//!
+//! Here is written down which blocks there are, so that pools need say no more than an object's
+//! address. Valgrind wants no memory to be part of two objects. So where a block lies in an object,
+//! since one pool stands on another, that object is none as long as the block is there.
+//!
+//! A process that valgrind does not run looks at one byte, and does nothing.
+
+use super::marks::at;
+use super::valgrind::{self, Mempool};
+use alloc::collections::BTreeMap;
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Where a block begins, with all bits turned over: valgrind is not to take this table for what
+/// refers to a block; and how many blocks it lies in, likewise, so that of those that begin at an
+/// address the innermost comes first.
+type Key = (usize, usize);
+
+struct Block {
+    /// Its size, and which of its bytes are for objects.
+    size: usize,
+    from: usize,
+    to: usize,
+    mempool: Mempool,
+    /// The block that it lies in.
+    outer: Option<Key>,
+}
+
+struct Blocks(BTreeMap<Key, Block>);
+
+static BLOCKS: Mutex<Blocks> = Mutex::new(Blocks(BTreeMap::new()));
+
+/// Valgrind's list of all blocks; `None` where it does not run this process.
+fn blocks() -> Option<MutexGuard<'static, Blocks>> {
+    const UNKNOWN: u8 = 2;
+    static HERE: AtomicU8 = AtomicU8::new(UNKNOWN);
+    let mut here = HERE.load(Relaxed);
+    if here == UNKNOWN {
+        here = u8::from(valgrind::is_here());
+        HERE.store(here, Relaxed);
+    }
+    // A panic of another thread here would leave the table as it was, or with one block more.
+    (here == 1).then(|| BLOCKS.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Blocks {
+    /// The innermost block that has this address in it.
+    fn around(&self, address: usize) -> Option<(Key, &Block)> {
+        let (mut key, mut block) = self.0.range((!address, 0)..).next()?;
+        // That begins nearest; what ends before the address may lie in one that does not.
+        while address - !key.0 >= block.size {
+            let outer = block.outer?;
+            key = self.0.get_key_value(&outer)?.0;
+            block = &self.0[&outer];
+        }
+        Some((*key, block))
+    }
+
+    /// The memory pool for objects at this address.
+    fn mempool(&self, start: NonNull<u8>) -> Option<Mempool> {
+        self.around(start.addr().get()).map(|(_, block)| block.mempool)
+    }
+
+    /// Forgets the block that begins there, if there is one in these bytes. (What begins there may
+    /// also be an object in a larger block.)
+    fn remove(&mut self, start: usize, most: usize) {
+        let Some((key, block)) = self.around(start) else { return };
+        if !key.0 != start || block.size > most {
+            return;
+        }
+        let (size, mempool, outer) = (block.size, block.mempool, block.outer);
+        mempool.destroy();
+        self.0.remove(&key);
+        if let Some(outer) = outer.and_then(|key| self.0.get(&key)) {
+            outer.mempool.alloc(start, size);
+        }
+    }
+}
+
+/// Tells of a block, of which the bytes `from..to` are for objects. One may be made anew.
+pub(super) fn made(start: NonNull<u8>, size: usize, from: usize, to: usize) {
+    static NUMBERS: AtomicUsize = AtomicUsize::new(1);
+    let Some(mut blocks) = blocks() else { return };
+    let address = start.addr().get();
+    let around = blocks.around(address).map(|(key, block)| (key, block.size, block.outer));
+    let outer = match around {
+        // The same block again.
+        Some((key, old, outer)) if !key.0 == address && old == size => {
+            blocks.0[&key].mempool.destroy();
+            blocks.0.remove(&key);
+            outer
+        }
+        Some((key, ..)) => {
+            blocks.0[&key].mempool.free(address);
+            Some(key)
+        }
+        None => None,
+    };
+    let depth = outer.map_or(0, |(_, depth)| !depth + 1);
+    let mempool = Mempool(NUMBERS.fetch_add(1, Relaxed));
+    mempool.create(super::gap());
+    for (begin, end) in [(0, from), (to, size)] {
+        if begin != end {
+            mempool.alloc(address + begin, end - begin);
+            valgrind::allow_written(at(start, begin), end - begin);
+        }
+    }
+    valgrind::forbid(at(start, from), to - from);
+    blocks.0.insert((!address, !depth), Block { size, from, to, mempool, outer });
+}
+
+/// Tells that no object is in a block any more, whose `size` bytes for objects are at `start`.
+pub(super) fn emptied(start: NonNull<u8>, size: usize) {
+    let Some(blocks) = blocks() else { return };
+    if let Some((key, block)) = blocks.around(start.addr().get()) {
+        // All but what is beside the objects: there is something on one side only.
+        let (begin, end) = if block.from > 0 { (0, block.from) } else { (block.to, block.size) };
+        block.mempool.trim(!key.0 + begin, end - begin);
+    }
+    valgrind::forbid(start, size);
+}
+
+/// Tells that these bytes are no block any more, if they were one.
+pub(super) fn gone(start: NonNull<u8>, size: usize) {
+    if let Some(mut blocks) = blocks() {
+        blocks.remove(start.addr().get(), size);
+    }
+}
+
+pub(super) fn placed(start: NonNull<u8>, size: usize) {
+    let Some(blocks) = blocks() else { return };
+    match blocks.mempool(start) {
+        Some(mempool) if size != 0 => mempool.alloc(start.addr().get(), size),
+        _ => valgrind::allow(start, size),
+    }
+}
+
+pub(super) fn freed(start: NonNull<u8>, size: usize) {
+    let Some(blocks) = blocks() else { return };
+    match blocks.mempool(start) {
+        Some(mempool) => mempool.free(start.addr().get()),
+        None => valgrind::forbid(start, size),
+    }
+}
+
+pub(super) fn grown(start: NonNull<u8>, old: usize, new: usize) {
+    let Some(blocks) = blocks() else { return };
+    if let Some(mempool) = blocks.mempool(start) {
+        mempool.resize(start.addr().get(), new);
+    }
+    valgrind::allow(at(start, old), new - old);
+}
+
+pub(super) fn shrunk(start: NonNull<u8>, old: usize, new: usize) {
+    let Some(blocks) = blocks() else { return };
+    match blocks.mempool(start) {
+        Some(mempool) if new == 0 => return mempool.free(start.addr().get()),
+        Some(mempool) => mempool.resize(start.addr().get(), new),
+        None => {}
+    }
+    valgrind::forbid(at(start, new), old - new);
+}

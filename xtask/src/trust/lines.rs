@@ -75,8 +75,16 @@ pub(super) fn levels(report: &mut Report) {
             select(&mut command, full);
             command.env("CENOTE_DEBUG", level).env("CENOTE_SEED", report.seed.to_string());
             let said = run(&mut command);
-            let chosen = if full { "" } else { ", chosen programs" };
-            ended(&said, format!("{} tests{chosen}", said.passed()))
+            if !full || !said.good {
+                return ended(&said, format!("{} tests, chosen programs", said.passed()));
+            }
+            // All else that stands on the library, whole.
+            let mut command = cargo("");
+            command.args(["test", "-p", "cenote-c", "-p", "cenote-web", "--no-fail-fast"]);
+            let others = run(command.env("CENOTE_DEBUG", level));
+            let what =
+                format!("{} tests, {} of the C ABI and the web", said.passed(), others.passed());
+            ended(&others, what)
         });
     }
 }

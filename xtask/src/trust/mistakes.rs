@@ -7,9 +7,12 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-const POOLS: [&str; 4] = ["pool", "counted", "chunk", "buddy"];
-const MISTAKES: [&str; 9] = [
+/// Those of the library, and those of the C ABI, which a program of their own uses.
+const POOLS: [&str; 9] =
+    ["pool", "counted", "chunk", "shared", "buddy", "c-pool", "c-counted", "c-chunk", "c-buddy"];
+const MISTAKES: [&str; 11] = [
     "overflow",
+    "overflow-into-free",
     "use-after-free",
     "use-after-reset",
     "use-after-destroy",
@@ -17,27 +20,40 @@ const MISTAKES: [&str; 9] = [
     "foreign-free",
     "uninitialised",
     "leak",
+    "handle-after-destroy",
     "none",
+];
+/// What these must find without each object being an allocation of its own.
+const MUST: [(&str, [&str; 2]); 4] = [
+    ("overflow", ["ASan", "valgrind"]),
+    ("overflow-into-free", ["ASan", "valgrind"]),
+    ("use-after-free", ["ASan", "valgrind"]),
+    ("use-after-reset", ["ASan", "valgrind"]),
 ];
 /// What the program exits with where a pool has no such mistake.
 const NO_SUCH: i32 = 3;
+/// What it exits with where it knows of no such mistake.
+const UNKNOWN: i32 = 2;
 
 /// A way to run the program.
 struct Checker {
     name: &'static str,
-    program: PathBuf,
+    /// Where the programs are.
+    programs: PathBuf,
     valgrind: bool,
     levels: &'static str,
 }
 
 impl Checker {
     fn run(&self, pool: &str, mistake: &str) -> Said {
+        let name = if pool.starts_with("c-") { "c_mistake" } else { "mistake" };
+        let program = self.programs.join(name);
         let mut command = if self.valgrind {
             let mut valgrind = Command::new("valgrind");
-            valgrind.args(["-q", "--error-exitcode=99", "--leak-check=full"]).arg(&self.program);
+            valgrind.args(["-q", "--error-exitcode=99", "--leak-check=full"]).arg(program);
             valgrind
         } else {
-            Command::new(&self.program)
+            Command::new(program)
         };
         run(command.args([pool, mistake]).env("CENOTE_DEBUG", self.levels))
     }
@@ -45,7 +61,7 @@ impl Checker {
 
 /// What was said of a mistake, in a few words; `None`: nothing.
 fn found(said: &Said) -> Option<String> {
-    if said.good || said.code == Some(NO_SUCH) {
+    if said.good || is_none(said) {
         return None;
     }
     for line in said.text.lines() {
@@ -71,8 +87,14 @@ fn found(said: &Said) -> Option<String> {
     }
 }
 
+/// Whether there is no such mistake to be made.
+fn is_none(said: &Said) -> bool {
+    said.code == Some(NO_SUCH) || said.code == Some(UNKNOWN)
+}
+
 fn build(mut command: Command, more: &[&str]) -> Result<(), String> {
-    command.args(["build", "-p", "cenote", "--example", "mistake"]);
+    command.args(["build", "-p", "cenote", "-p", "cenote-c"]);
+    command.args(["--example", "mistake", "--example", "c_mistake"]);
     let said = run(command.args(more));
     if said.good { Ok(()) } else { Err(said.failures()) }
 }
@@ -81,28 +103,28 @@ fn build(mut command: Command, more: &[&str]) -> Result<(), String> {
 fn checkers() -> Result<(Vec<Checker>, Vec<String>), String> {
     let (mut all, mut skipped) = (Vec::new(), Vec::new());
     build(cargo(""), &["--release"])?;
-    let plain = target("").join("release/examples/mistake");
+    let plain = target("").join("release/examples");
     all.push(Checker {
         name: "release build",
-        program: plain.clone(),
+        programs: plain.clone(),
         valgrind: false,
         levels: "",
     });
-    all.push(Checker { name: "all levels", program: plain, valgrind: false, levels: "all" });
+    all.push(Checker { name: "all levels", programs: plain, valgrind: false, levels: "all" });
     if let Some(host) = host() {
         build(sanitized("asan"), &["--target", host])?;
-        let program = target("asan").join(host).join("debug/examples/mistake");
+        let programs = target("asan").join(host).join("debug/examples");
         for (name, levels) in [("ASan", ""), ("ASan, passthrough", "passthrough")] {
-            all.push(Checker { name, program: program.clone(), valgrind: false, levels });
+            all.push(Checker { name, programs: programs.clone(), valgrind: false, levels });
         }
     } else {
         skipped.push("no AddressSanitizer here".to_owned());
     }
     if has("valgrind") {
-        build(cargo("valgrind"), &["--features", "valgrind"])?;
-        let program = target("valgrind").join("debug/examples/mistake");
+        build(cargo("valgrind"), &["--features", "cenote/valgrind"])?;
+        let programs = target("valgrind").join("debug/examples");
         for (name, levels) in [("valgrind", ""), ("valgrind, passthrough", "passthrough")] {
-            all.push(Checker { name, program: program.clone(), valgrind: true, levels });
+            all.push(Checker { name, programs: programs.clone(), valgrind: true, levels });
         }
     } else {
         skipped.push("valgrind is not installed".to_owned());
@@ -126,7 +148,7 @@ pub(super) fn all(report: &mut Report) {
             for mistake in MISTAKES {
                 let said: Vec<Said> =
                     checkers.iter().map(|checker| checker.run(pool, mistake)).collect();
-                if said.iter().all(|said| said.code == Some(NO_SUCH)) {
+                if said.iter().all(is_none) {
                     continue;
                 }
                 let answers: Vec<Option<String>> = said.iter().map(found).collect();
@@ -140,6 +162,13 @@ pub(super) fn all(report: &mut Report) {
                     caught += usize::from(any);
                     if !any {
                         wrong.push(format!("{pool}: {mistake} was not found"));
+                    }
+                    for (checker, answer) in checkers.iter().zip(&answers) {
+                        let must = MUST.iter().find(|(name, _)| *name == mistake);
+                        let must = must.is_some_and(|(_, names)| names.contains(&checker.name));
+                        if must && answer.is_none() {
+                            wrong.push(format!("{pool}: {} missed {mistake}", checker.name));
+                        }
                     }
                 }
                 let _ = write!(text, "| {pool} | {mistake} |");

@@ -298,6 +298,7 @@ fn each_pool_over_a_chunk_pool() {
 
 #[test]
 fn each_pool_over_a_region_with_room_and_over_one_without() {
+    common::at_once();
     let mut dice = Dice::new(seed("over Buddy"));
     for bytes in [8 << 20, 256 << 10] {
         let below = Buddy::heap(bytes).unwrap();

@@ -96,6 +96,7 @@ fn growing_copies_the_old_bytes_only() {
 
 #[test]
 fn regions_of_any_small_size_at_any_address_work_or_are_refused() {
+    common::at_once();
     let mut memory = vec![MaybeUninit::<u8>::uninit(); 5000];
     let mut made = 0;
     for start in (0..80).chain([255, 256, 257, 4095]) {
@@ -217,6 +218,7 @@ fn pools_are_send_only_if_their_sources_are() {
 
 #[test]
 fn no_page_is_handed_out_twice_whatever_is_merged() {
+    common::at_once();
     let buddy = Buddy::builder().page(64).heap(64 * 64).unwrap();
     let page = layout(64, 64);
     // All pages out; back in every stride, so that merges of every depth come about; out again.
@@ -234,6 +236,7 @@ fn no_page_is_handed_out_twice_whatever_is_merged() {
 
 #[test]
 fn nothing_merges_beyond_the_largest_block() {
+    common::at_once();
     let buddy = Buddy::builder().page(64).largest_block(256).heap(1024).unwrap();
     let whole = layout(256, 256);
     let out: Vec<_> = (0..4).map(|_| buddy.acquire(whole).unwrap()).collect();
@@ -248,6 +251,7 @@ fn nothing_merges_beyond_the_largest_block() {
 
 #[test]
 fn regions_and_gaps_of_many_megabytes_are_kept_apart() {
+    common::at_once();
     let buddy = Buddy::heap(256 << 20).unwrap();
     let mut out = Vec::new();
     for megabytes in [16, 1, 32, 17, 2, 64, 15] {

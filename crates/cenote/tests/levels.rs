@@ -1,6 +1,8 @@
 //! What each level of `cenote::debug` finds, in each pool, and that nothing is found where
 //! nothing is wrong.
 
+mod common;
+
 use cenote::debug::Levels;
 use cenote::misuse::{BadFreeKind, Misuse, OnBadFree, on_misuse};
 use cenote::{Account, BlockSource, Buddy, ChunkPool, CountedPool, Faulty, Pool, System};
@@ -340,6 +342,7 @@ fn every_fault_of_the_source_is_an_error_and_loses_nothing() {
 
 #[test]
 fn objects_of_a_watched_pool_may_come_from_a_region() {
+    common::at_once();
     listen();
     let buddy = Buddy::heap(1 << 20).unwrap();
     for levels in sets() {

@@ -21,6 +21,7 @@ fn over<S: cenote::BlockSource + Clone>(source: S) -> SharedPoolBuilder<'static,
 
 #[test]
 fn blocks_go_back_with_the_last_handle_and_not_before() {
+    common::plain();
     let counting = Counting::new();
     let pool = over(&counting).try_build().unwrap();
     let text = pool.alloc_str("here");
@@ -181,6 +182,7 @@ fn the_newest_object_grows_and_shrinks_where_it_is_and_is_freed() {
 
 #[test]
 fn large_objects_come_and_go_and_leave_the_account_as_it_was() {
+    common::plain();
     let account = Account::root("large");
     let pool = SharedPool::try_on(&account).unwrap();
     let layout = Layout::from_size_align(100_000, 64).unwrap();
@@ -199,6 +201,7 @@ fn large_objects_come_and_go_and_leave_the_account_as_it_was() {
 
 #[test]
 fn over_a_limit_the_error_names_the_account_and_everything_is_as_it_was() {
+    common::plain();
     let account = Account::root("service").child("request").with_limit(Some(64 << 10));
     let pool = SharedPool::try_on(&account).unwrap();
     let text = pool.try_alloc_str("still there").unwrap();
@@ -220,6 +223,7 @@ fn over_a_limit_the_error_names_the_account_and_everything_is_as_it_was() {
 
 #[test]
 fn near_a_limit_a_smaller_first_block_is_taken() {
+    common::plain();
     let account = Account::root("small").with_limit(Some(1000));
     let pool = SharedPool::try_on(&account).unwrap();
     assert_eq!(pool.held_bytes(), 512);
@@ -328,6 +332,7 @@ fn collections_with_a_handle_outlive_every_other_handle() {
 
 #[test]
 fn a_vec_that_grows_alone_is_never_copied_while_the_block_has_room() {
+    common::plain();
     let pool = Pool::builder().first_block(64 << 10).shared().unwrap().try_build().unwrap();
     let mut list = PoolVec::new_in(&pool);
     list.push(0_u64);
@@ -415,6 +420,7 @@ fn a_buffer_takes_what_is_written_and_says_what_stopped_it() {
 
 #[test]
 fn secrets_are_wiped_before_the_blocks_go_back() {
+    common::plain();
     use std::cell::RefCell;
     /// Notes what is in blocks that come back.
     #[derive(Default)]

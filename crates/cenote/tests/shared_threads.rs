@@ -150,6 +150,7 @@ fn the_last_of_many_handles_ends_the_pool_once() {
 
 #[test]
 fn a_limit_holds_however_many_threads_ask_at_once() {
+    common::unwatched();
     let account = Account::root("service").shared_child("request").with_limit(Some(256 << 10));
     let pool = SharedPool::try_on(&account).unwrap();
     let refused = AtomicUsize::new(0);

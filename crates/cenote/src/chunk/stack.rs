@@ -47,7 +47,11 @@ impl Stack {
         }
         self.count.set(count as u32 - 1);
         // SAFETY: `count` is at most the number of places.
-        let chunk = unsafe { self.frees.get_unchecked(count - 1) }.get();
+        let place = unsafe { self.frees.get_unchecked(count - 1) };
+        let chunk = place.get();
+        // Or valgrind would take it for what refers to the object, and see no leak.
+        #[cfg(feature = "valgrind")]
+        place.set(ptr::null_mut());
         // SAFETY: the places below `count` were filled by a push, with what is not null.
         Some(unsafe { NonNull::new_unchecked(chunk) })
     }

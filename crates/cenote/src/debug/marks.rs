@@ -52,7 +52,17 @@ pub(crate) fn block_made(start: NonNull<u8>, size: usize, from: usize, to: usize
     #[cfg(cenote_asan)]
     asan::forbid(at(start, from), to - from);
     #[cfg(feature = "valgrind")]
-    mempools::made(start, size, from, to);
+    mempools::made(start, size, from, to, super::gap());
+    let _ = (start, size, from, to);
+}
+
+/// [`block_made`] where objects are side by side.
+#[inline(always)]
+pub(crate) fn region_made(start: NonNull<u8>, size: usize, from: usize, to: usize) {
+    #[cfg(cenote_asan)]
+    asan::forbid(at(start, from), to - from);
+    #[cfg(feature = "valgrind")]
+    mempools::made(start, size, from, to, 0);
     let _ = (start, size, from, to);
 }
 

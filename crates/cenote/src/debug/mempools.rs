@@ -3,7 +3,9 @@
 //!
 //! A memory pool of valgrind's is one *block*, not one pool: a pool's value may be moved, and an
 //! object that is freed leads to its block, not to its pool. What else is in a block, its header,
-//! is an object of it, so that what a header points to is found when leaks are looked for.
+//! is an object as well, so that what a header points to is found when leaks are looked for; but
+//! of another memory pool: valgrind forbids the gaps on both sides of an object, and there is none between
+//! a header and the first object.
 //!
 //! Here is written down which blocks there are, so that pools need say no more than an object's
 //! address. Valgrind wants no memory to be part of two objects. So where a block lies in an object,
@@ -24,13 +26,42 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 type Key = (usize, usize);
 
 struct Block {
+    start: NonNull<u8>,
     /// Its size, and which of its bytes are for objects.
     size: usize,
     from: usize,
     to: usize,
-    mempool: Mempool,
+    gap: usize,
+    /// For objects, and for what else there is.
+    objects: Mempool,
+    rest: Mempool,
     /// The block that it lies in.
     outer: Option<Key>,
+}
+
+// SAFETY: its address is only used in requests to valgrind.
+unsafe impl Send for Block {}
+
+impl Block {
+    fn free(&self, start: usize) {
+        self.objects.free(start);
+        if start < self.start.addr().get() + self.from + self.gap {
+            self.allow_rest();
+        }
+    }
+
+    fn alloc(&self, start: usize, size: usize) {
+        self.objects.alloc(start, size);
+        if start < self.start.addr().get() + self.from + self.gap {
+            self.allow_rest();
+        }
+    }
+
+    /// The header may be touched: valgrind forbids a gap before the first object as well.
+    fn allow_rest(&self) {
+        valgrind::allow_written(self.start, self.from);
+        valgrind::allow_written(at(self.start, self.to), self.size - self.to);
+    }
 }
 
 struct Blocks(BTreeMap<Key, Block>);
@@ -63,9 +94,9 @@ impl Blocks {
         Some((*key, block))
     }
 
-    /// The memory pool for objects at this address.
-    fn mempool(&self, start: NonNull<u8>) -> Option<Mempool> {
-        self.around(start.addr().get()).map(|(_, block)| block.mempool)
+    /// The block that an object at this address is in.
+    fn of(&self, start: NonNull<u8>) -> Option<&Block> {
+        self.around(start.addr().get()).map(|(_, block)| block)
     }
 
     /// Forgets the block that begins there, if there is one in these bytes. (What begins there may
@@ -75,17 +106,19 @@ impl Blocks {
         if !key.0 != start || block.size > most {
             return;
         }
-        let (size, mempool, outer) = (block.size, block.mempool, block.outer);
-        mempool.destroy();
+        let (size, outer) = (block.size, block.outer);
+        block.objects.destroy();
+        block.rest.destroy();
         self.0.remove(&key);
         if let Some(outer) = outer.and_then(|key| self.0.get(&key)) {
-            outer.mempool.alloc(start, size);
+            outer.alloc(start, size);
         }
     }
 }
 
-/// Tells of a block, of which the bytes `from..to` are for objects. One may be made anew.
-pub(super) fn made(start: NonNull<u8>, size: usize, from: usize, to: usize) {
+/// Tells of a block, of which the bytes `from..to` are for objects, each with `gap` bytes before and
+/// behind it that are nobody's. One may be made anew.
+pub(super) fn made(start: NonNull<u8>, size: usize, from: usize, to: usize, gap: usize) {
     static NUMBERS: AtomicUsize = AtomicUsize::new(1);
     let Some(mut blocks) = blocks() else { return };
     let address = start.addr().get();
@@ -93,36 +126,40 @@ pub(super) fn made(start: NonNull<u8>, size: usize, from: usize, to: usize) {
     let outer = match around {
         // The same block again.
         Some((key, old, outer)) if !key.0 == address && old == size => {
-            blocks.0[&key].mempool.destroy();
+            blocks.0[&key].objects.destroy();
+            blocks.0[&key].rest.destroy();
             blocks.0.remove(&key);
             outer
         }
         Some((key, ..)) => {
-            blocks.0[&key].mempool.free(address);
+            blocks.0[&key].free(address);
             Some(key)
         }
         None => None,
     };
     let depth = outer.map_or(0, |(_, depth)| !depth + 1);
-    let mempool = Mempool(NUMBERS.fetch_add(1, Relaxed));
-    mempool.create(super::gap());
+    let number = NUMBERS.fetch_add(2, Relaxed);
+    let (objects, rest) = (Mempool(number), Mempool(number + 1));
+    objects.create(gap);
+    rest.create(0);
     for (begin, end) in [(0, from), (to, size)] {
         if begin != end {
-            mempool.alloc(address + begin, end - begin);
-            valgrind::allow_written(at(start, begin), end - begin);
+            rest.alloc(address + begin, end - begin);
         }
     }
+    let block = Block { start, size, from, to, gap, objects, rest, outer };
+    block.allow_rest();
     valgrind::forbid(at(start, from), to - from);
-    blocks.0.insert((!address, !depth), Block { size, from, to, mempool, outer });
+    blocks.0.insert((!address, !depth), block);
 }
 
 /// Tells that no object is in a block any more, whose `size` bytes for objects are at `start`.
 pub(super) fn emptied(start: NonNull<u8>, size: usize) {
     let Some(blocks) = blocks() else { return };
-    if let Some((key, block)) = blocks.around(start.addr().get()) {
-        // All but what is beside the objects: there is something on one side only.
-        let (begin, end) = if block.from > 0 { (0, block.from) } else { (block.to, block.size) };
-        block.mempool.trim(!key.0 + begin, end - begin);
+    if let Some(block) = blocks.of(start) {
+        // All but what is in no bytes.
+        block.objects.trim(start.addr().get(), 0);
+        block.allow_rest();
     }
     valgrind::forbid(start, size);
 }
@@ -136,33 +173,33 @@ pub(super) fn gone(start: NonNull<u8>, size: usize) {
 
 pub(super) fn placed(start: NonNull<u8>, size: usize) {
     let Some(blocks) = blocks() else { return };
-    match blocks.mempool(start) {
-        Some(mempool) if size != 0 => mempool.alloc(start.addr().get(), size),
+    match blocks.of(start) {
+        Some(block) if size != 0 => block.alloc(start.addr().get(), size),
         _ => valgrind::allow(start, size),
     }
 }
 
 pub(super) fn freed(start: NonNull<u8>, size: usize) {
     let Some(blocks) = blocks() else { return };
-    match blocks.mempool(start) {
-        Some(mempool) => mempool.free(start.addr().get()),
+    match blocks.of(start) {
+        Some(block) => block.free(start.addr().get()),
         None => valgrind::forbid(start, size),
     }
 }
 
 pub(super) fn grown(start: NonNull<u8>, old: usize, new: usize) {
     let Some(blocks) = blocks() else { return };
-    if let Some(mempool) = blocks.mempool(start) {
-        mempool.resize(start.addr().get(), new);
+    if let Some(block) = blocks.of(start) {
+        block.objects.resize(start.addr().get(), new);
     }
     valgrind::allow(at(start, old), new - old);
 }
 
 pub(super) fn shrunk(start: NonNull<u8>, old: usize, new: usize) {
     let Some(blocks) = blocks() else { return };
-    match blocks.mempool(start) {
-        Some(mempool) if new == 0 => return mempool.free(start.addr().get()),
-        Some(mempool) => mempool.resize(start.addr().get(), new),
+    match blocks.of(start) {
+        Some(block) if new == 0 => return block.free(start.addr().get()),
+        Some(block) => block.objects.resize(start.addr().get(), new),
         None => {}
     }
     valgrind::forbid(at(start, new), old - new);

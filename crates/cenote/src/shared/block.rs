@@ -117,6 +117,7 @@ impl BlockPtr {
         let block = self.header();
         let offset = self.offset(start);
         // While it is still the caller's: once it is free another thread may have it.
+        debug::freeing(start, size);
         debug::freed(start, size);
         if block.window.is_newest(offset, size) {
             return block.window.resize(offset, size, 0);

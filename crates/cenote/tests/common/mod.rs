@@ -201,6 +201,12 @@ pub(crate) fn plain() {
     unsafe { cenote::debug::set_thread_gaps(false) };
 }
 
+/// States that the test is about pools in which no level is on, gaps or not: for those that other
+/// threads use as well.
+pub(crate) fn unwatched() {
+    cenote::debug::set_thread_levels(Some(cenote::debug::Levels::NONE));
+}
+
 /// States that the test is about a region in which a freed block is free at once, whatever the
 /// process's levels are: at all of them but `quarantine`, which keeps freed blocks from merging.
 pub(crate) fn at_once() {

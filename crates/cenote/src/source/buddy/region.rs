@@ -108,7 +108,7 @@ impl Region {
 
         let from = plan.frames.wrapping_sub(memory.addr().get());
         let to = from + plan.orders.offset(plan.orders.frames());
-        debug::block_made(memory, bytes, from, to);
+        debug::region_made(memory, bytes, from, to);
         for (index, order) in plan.orders.cover() {
             // SAFETY: the cover's blocks are disjoint, in no list yet, and nobody's.
             unsafe { region.push(index, order) };

@@ -14,6 +14,8 @@ const POISON_FREED: u8 = 0x5a;
 /// What is behind an object, and how many bytes of it.
 const CANARY: u8 = 0xc9;
 const CANARY_BYTES: usize = 16;
+/// Behind an object in a block of a region.
+const REST: usize = 512;
 /// Objects of so many bytes and more have a guard page.
 const GUARDED: usize = 4096;
 
@@ -89,10 +91,10 @@ impl Plan {
         Some(Self { levels, whole, offset, size, canary, guard: page })
     }
 
-    /// For an object of this size at the beginning of a block of `bytes` bytes, all the rest of
-    /// which is canary.
+    /// For an object of this size at the beginning of a block of `bytes` bytes. The rest of it is
+    /// canary, as far as anyone looks.
     pub(crate) fn in_block(levels: Levels, size: usize, bytes: usize) -> Self {
-        let canary = if levels.contains(Levels::CANARY) { bytes.saturating_sub(size) } else { 0 };
+        let canary = if levels.contains(Levels::CANARY) { bytes.saturating_sub(size).min(REST) } else { 0 };
         // Not asked for: the memory is the block's.
         let whole = Layout::new::<u8>();
         Self { levels, whole, offset: 0, size, canary, guard: 0 }

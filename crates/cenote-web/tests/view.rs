@@ -222,7 +222,10 @@ async fn serve(view: &View, layer: PoolLayer, kept: Arc<Mutex<Vec<RequestPool>>>
 #[tokio::test(flavor = "multi_thread")]
 async fn in_axum_requests_that_are_kept_are_told_one_by_one_and_block_by_block() {
     let process = Account::root("process");
-    let view = View::builder(&process).age_limit("GET /keep", Duration::from_millis(300)).build();
+    let view = View::builder(&process)
+        .age_limit("request", Duration::from_millis(300))
+        .age_limit("GET /hello", Duration::from_secs(600))
+        .build();
     let kept: Arc<Mutex<Vec<RequestPool>>> = Arc::default();
     let web = process.shared_child("web");
     let layer = PoolLayer::new(&web).view(&view).by_route();
@@ -241,6 +244,7 @@ async fn in_axum_requests_that_are_kept_are_told_one_by_one_and_block_by_block()
         let row = accounts.iter().find(|row| row["path"][2] == "GET /keep").expect("requests");
         assert_eq!((&row["live"], &row["created"]), (&5.into(), &5.into()));
         assert_eq!((&row["unknown_bytes"], &row["blocks"]), (&0.into(), &5.into()));
+        assert_eq!(row["age_limit_seconds"], 0.3);
         if row["over_age"] == 5 {
             break document;
         }

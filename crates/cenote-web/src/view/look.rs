@@ -344,7 +344,7 @@ impl State {
             large: own(told.large),
             cleanups: own(told.cleanups),
             age_seconds: age.filter(|_| group.accounts > 0).map(seconds),
-            age_limit_seconds: self.ages.limit(&node.name).map(seconds),
+            age_limit_seconds: self.ages.limit(&node.name).or(told.age_limit).map(seconds),
             over_age: if group.unshown { group.old } else { told.over_age },
             created_at: group.created_at.map_or_else(String::new, Place::to_string_short),
         }

@@ -129,7 +129,7 @@ struct Link {
     asks: UnboundedSender<Ask>,
 }
 
-/// How old pools may become, by the name of the account that they are on.
+/// How old pools may become, by the name of the account that they are on, or their own.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AgeLimits(BTreeMap<String, Duration>);
 
@@ -152,10 +152,12 @@ pub struct ViewBuilder {
 }
 
 impl ViewBuilder {
-    /// How old a pool may become that is on an account of this name; an older one is marked.
+    /// How old a pool may become that is on an account of this name, or has this name itself and
+    /// is on one for which nothing else is said; an older one is marked. The pools of the layer
+    /// are named `request`, whatever their accounts are, those of the listener `connection`.
     #[must_use]
-    pub fn age_limit(mut self, account: impl Into<String>, age: Duration) -> Self {
-        self.ages.0.insert(account.into(), age);
+    pub fn age_limit(mut self, name: impl Into<String>, age: Duration) -> Self {
+        self.ages.0.insert(name.into(), age);
         self
     }
 

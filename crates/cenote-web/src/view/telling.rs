@@ -11,7 +11,7 @@ use cenote::Account;
 use super::AgeLimits;
 use super::rows::PoolRow;
 use super::tree::Tree;
-use super::watched::Watched;
+use super::watched::{Gist, Watched};
 
 /// How many of the fattest, and how many of the oldest, are told one by one.
 pub(super) const TOLD: usize = 100;
@@ -26,6 +26,8 @@ pub(super) struct Sums {
     pub(super) cleanups: usize,
     pub(super) over_age: usize,
     pub(super) oldest: Duration,
+    /// The age that one of them may reach.
+    pub(super) age_limit: Option<Duration>,
 }
 
 impl Sums {
@@ -37,6 +39,7 @@ impl Sums {
         self.cleanups += other.cleanups;
         self.over_age += other.over_age;
         self.oldest = self.oldest.max(other.oldest);
+        self.age_limit = self.age_limit.or(other.age_limit);
     }
 }
 
@@ -74,6 +77,12 @@ impl<'a> Telling<'a> {
         }
     }
 
+    /// How old this pool may become: by its account's name, or else by its own.
+    fn age_limit(&self, account: Option<&Account>, gist: &Gist) -> Option<Duration> {
+        let account = account?;
+        self.ages.limit(account.name()).or_else(|| self.ages.limit(gist.name))
+    }
+
     fn age(&self, since: Instant) -> Duration {
         self.now.saturating_duration_since(since)
     }
@@ -92,8 +101,7 @@ impl<'a> Telling<'a> {
             self.fattest.pop();
         }
         let account = pool.account();
-        let over_age =
-            account.as_ref().is_some_and(|account| self.ages.exceeded(account.name(), age));
+        let age_limit = self.age_limit(account.as_ref(), &gist);
         let Some(at) = account.as_ref().and_then(|account| self.place(account)) else {
             self.told.elsewhere += 1;
             return;
@@ -104,8 +112,9 @@ impl<'a> Telling<'a> {
             blocks: gist.blocks,
             large: gist.large,
             cleanups: gist.cleanups,
-            over_age: usize::from(over_age),
+            over_age: usize::from(age_limit.is_some_and(|limit| age > limit)),
             oldest: age,
+            age_limit,
         });
     }
 
@@ -128,11 +137,10 @@ impl<'a> Telling<'a> {
     /// Tells one of them.
     pub(super) fn tell(&mut self, id: u64, since: Instant, pool: &dyn Watched) {
         let age = self.age(since);
-        let account = pool.account();
-        let over_age =
-            account.as_ref().is_some_and(|account| self.ages.exceeded(account.name(), age));
+        let (gist, account) = (pool.gist(), pool.account());
+        let over_age = self.age_limit(account.as_ref(), &gist).is_some_and(|limit| age > limit);
         let id = format!("{}-{id}", self.set);
-        self.told.rows.push(PoolRow::of_pool(id, &pool.gist(), account.as_ref(), age, over_age));
+        self.told.rows.push(PoolRow::of_pool(id, &gist, account.as_ref(), age, over_age));
     }
 
     pub(super) fn done(self) -> Told {

@@ -475,7 +475,7 @@ async fn notes_of_pools_that_are_gone_are_forgotten_at_a_look_and_when_asked() {
             let view = View::builder(&process).build();
             let (pools, answering) = view.local(&process);
             tokio::task::spawn_local(answering.run());
-            let mut noted = || {
+            let noted = || {
                 for _ in 0..5000 {
                     pools.add(&std::rc::Rc::new(Pool::on(&process)));
                 }

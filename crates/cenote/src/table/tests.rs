@@ -246,6 +246,7 @@ fn an_empty_table_is_given_back_when_it_is_trimmed_and_no_other() {
     table.insert(entry(4096));
     table.set_note(7);
     table.trim(&supply);
+    assert!(!table.is_untouched());
     assert_eq!((table.len(), table.note()), (1, 7));
     assert!(table.find(4096).is_some() && account.held() > 0);
     table.remove(4096);

@@ -99,7 +99,9 @@ fn note(rows: &mut Vec<Row>, server: &Server, count: instructions::Count) {
             end
         });
         rows[at].instructions = Some(count.median);
-        rows[at].note.push_str(&format!("±{:.0} instructions", count.mad));
+        if rows[at].ns.is_some() {
+            rows[at].note = format!("±{:.0} instructions", count.mad);
+        }
     }
 }
 

@@ -150,35 +150,60 @@ fn target() -> Result<PathBuf> {
     Ok(exe.parent().context("a folder")?.to_owned())
 }
 
-/// Builds nginx from the source tree that the bench was built with, once: the same flags for both,
-/// and for the second our add-on, which puts cenote's pools in the place of nginx's.
+/// Has cargo build what is measured beside this program, as the sources are now: `cargo run` builds this
+/// program alone.
+fn build(live: &Live) -> Result<()> {
+    live.doing("building the servers");
+    let folder = target()?;
+    let folder = folder.parent().context("a folder")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or("cargo".into());
+    let build = |what: &[&str]| {
+        let mut command = Command::new(&cargo);
+        command.args(["build", "--release", "--locked"]).args(what);
+        run(command.arg("--target-dir").arg(folder).current_dir(root()))
+    };
+    build(&["-p", "cenote-cli", "-p", "cenote-nginx"])?;
+    let plain = ["glibc", "mimalloc", "jemalloc"].map(|it| format!("cenote-bench-plain-{it}"));
+    let [glibc, mimalloc, jemalloc] = &plain;
+    build(&["-p", "cenote-bench", "--bin", glibc, "--bin", mimalloc, "--bin", jemalloc])
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Builds nginx from the source tree that the bench was built with: the same flags for both, and for
+/// the second our add-on, which puts cenote's pools in the place of nginx's. What was built before is
+/// linked anew where the pools have changed.
 fn nginx(kind: &str, live: &Live) -> Result<PathBuf> {
+    let beside = target()?;
+    let pools = beside.join("libcenote_nginx.a");
     let folder =
-        target()?.parent().context("a folder")?.join("cenote-bench").join(format!("nginx-{kind}"));
-    let program = folder.join("objs/nginx");
-    if program.exists() {
-        return Ok(program);
-    }
+        beside.parent().context("a folder")?.join("cenote-bench").join(format!("nginx-{kind}"));
     live.doing(&format!("building nginx, {kind}"));
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let source = option_env!("CENOTE_BENCH_NGINX_SOURCE")
-        .context("nginx's source was not there at the build")?;
-    let _ = fs::remove_dir_all(&folder);
-    fs::create_dir_all(folder.parent().context("a folder")?)?;
-    run(Command::new("cp").arg("-r").arg(source).arg(&folder))?;
-    let mut configure = Command::new("sh");
-    configure.current_dir(&folder).args([
-        "auto/configure",
-        "--without-pcre",
-        "--without-http_rewrite_module",
-    ]);
-    if kind == "cenote" {
-        let addon = root.canonicalize()?.join("crates/cenote-c/nginx");
-        configure.arg(format!("--add-module={}", addon.display()));
+    let made = fs::read_to_string(folder.join("objs/Makefile"));
+    let of_pools = |text: &String| text.contains(&pools.display().to_string());
+    if !made.as_ref().is_ok_and(|text| kind == "stock" || of_pools(text)) {
+        let source = option_env!("CENOTE_BENCH_NGINX_SOURCE")
+            .context("nginx's source was not there at the build")?;
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(folder.parent().context("a folder")?)?;
+        run(Command::new("cp").arg("-r").arg(source).arg(&folder))?;
+        let mut configure = Command::new("sh");
+        configure.current_dir(&folder).args([
+            "auto/configure",
+            "--without-pcre",
+            "--without-http_rewrite_module",
+        ]);
+        if kind == "cenote" {
+            let addon = root().canonicalize()?.join("crates/cenote-c/nginx");
+            configure.env("CENOTE_NGINX_LIB", &pools);
+            configure.arg(format!("--add-module={}", addon.display()));
+        }
+        run(&mut configure)?;
     }
-    run(&mut configure)?;
     run(Command::new("make").current_dir(&folder).arg("-j2"))?;
-    Ok(program)
+    Ok(folder.join("objs/nginx"))
 }
 
 fn run(command: &mut Command) -> Result<()> {
@@ -189,6 +214,9 @@ fn run(command: &mut Command) -> Result<()> {
 
 /// All that are there; what is missing is told.
 pub(super) fn servers(live: &Live) -> Vec<Server> {
+    if let Err(why) = build(live) {
+        eprintln!("SKIPPED: building the servers anew, so those that are there take part: {why:#}");
+    }
     let mut all = Vec::new();
     for (name, kind) in [(super::OURS, "cenote"), (super::STOCK, "stock")] {
         match nginx(kind, live) {

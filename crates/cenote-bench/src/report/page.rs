@@ -192,7 +192,7 @@ fn group_tables(page: &mut String, rows: &[Row], group: &str) {
     for case in cases {
         let all: Vec<&Row> = of(rows, group, case).collect();
         let unit = all.first().map_or("", |row| row.unit.as_str());
-        let timed = all.iter().any(|row| row.ns.is_some());
+        let timed = all.iter().any(|row| row.ns.is_some() || row.instructions.is_some());
         let _ = write!(page, "\n**{case}**, per {unit}\n\n");
         if timed {
             page.push_str(
@@ -208,15 +208,15 @@ fn group_tables(page: &mut String, rows: &[Row], group: &str) {
                 row.subject.clone()
             };
             let held = row.held.map_or(String::new(), |held| held.to_string());
+            let instructions = row.instructions.map_or(String::new(), digits);
             let line = match (timed, row.ns, row.ratio) {
                 (true, Some(ns), Some(ratio)) => format!(
-                    "{} | {} | {:.2} | {} | {held}",
+                    "{} | {} | {:.2} | {instructions} | {held}",
                     digits(ns.median),
                     digits(ns.mad),
                     ratio.median,
-                    row.instructions.map_or(String::new(), digits)
                 ),
-                (true, ..) => format!("{} | | | | ", row.note),
+                (true, ..) => format!("{} | | | {instructions} | ", row.note),
                 (false, ..) => format!("{held} | {}", row.note),
             };
             let _ = writeln!(page, "| {name} | {line} |");

@@ -94,7 +94,8 @@ impl Plan {
     /// For an object of this size at the beginning of a block of `bytes` bytes. The rest of it is
     /// canary, as far as anyone looks.
     pub(crate) fn in_block(levels: Levels, size: usize, bytes: usize) -> Self {
-        let canary = if levels.contains(Levels::CANARY) { bytes.saturating_sub(size).min(REST) } else { 0 };
+        let canary =
+            if levels.contains(Levels::CANARY) { bytes.saturating_sub(size).min(REST) } else { 0 };
         // Not asked for: the memory is the block's.
         let whole = Layout::new::<u8>();
         Self { levels, whole, offset: 0, size, canary, guard: 0 }

@@ -67,6 +67,7 @@
 //! | `nightly` | no | the same for the standard library's own trait |
 //! | `bytes` | no | `bytes::Buf` for [`Chain`], `bytes::Bytes` that keep their pool |
 //! | `serde` | no | `Serialize` for snapshots |
+//! | `valgrind` | no | valgrind sees each object, see [`debug`]; a gap of 16 bytes behind each |
 //!
 //! Without `std` the crate needs `core` and `alloc` only.
 

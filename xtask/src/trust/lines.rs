@@ -80,7 +80,8 @@ pub(super) fn levels(report: &mut Report) {
             }
             // All else that stands on the library, whole.
             let mut command = cargo("");
-            command.args(["test", "-p", "cenote-c", "-p", "cenote-web", "--no-fail-fast"]);
+            command.args(["test", "-p", "cenote-c", "-p", "cenote-web", "-p", "cenote-nginx"]);
+            command.args(["-p", "cenote-njs", "--no-fail-fast"]);
             let others = run(command.env("CENOTE_DEBUG", level));
             let what =
                 format!("{} tests, {} of the C ABI and the web", said.passed(), others.passed());

@@ -30,11 +30,26 @@
 //! | `quarantine` | freed objects are kept for a while, filled with `0x5a`, and looked at before they go | writing to what is freed, freeing twice |
 //!
 //! Every level includes `passthrough`, since what is looked for is a matter of single objects.
-//! So with a level on, [`Pool`](crate::Pool), [`CountedPool`](crate::CountedPool) and
-//! [`ChunkPool`](crate::ChunkPool) have no blocks: every object is a large one, found by its
-//! address. The account is charged for what each takes, so figures differ, and a limit is
-//! reached earlier or later. [`Buddy`](crate::Buddy), which notices every bad free by itself,
-//! and `SharedPool` have no levels.
+//! So with a level on, [`Pool`](crate::Pool), [`CountedPool`](crate::CountedPool),
+//! [`ChunkPool`](crate::ChunkPool) and [`SharedPool`](crate::SharedPool) have no blocks (the last
+//! has one, for its own state): every object is a large one, found by its address. The account is
+//! charged for what each takes, so figures differ, and a limit is reached earlier or later. With
+//! `quarantine` a reset keeps objects like a free does, until the next one; a pool that is dropped
+//! gives all back, so what is done to its objects afterwards no level sees, but a checker does.
+//!
+//! All blocks of a [`Buddy`](crate::Buddy) have to lie in its region. So in one `passthrough` and
+//! `guard` change nothing, the canary is what of a block was not asked for (512 bytes at most), and
+//! one that was asked for as a whole has none. What is in quarantine counts as in use until it is
+//! needed.
+//!
+//! # Checkers
+//!
+//! AddressSanitizer, in builds with `--cfg cenote_asan`, and valgrind, in builds with the feature
+//! `valgrind`, see into pools at no level: which bytes of a block are objects, with a gap of 16
+//! bytes behind each in such builds, so that writing beyond one is found. To valgrind each block
+//! is a memory pool, so that it tells which object an address is near, and where that was
+//! allocated. It counts an object as lost that nothing refers to, also where its pool is still
+//! there: drop pools before the process ends.
 //!
 //! # Cost
 //!

@@ -224,7 +224,9 @@ impl<S: BlockSource> Buddy<'_, S> {
     }
 
     /// How many bytes the block that begins at this address has; `None` where no block in use
-    /// does.
+    /// does. To use all of them, ask for as many ([`BlockSource::fit`] tells before): what was not
+    /// asked for is forbidden ground to checkers, and looked at by levels (see
+    /// [`debug`](crate::debug)).
     ///
     /// ```
     /// use cenote::{BlockSource, Buddy};

@@ -77,6 +77,9 @@ pub(super) fn sanitized(which: &str) -> Command {
     cargo.env("RUSTC_BOOTSTRAP", "1").env("RUSTFLAGS", flags);
     // Tests ask for sizes that nobody can have, which is no mistake.
     cargo.env("ASAN_OPTIONS", "allocator_may_return_null=1");
+    // A cached block leads to the next by a word that is poisoned with the rest of it; that the
+    // depot of shared pools keeps them to the end is no leak.
+    cargo.env("LSAN_OPTIONS", "use_poisoned=1");
     cargo
 }
 

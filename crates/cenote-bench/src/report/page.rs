@@ -246,7 +246,7 @@ const METHOD: &str = "
   first bytes are written, and the compiler must believe that they are read. For Rust arenas the size is
   known at run time and the alignment (8) at compile time, which is what a caller of nginx's `ngx_palloc`
   has. C peers run in C loops of their own file, so that their calls are calls, as they are in C programs;
-  Rust peers are inlined as far as they let themselves.
+  Rust peers are inlined as far as they let themselves, and so is what cenote's C header has inline.
 - Each peer is asked by its fastest call that does the work: `mi_malloc` rather than the aligned one,
   jemalloc's sized free, a slice of words for multitude, which has no call for a layout.
 - Instructions are callgrind's, for the same batches when warm. snmalloc does not run under valgrind.

@@ -64,8 +64,9 @@ const NOTES: &[(&str, &str)] = &[
     (
         "c: nginx's C / cenote under nginx's names",
         "where an object goes is nginx's to the byte, so the sum from one object to the next is nginx's as well; what \
-         can differ is where the function lies (across two lines of the instruction cache forty calls of it take 71 \
-         ns, in one 59), and creating and destroying the pool.",
+         can differ is creating and destroying the pool, and where the code lies: across two lines of the \
+         instruction cache forty calls take 71 ns, in one 59. In four builds of the same sources nginx's own C took \
+         87 to 108 ns for a request and ours 63 to 73; in processes of one build each stayed within 4 %.",
     ),
     (
         "accounts: four levels",

@@ -592,7 +592,7 @@ impl Node {
     }
 
     /// What the owner's counter has, and what that of others has.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "std", not(loom)))]
     pub(super) fn counters(&self) -> (isize, isize) {
         (self.held.load(Relaxed), self.far.load(Relaxed))
     }

@@ -331,6 +331,17 @@ mod tests {
     }
 
     #[test]
+    fn in_a_watched_pool_every_object_is_large() {
+        let mut geometry = geometry(sizes(65536, 128, 4096, 128));
+        assert_eq!((geometry.class_of(1, 1), geometry.usual_class_of(1, 1)), (Some(0), Some(0)));
+        geometry.watch();
+        for (size, align) in [(0, 1), (1, 1), (16, 16), (4096, 8), (100, 128)] {
+            assert_eq!(geometry.class_of(size, align), None);
+            assert_eq!(geometry.usual_class_of(size, align), None);
+        }
+    }
+
+    #[test]
     fn a_cluster_that_no_block_can_be_is_refused() {
         let page = 1 << (usize::BITS - 9);
         let huge = sizes(192 * page, 128, page, page / 32);
@@ -349,6 +360,14 @@ mod tests {
             // Masking an address in a page leads to the cluster.
             prop_assert!(geometry.header_at <= geometry.block_align);
             prop_assert!(geometry.block_align >= sizes.page);
+            prop_assert_eq!(geometry.page_bytes(), sizes.page);
+            for page in [0, 1, pages - 1] {
+                prop_assert_eq!(geometry.offset_of(page), page * sizes.page);
+                for offset in [0, 1, 32, sizes.page - 1] {
+                    let at = geometry.offset_of(page) + offset;
+                    prop_assert_eq!(geometry.page_at(at), (page, offset));
+                }
+            }
             if sizes.on_top {
                 prop_assert_eq!(pages, sizes.cluster / sizes.page);
             } else if pages != sizes.cluster / sizes.page {
@@ -379,7 +398,8 @@ mod tests {
             for class in geometry.classes() {
                 prop_assert!((1..=32).contains(&class.chunks));
                 prop_assert!(class.chunks * class.size <= sizes.page as u32);
-                prop_assert_eq!(class.all().count_ones(), class.chunks);
+                // The lowest bits, one for each chunk.
+                prop_assert_eq!(u64::from(class.all()), (1_u64 << class.chunks) - 1);
                 for offset in 0..sizes.page {
                     let (size, chunks) = (class.size as usize, class.chunks as usize);
                     let starts = offset % size == 0 && offset / size < chunks;

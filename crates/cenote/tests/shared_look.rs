@@ -2,6 +2,8 @@
 //! and while others allocate; that it neither keeps the pool nor makes its end wait; and that the
 //! pool's memory stays in place until the look is over.
 
+mod common;
+
 use allocator_api2::vec::Vec as PoolVec;
 use cenote::{Account, Pool, SharedPool, WeakSharedPool};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,6 +20,7 @@ fn seen() -> (Account, SharedPool) {
 
 #[test]
 fn a_look_tells_what_the_pool_tells() {
+    common::unwatched();
     let account = Account::root("seen");
     let builder = SharedPool::builder().name("asked for").first_block(1024).shared().unwrap();
     let pool = builder.try_build_on(&account).unwrap();
@@ -107,6 +110,7 @@ fn a_handle_can_be_had_again_while_there_is_one() {
 
 #[test]
 fn a_pool_that_ends_under_a_look_has_run_its_cleanups_and_goes_back_after_it() {
+    common::unwatched();
     let (account, pool) = seen();
     pool.alloc_bytes(100_000);
     let cleaned = Arc::new(AtomicBool::new(false));
@@ -152,6 +156,7 @@ fn a_look_that_panics_is_over() {
 
 #[test]
 fn a_cleanup_may_look_at_its_own_pool() {
+    common::unwatched();
     let (account, pool) = seen();
     let weak = pool.downgrade();
     let (tell, told) = mpsc::channel();
@@ -231,6 +236,7 @@ fn many_look_while_pools_come_grow_and_go() {
 
 #[test]
 fn a_look_ends_a_pool_whose_source_is_another_pool() {
+    common::unwatched();
     // A source that is borrowed, and not `'static`.
     let below = cenote::Locked::new(Pool::new());
     {

@@ -2,6 +2,8 @@
 //! takes one. A layout that can be had is had, aligned, apart from all others, and holds what
 //! is written to it; one that cannot is an error; nothing wraps, panics, or reads what it should not.
 
+mod common;
+
 use cenote::{Account, AllocError, BlockSource, Buddy, ChunkPool, CountedPool, Pool, size};
 use std::alloc::Layout;
 use std::ptr::NonNull;
@@ -196,6 +198,7 @@ fn an_iterator_that_lies_about_its_size_gets_no_more_than_there_is() {
 
 #[test]
 fn a_region_gives_every_layout_that_it_has_room_for() {
+    common::at_once();
     let buddy = Buddy::heap(4 << 20).unwrap();
     for layout in layouts().filter(|layout| layout.size() > 0) {
         let fits = layout.size().max(layout.align()) <= 4 << 20;

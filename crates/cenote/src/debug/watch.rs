@@ -119,6 +119,8 @@ impl Plan {
             unsafe { start.write_bytes(POISON_FRESH, self.size) };
             super::undefined(start, self.size);
         }
+        // In a block of a region, what was not asked for is forbidden already.
+        super::unmark(behind, self.canary);
         // SAFETY: so many bytes are behind the object, and the caller's.
         unsafe { behind.write_bytes(CANARY, self.canary) };
         super::mark(behind, self.canary);

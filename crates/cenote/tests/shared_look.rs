@@ -66,6 +66,7 @@ fn a_look_tells_what_the_pool_tells() {
 
 #[test]
 fn a_thousand_large_objects_are_all_told() {
+    common::unwatched();
     let (_account, pool) = seen();
     for number in 0..1000 {
         pool.alloc_bytes(20_000 + number);

@@ -281,11 +281,16 @@ impl Round {
 }
 
 impl Sum {
-    /// Adds what came of a round; what an earlier one did not catch was tried again in it.
+    /// Adds what came of a round; what an earlier one did not catch was tried again in it, and
+    /// maybe more than that.
     fn add(&mut self, outcomes: &Value) {
-        (self.late, self.missed, self.open) = (0, Vec::new(), Vec::new());
+        let before = std::mem::take(&mut self.open);
+        (self.late, self.missed) = (0, Vec::new());
         for outcome in outcomes["outcomes"].as_array().into_iter().flatten() {
             let name = outcome["scenario"]["Mutant"]["name"].as_str().unwrap_or_default();
+            if !before.is_empty() && !before.iter().any(|known| known == name) {
+                continue;
+            }
             match outcome["summary"].as_str().unwrap_or_default() {
                 "CaughtMutant" => self.caught += 1,
                 "Unviable" => self.unviable += 1,

@@ -427,8 +427,8 @@ void *cenote_buddy_alloc(cenote_buddy_t *buddy, size_t size);
 /* Gives a block back. Every bad free is noticed. NULL is fine. */
 int cenote_buddy_free(cenote_buddy_t *buddy, void *block);
 
-/* Bytes of the block that begins there; 0 if no block in use does. To write beyond what was asked
-   for is a mistake, which checkers and levels find. */
+/* Bytes of the block that begins there; 0 if no block in use does. To use all of them, ask for as
+ * many: checkers and CENOTE_DEBUG look at what was not asked for. */
 size_t cenote_buddy_capacity(const cenote_buddy_t *buddy, const void *block);
 /* Bytes of a page. */
 size_t cenote_buddy_page(const cenote_buddy_t *buddy);

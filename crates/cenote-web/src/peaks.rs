@@ -37,7 +37,7 @@ mod with {
 mod without {
     /// Nothing, without the feature that logs.
     #[derive(Clone, Debug, Default)]
-    pub(crate) struct RequestPeaks;
+    pub(crate) struct RequestPeaks();
 
     impl RequestPeaks {
         pub(crate) fn close(&self, _: &cenote::Account) {}

@@ -363,6 +363,21 @@ impl<S: BlockSource> ChunkPool<S> {
         self.geometry.class_of(debug::with_gap(layout.size()), layout.align())
     }
 
+    /// In builds for checkers: what only the gap behind it makes a large object is aligned as the
+    /// chunk that it would be.
+    #[inline(always)]
+    fn aligned_as_a_chunk(&self, layout: Layout) -> Layout {
+        if debug::gap() == 0 {
+            return layout;
+        }
+        let class = self.geometry.class_of(layout.size(), layout.align());
+        let align = class.map_or(1, |class| {
+            let size = self.slot(class).class().size;
+            self.geometry.alignment.min(1 << size.trailing_zeros())
+        });
+        layout.align_to(align).unwrap_or(layout)
+    }
+
     /// No free chunk is remembered.
     #[inline(never)]
     fn take_from_page(&self, class: usize) -> Option<NonNull<u8>> {
@@ -380,7 +395,7 @@ impl<S: BlockSource> ChunkPool<S> {
     fn take_cold(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
         let size = layout.size();
         let Some(class) = self.class_of(layout) else {
-            return self.take_large(layout);
+            return self.take_large(self.aligned_as_a_chunk(layout));
         };
         let chunk = match self.stack(class).pop().or_else(|| self.take_from_page(class)) {
             Some(chunk) => chunk,

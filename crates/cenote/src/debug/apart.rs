@@ -9,7 +9,7 @@
 mod plain {
     pub(crate) use crate::window::{fit_down, fit_up, fit_up_any, padded as taken, resize_newest};
 
-    /// Bytes behind each object.
+    /// Bytes behind each object; none with `--cfg cenote_no_gaps`, for tests that are exact to the byte.
     #[inline(always)]
     pub(crate) const fn gap() -> usize {
         0
@@ -41,10 +41,10 @@ mod gaps {
     /// would be without, and sanitizers, which see 8 bytes as one, have some that are all gap.
     const GAP: usize = 16;
 
-    /// Bytes behind each object.
+    /// Bytes behind each object; none with `--cfg cenote_no_gaps`, for tests that are exact to the byte.
     #[inline(always)]
     pub(crate) fn gap() -> usize {
-        if super::without::gaps_are_off() { 0 } else { GAP }
+        if cfg!(cenote_no_gaps) || super::without::gaps_are_off() { 0 } else { GAP }
     }
 
     /// The bytes that an object of this size and the gap behind it have, without padding.

@@ -73,6 +73,13 @@ impl<S: BlockSource> Supply<S> {
         self.take_unlimited(layout).ok().flatten()
     }
 
+    /// Whether what is taken on a guess would leave three times as much to take: under a limit
+    /// nearer than that, nothing is to be held that may not be needed.
+    #[cold]
+    pub(crate) fn may_guess(&self, bytes: usize) -> bool {
+        self.node().is_none_or(|node| node.headroom() / 4 >= bytes)
+    }
+
     /// Takes a block of `wanted` bytes, or as large a power of two as limits and source allow,
     /// but of `least` bytes at least.
     #[inline(always)]

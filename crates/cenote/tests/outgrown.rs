@@ -103,6 +103,23 @@ fn a_guess_is_never_what_a_limit_refuses_for() {
 }
 
 #[test]
+fn under_a_limit_that_is_near_nothing_is_taken_on_a_guess() {
+    common::plain();
+    let account = Account::root("process").child("near").with_limit(Some(400 << 10));
+    let mut pool = Pool::builder().account(&account).source(System).build().unwrap();
+    let mut peaks = Vec::new();
+    for _ in 0..4 {
+        pool.alloc_layout(bytes(40_000));
+        let object = pool.alloc_layout(bytes(50_000));
+        // SAFETY: the object is of this pool, with that size.
+        unsafe { pool.try_grow(object, bytes(50_000), bytes(90_000)) }.unwrap();
+        pool.reset();
+        peaks.push(account.peak());
+    }
+    assert!(peaks.iter().all(|&peak| peak == peaks[0]), "{peaks:?}");
+}
+
+#[test]
 fn guesses_end_at_what_the_thread_caches() {
     common::plain();
     let mut pool = Pool::new();

@@ -263,8 +263,11 @@ impl<S: BlockSource> Pool<S> {
             return Ok(whole);
         }
         let before = self.active.get();
-        let roomy =
-            if room > new.size() { self.large.alloc_roomy(&self.supply, new, room) } else { None };
+        let roomy = if room > new.size() && self.supply.may_guess(room) {
+            self.large.alloc_roomy(&self.supply, new, room)
+        } else {
+            None
+        };
         let moved = match roomy {
             Some(moved) => moved,
             None => self.bump_any::<M>(new)?,

@@ -612,7 +612,9 @@ impl<S: BlockSource> Pool<S> {
         // the first is far too large by now; or none, where what was needed was more than they
         // have, and one block could have it all.
         let room: usize = self.blocks().map(|block| block.size() - HEADER).sum();
-        let together = room < keep as usize && self.one_block(keep) >= keep as usize + HEADER;
+        let together = room < keep as usize
+            && self.one_block(keep) >= keep as usize + HEADER
+            && self.supply.may_guess(self.one_block(keep));
         let mut at = self.newest.replace(ptr::null_mut());
         let mut kept = 0;
         let mut oldest_kept: *mut Block = ptr::null_mut();

@@ -145,7 +145,7 @@ impl<'a, S: BlockSource> ChunkPoolConfig<'a, S> {
 
     /// Of how many frees of each size the pool remembers the addresses, to give them out again
     /// before it looks for a page: at most 15, which it is unless set. Of objects larger than a
-    /// page, up to 16 KiB, it remembers 32 KiB of each size at most.
+    /// page, up to 16 KiB, it remembers 64 KiB of each size at most.
     ///
     /// A page, or a cluster, in which all but such chunks is free goes back only when the pool
     /// looks after it: when all of the pool is free, before it takes a cluster, and in

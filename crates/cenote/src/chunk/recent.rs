@@ -3,7 +3,7 @@
 //! What such an object costs is to be written down and found again in the table of large ones.
 //! Buffers that come and go need not go through that: their block stays in the table, and on a
 //! stack here, for the next object of its size. Only blocks of powers of two are kept so, as
-//! [`Blocks`](crate::Blocks) makes them; and of each size 32 KiB at most.
+//! [`Blocks`](crate::Blocks) makes them; and of each size 64 KiB at most.
 
 use super::stack::{DEPTH, Stack};
 use crate::supply::Supply;
@@ -15,7 +15,7 @@ use core::ptr::NonNull;
 const SIZES: usize = 4;
 const SMALLEST_SHIFT: u32 = 11;
 /// Bytes of each size at most.
-const MOST: usize = 32 << 10;
+const MOST: usize = 64 << 10;
 /// What sources align a block to in any case.
 const ALIGN: usize = 16;
 

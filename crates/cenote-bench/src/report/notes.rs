@@ -31,7 +31,8 @@ const NOTES: &[(&str, &str)] = &[
     ),
     (
         "grow:",
-        "a vector is not moved from its second round on, and its loop is the same to the instruction as with the \
+        "a vector is moved in one round of some ten (one that is freed before the reset is not counted as needed, so the \
+         block for it is let go and taken again), and its loop is the same to the instruction as with the \
          others; what differs is where the loop lies: across two lines of the instruction cache it was seen to take \
          half as long again. The string's loop has some 30 instructions more for each piece here, as with three of \
          the five others; the same source in a program of its own has as many as with bumpalo. It is how the \

@@ -7,6 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What the library keeps free behind each object; 16 where a checker is to see into its pools. */
+#ifndef GAP
+#define GAP 0
+#endif
+
 #define CHECK(what)                                                                               \
     do {                                                                                          \
         if (!(what)) {                                                                            \

@@ -18,7 +18,7 @@ int main(int argc, char **argv)
     const char *wrong = argv[1];
     /* All of it is there to be used. */
     memset(in_pool, 1, 64), memset(in_counted, 1, 64), memset(in_chunk, 1, 64);
-    memset(in_buddy, 1, 4096);
+    memset(in_buddy, 1, 64);
     if (strcmp(wrong, "none") == 0)
         return cenote_pool_destroy(pool) | cenote_counted_destroy(counted) |
                cenote_chunk_destroy(chunk) | cenote_buddy_destroy(buddy);
@@ -29,6 +29,9 @@ int main(int argc, char **argv)
         cenote_pool_destroy(pool);
         sink = in_pool[0];
     } else if (strcmp(wrong, "pool-beyond-the-newest") == 0) {
+        in_pool[64] = 1;
+    } else if (strcmp(wrong, "pool-before-a-neighbour") == 0) {
+        CHECK(cenote_pool_alloc(pool, 64) == in_pool + 64 + GAP);
         in_pool[64] = 1;
     } else if (strcmp(wrong, "pool-large-after-free") == 0) {
         char *large = cenote_pool_alloc(pool, 1 << 20);
@@ -43,6 +46,8 @@ int main(int argc, char **argv)
     } else if (strcmp(wrong, "buddy-after-free") == 0) {
         CHECK_STATUS(cenote_buddy_free(buddy, in_buddy), CENOTE_OK);
         sink = in_buddy[2000];
+    } else if (strcmp(wrong, "buddy-beyond-what-was-asked") == 0) {
+        in_buddy[64] = 1;
     } else {
         fprintf(stderr, "no case %s\n", wrong);
         return 2;

@@ -1,5 +1,7 @@
 //! What goes into the log by itself, as a subscriber of `tracing` gets it.
 
+mod common;
+
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -91,6 +93,7 @@ fn a_refused_charge_and_a_bad_free_are_told_and_a_flood_of_them_is_not() {
 
 #[test]
 fn an_unusual_peak_is_told_with_its_account() {
+    common::unwatched();
     let process = Account::root("process");
     let mut peaks = Peaks::new();
     let mut request = |bytes: usize| {
@@ -144,6 +147,7 @@ fn what_a_handler_logs_is_in_a_span_with_its_account() {
 
 #[test]
 fn a_request_that_needs_unusually_much_for_its_kind_is_told_as_it_ends() {
+    common::unwatched();
     let service = Account::root("service");
     let layer = PoolLayer::new(&service).name_by(|asked| match asked.uri.path() {
         "/large" => Some("large".into()),

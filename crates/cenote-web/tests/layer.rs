@@ -115,52 +115,56 @@ impl http_body::Body for Told {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_request_has_an_account_of_its_own_under_the_services() {
-    async fn who(pool: RequestPool) -> String {
-        let text = pool.alloc_str("held across an await");
-        tokio::task::yield_now().await;
-        let account = pool.account().unwrap();
-        format!("{} {} {:?} {}", account.path(), account.live(), account.limit(), text.len())
-    }
-    let service = Account::root("service");
-    let layer = PoolLayer::new(&service).name("ask").limit(70_000);
-    let address = serve(Router::new().route("/", get(who)).layer(layer)).await;
-    let mut client = Client::connect(address).await;
-    for _ in 0..3 {
-        assert_eq!(client.get("/").await.text(), "service/ask 1 Some(70000) 20");
-    }
-    until("its end", || service.held() == 0).await;
-    let closed = &service.snapshot().closed[0];
-    assert_eq!((closed.name.as_str(), closed.created, closed.live), ("ask", 3, 0));
-    assert!(closed.peak_bytes >= 4096 && closed.peak_bytes < 70_000);
+#[test]
+fn each_request_has_an_account_of_its_own_under_the_services() {
+    common::plain(async {
+        async fn who(pool: RequestPool) -> String {
+            let text = pool.alloc_str("held across an await");
+            tokio::task::yield_now().await;
+            let account = pool.account().unwrap();
+            format!("{} {} {:?} {}", account.path(), account.live(), account.limit(), text.len())
+        }
+        let service = Account::root("service");
+        let layer = PoolLayer::new(&service).name("ask").limit(70_000);
+        let address = serve(Router::new().route("/", get(who)).layer(layer)).await;
+        let mut client = Client::connect(address).await;
+        for _ in 0..3 {
+            assert_eq!(client.get("/").await.text(), "service/ask 1 Some(70000) 20");
+        }
+        until("its end", || service.held() == 0).await;
+        let closed = &service.snapshot().closed[0];
+        assert_eq!((closed.name.as_str(), closed.created, closed.live), ("ask", 3, 0));
+        assert!(closed.peak_bytes >= 4096 && closed.peak_bytes < 70_000);
+    });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_is_there_until_its_response_has_been_sent_and_no_longer() {
-    let (tell, told) = mpsc::unbounded_channel();
-    let body = Arc::new(Mutex::new(Some(told)));
-    let (give, mut given) = mpsc::unbounded_channel();
-    let service = Account::root("service");
-    let handler = move |pool: RequestPool| async move {
-        give.send(pool.handle()).unwrap();
-        let told = body.lock().unwrap().take().unwrap();
-        Body::new(Told(told))
-    };
-    let app = Router::new().route("/", get(handler)).layer(PoolLayer::new(&service));
-    let address = serve(app).await;
-    let mut client = Client::connect(address).await;
-    client.send("GET", "/", b"").await;
-    let pool = given.recv().await.unwrap();
-    let account = pool.account().unwrap().clone();
-    tell.send(pool.try_freeze_copy(b"first ").unwrap()).unwrap();
-    tell.send(pool.try_freeze_copy(b"second").unwrap()).unwrap();
-    drop(pool);
-    // The handler has returned: the body alone keeps the pool.
-    assert_eq!((account.live(), service.held()), (1, 4096));
-    drop(tell);
-    assert_eq!(client.answer().await.text(), "first second");
-    until("its end", || account.live() == 0 && service.held() == 0).await;
+#[test]
+fn a_pool_is_there_until_its_response_has_been_sent_and_no_longer() {
+    common::plain(async {
+        let (tell, told) = mpsc::unbounded_channel();
+        let body = Arc::new(Mutex::new(Some(told)));
+        let (give, mut given) = mpsc::unbounded_channel();
+        let service = Account::root("service");
+        let handler = move |pool: RequestPool| async move {
+            give.send(pool.handle()).unwrap();
+            let told = body.lock().unwrap().take().unwrap();
+            Body::new(Told(told))
+        };
+        let app = Router::new().route("/", get(handler)).layer(PoolLayer::new(&service));
+        let address = serve(app).await;
+        let mut client = Client::connect(address).await;
+        client.send("GET", "/", b"").await;
+        let pool = given.recv().await.unwrap();
+        let account = pool.account().unwrap().clone();
+        tell.send(pool.try_freeze_copy(b"first ").unwrap()).unwrap();
+        tell.send(pool.try_freeze_copy(b"second").unwrap()).unwrap();
+        drop(pool);
+        // The handler has returned: the body alone keeps the pool.
+        assert_eq!((account.live(), service.held()), (1, 4096));
+        drop(tell);
+        assert_eq!(client.answer().await.text(), "first second");
+        until("its end", || account.live() == 0 && service.held() == 0).await;
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -320,19 +324,22 @@ async fn the_service_chooses_what_a_refusal_is() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_whose_pool_cannot_be_made_is_refused_and_the_next_is_served() {
-    let service = Account::root("service").with_limit(Some(8192));
-    let app = Router::new().route("/", get(|| async { "served" })).layer(PoolLayer::new(&service));
-    let mut client = Client::connect(serve(app).await).await;
-    let taken = SharedPool::try_on(&service).unwrap();
-    taken.alloc_bytes(4000);
-    while taken.try_alloc([0_u8; 64]).is_ok() {}
-    let answer = client.get("/").await;
-    assert_eq!(answer.status, 503);
-    assert!(answer.text().contains("account service is at its limit of 8192 bytes"));
-    drop(taken);
-    assert_eq!(client.get("/").await.text(), "served");
+#[test]
+fn a_request_whose_pool_cannot_be_made_is_refused_and_the_next_is_served() {
+    common::plain(async {
+        let service = Account::root("service").with_limit(Some(8192));
+        let app =
+            Router::new().route("/", get(|| async { "served" })).layer(PoolLayer::new(&service));
+        let mut client = Client::connect(serve(app).await).await;
+        let taken = SharedPool::try_on(&service).unwrap();
+        taken.alloc_bytes(4000);
+        while taken.try_alloc([0_u8; 64]).is_ok() {}
+        let answer = client.get("/").await;
+        assert_eq!(answer.status, 503);
+        assert!(answer.text().contains("account service is at its limit of 8192 bytes"));
+        drop(taken);
+        assert_eq!(client.get("/").await.text(), "served");
+    });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -367,58 +374,63 @@ async fn a_body_that_is_too_long_is_a_413_and_a_missing_layer_a_500() {
     assert!(answer.text().contains("PoolListener"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn requests_of_a_connection_share_its_pool_and_are_under_its_account() {
-    async fn who(connection: ConnectionPool, request: RequestPool) -> impl IntoResponse {
-        connection.alloc_str("remembered for the connection");
-        format!(
-            "{} {} {}",
-            request.account().unwrap().path(),
-            connection.used_bytes(),
-            connection.account().unwrap().limit().unwrap(),
-        )
-    }
-    let service = Account::root("service");
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let sizes = SharedPool::builder().first_block(512).shared().unwrap();
-    let listener = PoolListener::new(listener, &service).name("socket").limit(99_999).sizes(sizes);
-    let app = Router::new()
-        .route("/", get(who))
-        .layer(PoolLayer::new(&service).under_connections())
-        .into_make_service_with_connect_info::<ConnectionPool>();
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    let (mut one, mut two) = (Client::connect(address).await, Client::connect(address).await);
-    assert_eq!(one.get("/").await.text(), "service/socket/request 29 99999");
-    assert_eq!(one.get("/").await.text(), "service/socket/request 58 99999");
-    assert_eq!(two.get("/").await.text(), "service/socket/request 29 99999");
-    until("the requests' end", || service.held() == 1024).await;
-    drop((one, two));
-    until("the connections' end", || service.held() == 0).await;
+#[test]
+fn requests_of_a_connection_share_its_pool_and_are_under_its_account() {
+    common::plain(async {
+        async fn who(connection: ConnectionPool, request: RequestPool) -> impl IntoResponse {
+            connection.alloc_str("remembered for the connection");
+            format!(
+                "{} {} {}",
+                request.account().unwrap().path(),
+                connection.used_bytes(),
+                connection.account().unwrap().limit().unwrap(),
+            )
+        }
+        let service = Account::root("service");
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let sizes = SharedPool::builder().first_block(512).shared().unwrap();
+        let listener =
+            PoolListener::new(listener, &service).name("socket").limit(99_999).sizes(sizes);
+        let app = Router::new()
+            .route("/", get(who))
+            .layer(PoolLayer::new(&service).under_connections())
+            .into_make_service_with_connect_info::<ConnectionPool>();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let (mut one, mut two) = (Client::connect(address).await, Client::connect(address).await);
+        assert_eq!(one.get("/").await.text(), "service/socket/request 29 99999");
+        assert_eq!(one.get("/").await.text(), "service/socket/request 58 99999");
+        assert_eq!(two.get("/").await.text(), "service/socket/request 29 99999");
+        until("the requests' end", || service.held() == 1024).await;
+        drop((one, two));
+        until("the connections' end", || service.held() == 0).await;
+    });
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_whose_pool_cannot_be_made_is_closed_and_others_are_served() {
-    let service = Account::root("service").with_limit(Some(6000));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let app = Router::new()
-        .route("/", get(|pool: ConnectionPool| async move { pool.held_bytes().to_string() }))
-        .into_make_service_with_connect_info::<ConnectionPool>();
-    let listener = PoolListener::new(listener, &service);
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    let mut first = Client::connect(address).await;
-    assert_eq!(first.get("/").await.text(), "4096");
-    let mut others = Vec::new();
-    while service.refused() == 0 {
-        others.push(Client::connect(address).await);
-        until("an answer", || service.refused() > 0 || service.held() > 0).await;
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(first.get("/").await.text(), "4096");
-    drop((first, others));
-    until("their end", || service.held() == 0).await;
-    assert_eq!(Client::connect(address).await.get("/").await.text(), "4096");
+#[test]
+fn a_connection_whose_pool_cannot_be_made_is_closed_and_others_are_served() {
+    common::plain(async {
+        let service = Account::root("service").with_limit(Some(6000));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Router::new()
+            .route("/", get(|pool: ConnectionPool| async move { pool.held_bytes().to_string() }))
+            .into_make_service_with_connect_info::<ConnectionPool>();
+        let listener = PoolListener::new(listener, &service);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let mut first = Client::connect(address).await;
+        assert_eq!(first.get("/").await.text(), "4096");
+        let mut others = Vec::new();
+        while service.refused() == 0 {
+            others.push(Client::connect(address).await);
+            until("an answer", || service.refused() > 0 || service.held() > 0).await;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(first.get("/").await.text(), "4096");
+        drop((first, others));
+        until("their end", || service.held() == 0).await;
+        assert_eq!(Client::connect(address).await.get("/").await.text(), "4096");
+    });
 }
 
 async fn hello(

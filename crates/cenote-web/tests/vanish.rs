@@ -202,7 +202,9 @@ async fn crowd(address: SocketAddr, clients: usize, rounds: usize) {
 fn ten_thousand_requests_whose_clients_vanish_leave_no_pool_and_take_no_block() {
     // The clients on threads of their own: they have no pools, and do not take the service's.
     let clients = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // What blocks are taken is what is looked at.
     let service = tokio::runtime::Builder::new_multi_thread()
+        .on_thread_start(common::unwatched)
         .worker_threads(4)
         .max_blocking_threads(3)
         .enable_all()

@@ -167,24 +167,26 @@ async fn names_without_end_become_few_series_and_their_counters_never_go_down() 
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_shared_pool_is_seen_while_it_is_there_and_block_by_block() {
-    let process = Account::root("process");
-    let view = View::builder(&process).build();
-    let pool = SharedPool::try_on(&process.shared_child("session")).expect("memory");
-    pool.alloc_str("packed");
-    pool.alloc([0_u64; 10]);
-    view.watch(pool.downgrade());
-    let document = json(&view).await;
-    let row = &document["pools"][0];
-    assert_eq!((&row["kind"], &row["path"][1]), (&"shared".into(), &"session".into()));
-    assert!(row["created_at"].as_str().is_some_and(|place| place.contains("tests/view.rs:")));
-    let address = format!("/pools.json?pool={}", row["id"].as_str().expect("an id"));
-    let map: Value = serde_json::from_slice(ask(&view, &address).await.body()).expect("JSON");
-    assert_eq!(map["blocks"][0]["size"], row["held_bytes"]);
-    drop(pool);
-    assert_eq!(ask(&view, &address).await.status(), 404);
-    assert_eq!(json(&view).await["pools"].as_array().map(Vec::len), Some(0));
+#[test]
+fn a_shared_pool_is_seen_while_it_is_there_and_block_by_block() {
+    common::plain(async {
+        let process = Account::root("process");
+        let view = View::builder(&process).build();
+        let pool = SharedPool::try_on(&process.shared_child("session")).expect("memory");
+        pool.alloc_str("packed");
+        pool.alloc([0_u64; 10]);
+        view.watch(pool.downgrade());
+        let document = json(&view).await;
+        let row = &document["pools"][0];
+        assert_eq!((&row["kind"], &row["path"][1]), (&"shared".into(), &"session".into()));
+        assert!(row["created_at"].as_str().is_some_and(|place| place.contains("tests/view.rs:")));
+        let address = format!("/pools.json?pool={}", row["id"].as_str().expect("an id"));
+        let map: Value = serde_json::from_slice(ask(&view, &address).await.body()).expect("JSON");
+        assert_eq!(map["blocks"][0]["size"], row["held_bytes"]);
+        drop(pool);
+        assert_eq!(ask(&view, &address).await.status(), 404);
+        assert_eq!(json(&view).await["pools"].as_array().map(Vec::len), Some(0));
+    });
 }
 
 /// A service on axum whose requests have pools, with the view beside it.
@@ -219,134 +221,147 @@ async fn serve(view: &View, layer: PoolLayer, kept: Arc<Mutex<Vec<RequestPool>>>
     address
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn in_axum_requests_that_are_kept_are_told_one_by_one_and_block_by_block() {
-    let process = Account::root("process");
-    let view = View::builder(&process)
-        .age_limit("request", Duration::from_millis(300))
-        .age_limit("GET /hello", Duration::from_secs(600))
-        .build();
-    let kept: Arc<Mutex<Vec<RequestPool>>> = Arc::default();
-    let web = process.shared_child("web");
-    let layer = PoolLayer::new(&web).view(&view).by_route();
-    let line = line!() - 1;
-    let address = serve(&view, layer, Arc::clone(&kept)).await;
-    let mut client = Client::connect(address).await;
-    for _ in 0..5 {
-        assert_eq!(client.get("/hello").await.status, 200);
-        assert_eq!(client.get("/keep").await.text(), "kept");
-    }
-    // The client says `test` for a host, which the view does not go by.
-    assert_eq!(client.get("/pools.json").await.status, 403);
-    let document = loop {
-        let document = json(&view).await;
-        let accounts = document["accounts"].as_array().expect("rows");
-        let row = accounts.iter().find(|row| row["path"][2] == "GET /keep").expect("requests");
-        assert_eq!((&row["live"], &row["created"]), (&5.into(), &5.into()));
-        assert_eq!((&row["unknown_bytes"], &row["blocks"]), (&0.into(), &5.into()));
-        assert_eq!(row["age_limit_seconds"], 0.3);
-        if row["over_age"] == 5 {
-            break document;
+#[test]
+fn in_axum_requests_that_are_kept_are_told_one_by_one_and_block_by_block() {
+    common::plain(async {
+        let process = Account::root("process");
+        let view = View::builder(&process)
+            .age_limit("request", Duration::from_millis(300))
+            .age_limit("GET /hello", Duration::from_secs(600))
+            .build();
+        let kept: Arc<Mutex<Vec<RequestPool>>> = Arc::default();
+        let web = process.shared_child("web");
+        let layer = PoolLayer::new(&web).view(&view).by_route();
+        let line = line!() - 1;
+        let address = serve(&view, layer, Arc::clone(&kept)).await;
+        let mut client = Client::connect(address).await;
+        for _ in 0..5 {
+            assert_eq!(client.get("/hello").await.status, 200);
+            assert_eq!(client.get("/keep").await.text(), "kept");
         }
-        tokio::task::yield_now().await;
-    };
-    let pools = document["pools"].as_array().expect("pools");
-    assert_eq!(pools.iter().filter(|pool| pool["over_age"] == true).count(), 5);
-    let first = kept.lock().expect("no panic")[0].clone();
-    for pool in pools {
-        let own = (&pool["kind"], &pool["name"], &pool["path"][2]);
-        assert_eq!(own, (&"shared".into(), &"request".into(), &"GET /keep".into()));
-        assert_eq!(pool["held_bytes"], first.held_bytes());
-        assert_eq!(pool["used_bytes"], first.used_bytes());
-        assert!(pool["age_seconds"].as_f64() > Some(0.2) && pool["peak_bytes"] == 4096);
-        assert!(
-            pool["created_at"]
-                .as_str()
-                .is_some_and(|place| { place.ends_with(&format!("tests/view.rs:{line}")) })
-        );
-        // The map's, and not the view's.
-        assert_eq!(pool["handles"], 1, "{pool}");
-        let address = format!("/pools.json?pool={}", pool["id"].as_str().expect("an id"));
-        let map: Value = serde_json::from_slice(ask(&view, &address).await.body()).expect("JSON");
-        let block = &map["blocks"][0];
-        assert_eq!((&block["size"], &block["tail"]), (&4096.into(), &"still needed".len().into()));
-    }
-    drop(first);
-    kept.lock().expect("no panic").clear();
-    let document = json(&view).await;
-    assert_eq!(document["pools"].as_array().map(Vec::len), Some(0), "{document}");
-    assert_eq!(web.held(), 0);
+        // The client says `test` for a host, which the view does not go by.
+        assert_eq!(client.get("/pools.json").await.status, 403);
+        let document = loop {
+            let document = json(&view).await;
+            let accounts = document["accounts"].as_array().expect("rows");
+            let row = accounts.iter().find(|row| row["path"][2] == "GET /keep").expect("requests");
+            assert_eq!((&row["live"], &row["created"]), (&5.into(), &5.into()));
+            assert_eq!((&row["unknown_bytes"], &row["blocks"]), (&0.into(), &5.into()));
+            assert_eq!(row["age_limit_seconds"], 0.3);
+            if row["over_age"] == 5 {
+                break document;
+            }
+            tokio::task::yield_now().await;
+        };
+        let pools = document["pools"].as_array().expect("pools");
+        assert_eq!(pools.iter().filter(|pool| pool["over_age"] == true).count(), 5);
+        let first = kept.lock().expect("no panic")[0].clone();
+        for pool in pools {
+            let own = (&pool["kind"], &pool["name"], &pool["path"][2]);
+            assert_eq!(own, (&"shared".into(), &"request".into(), &"GET /keep".into()));
+            assert_eq!(pool["held_bytes"], first.held_bytes());
+            assert_eq!(pool["used_bytes"], first.used_bytes());
+            assert!(pool["age_seconds"].as_f64() > Some(0.2) && pool["peak_bytes"] == 4096);
+            assert!(
+                pool["created_at"]
+                    .as_str()
+                    .is_some_and(|place| { place.ends_with(&format!("tests/view.rs:{line}")) })
+            );
+            // The map's, and not the view's.
+            assert_eq!(pool["handles"], 1, "{pool}");
+            let address = format!("/pools.json?pool={}", pool["id"].as_str().expect("an id"));
+            let map: Value =
+                serde_json::from_slice(ask(&view, &address).await.body()).expect("JSON");
+            let block = &map["blocks"][0];
+            assert_eq!(
+                (&block["size"], &block["tail"]),
+                (&4096.into(), &"still needed".len().into())
+            );
+        }
+        drop(first);
+        kept.lock().expect("no panic").clear();
+        let document = json(&view).await;
+        assert_eq!(document["pools"].as_array().map(Vec::len), Some(0), "{document}");
+        assert_eq!(web.held(), 0);
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn connections_are_told_with_what_is_in_their_pools() {
-    let process = Account::root("process");
-    let view = View::builder(&process).hosts(["test"]).build();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let remember = |pool: ConnectionPool| async move {
-        pool.try_alloc([7_u64; 10]).expect("memory");
-        "remembered"
-    };
-    let app = Router::new()
-        .route("/", get(remember))
-        .layer(PoolLayer::new(&process).view(&view).under_connections())
-        .into_make_service_with_connect_info::<ConnectionPool>();
-    let listener = PoolListener::new(listener, &process).view(&view);
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    let mut client = Client::connect(address).await;
-    assert_eq!(client.get("/").await.text(), "remembered");
-    common::until("the request's end", || process.held() == 4096).await;
-    let document = json(&view).await;
-    let pools = document["pools"].as_array().expect("pools");
-    assert_eq!(pools.len(), 1, "{document}");
-    assert_eq!((&pools[0]["name"], &pools[0]["used_bytes"]), (&"connection".into(), &80.into()));
-    drop(client);
-    common::until("its end", || process.held() == 0).await;
-    assert_eq!(json(&view).await["pools"].as_array().map(Vec::len), Some(0));
+#[test]
+fn connections_are_told_with_what_is_in_their_pools() {
+    common::plain(async {
+        let process = Account::root("process");
+        let view = View::builder(&process).hosts(["test"]).build();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let remember = |pool: ConnectionPool| async move {
+            pool.try_alloc([7_u64; 10]).expect("memory");
+            "remembered"
+        };
+        let app = Router::new()
+            .route("/", get(remember))
+            .layer(PoolLayer::new(&process).view(&view).under_connections())
+            .into_make_service_with_connect_info::<ConnectionPool>();
+        let listener = PoolListener::new(listener, &process).view(&view);
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        let mut client = Client::connect(address).await;
+        assert_eq!(client.get("/").await.text(), "remembered");
+        common::until("the request's end", || process.held() == 4096).await;
+        let document = json(&view).await;
+        let pools = document["pools"].as_array().expect("pools");
+        assert_eq!(pools.len(), 1, "{document}");
+        assert_eq!(
+            (&pools[0]["name"], &pools[0]["used_bytes"]),
+            (&"connection".into(), &80.into())
+        );
+        drop(client);
+        common::until("its end", || process.held() == 0).await;
+        assert_eq!(json(&view).await["pools"].as_array().map(Vec::len), Some(0));
+    });
 }
 
 /// The view looks all the time; requests come and go, with pools that grow.
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn pools_that_come_and_go_under_the_eyes_of_the_view_leave_nothing() {
-    let process = Account::root("process");
-    let view = View::builder(&process).build();
-    let pools = RequestPools::new(&process).view(&view);
-    let work = |round: usize| {
-        let pools = pools.clone();
-        tokio::spawn(async move {
-            for turn in 0..100 {
-                let request = http::Request::new(());
-                let pool = pools.try_begin(&request).expect("memory");
-                let other = pool.clone();
-                let grown = tokio::spawn(async move {
-                    other.try_alloc_bytes(1000 * (turn % 60)).expect("memory");
-                });
-                let mut list = allocator_api2::vec::Vec::new_in(pool.handle());
-                list.extend(0..(round * turn) as u32);
-                grown.await.expect("no panic");
-                assert!(list.iter().copied().eq(0..(round * turn) as u32));
+#[test]
+fn pools_that_come_and_go_under_the_eyes_of_the_view_leave_nothing() {
+    common::plain(async {
+        let process = Account::root("process");
+        let view = View::builder(&process).build();
+        let pools = RequestPools::new(&process).view(&view);
+        let work = |round: usize| {
+            let pools = pools.clone();
+            tokio::spawn(async move {
+                for turn in 0..100 {
+                    let request = http::Request::new(());
+                    let pool = pools.try_begin(&request).expect("memory");
+                    let other = pool.clone();
+                    let grown = tokio::spawn(async move {
+                        other.try_alloc_bytes(1000 * (turn % 60)).expect("memory");
+                    });
+                    let mut list = allocator_api2::vec::Vec::new_in(pool.handle());
+                    list.extend(0..(round * turn) as u32);
+                    grown.await.expect("no panic");
+                    assert!(list.iter().copied().eq(0..(round * turn) as u32));
+                }
+            })
+        };
+        let all: Vec<_> = (0..16).map(work).collect();
+        let mut seen = 0;
+        while all.iter().any(|one| !one.is_finished()) {
+            let document = json(&view).await;
+            for pool in document["pools"].as_array().expect("pools") {
+                seen += 1;
+                assert_eq!(pool["kind"], "shared", "{pool}");
+                assert!(pool["used_bytes"].as_u64() <= pool["held_bytes"].as_u64(), "{pool}");
+                let address = format!("/pools.json?pool={}", pool["id"].as_str().expect("an id"));
+                let map = ask(&view, &address).await;
+                assert!(map.status() == 200 || map.status() == 404);
             }
-        })
-    };
-    let all: Vec<_> = (0..16).map(work).collect();
-    let mut seen = 0;
-    while all.iter().any(|one| !one.is_finished()) {
-        let document = json(&view).await;
-        for pool in document["pools"].as_array().expect("pools") {
-            seen += 1;
-            assert_eq!(pool["kind"], "shared", "{pool}");
-            assert!(pool["used_bytes"].as_u64() <= pool["held_bytes"].as_u64(), "{pool}");
-            let address = format!("/pools.json?pool={}", pool["id"].as_str().expect("an id"));
-            let map = ask(&view, &address).await;
-            assert!(map.status() == 200 || map.status() == 404);
         }
-    }
-    for one in all {
-        one.await.expect("no panic");
-    }
-    assert!(seen > 0);
-    assert_eq!((process.held(), json(&view).await["pools_shown"].as_u64()), (0, Some(0)));
+        for one in all {
+            one.await.expect("no panic");
+        }
+        assert!(seen > 0);
+        assert_eq!((process.held(), json(&view).await["pools_shown"].as_u64()), (0, Some(0)));
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -374,25 +389,27 @@ async fn in_axum_the_page_and_the_metrics_are_served_to_this_machine() {
     assert_eq!(response.status(), 200);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thread_that_does_not_answer_is_said_to_be_silent_and_the_rest_is_told() {
-    let process = Account::root("process");
-    let view = View::builder(&process).build();
-    let (quiet, loud) = (process.child("quiet"), process.child("loud"));
-    let (_pools, never_run) = view.local(&quiet);
-    let held = Pool::on(&loud);
-    held.alloc(1);
-    let document = json(&view).await;
-    assert_eq!(document["silent"], serde_json::json!([["process", "quiet"]]));
-    let row = |name: &str| {
-        let rows = document["accounts"].as_array().expect("rows");
-        rows.iter().find(|row| row["path"][1] == name).expect("a row").clone()
-    };
-    assert!(row("quiet")["used_bytes"].is_null());
-    assert_eq!(row("loud")["held_bytes"], 4096);
-    // One that has ended is not asked again.
-    drop(never_run);
-    assert_eq!(json(&view).await["silent"], serde_json::json!([]));
+#[test]
+fn a_thread_that_does_not_answer_is_said_to_be_silent_and_the_rest_is_told() {
+    common::plain(async {
+        let process = Account::root("process");
+        let view = View::builder(&process).build();
+        let (quiet, loud) = (process.child("quiet"), process.child("loud"));
+        let (_pools, never_run) = view.local(&quiet);
+        let held = Pool::on(&loud);
+        held.alloc(1);
+        let document = json(&view).await;
+        assert_eq!(document["silent"], serde_json::json!([["process", "quiet"]]));
+        let row = |name: &str| {
+            let rows = document["accounts"].as_array().expect("rows");
+            rows.iter().find(|row| row["path"][1] == name).expect("a row").clone()
+        };
+        assert!(row("quiet")["used_bytes"].is_null());
+        assert_eq!(row("loud")["held_bytes"], 4096);
+        // One that has ended is not asked again.
+        drop(never_run);
+        assert_eq!(json(&view).await["silent"], serde_json::json!([]));
+    });
 }
 
 #[tokio::test(flavor = "multi_thread")]

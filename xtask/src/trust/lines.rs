@@ -82,9 +82,21 @@ pub(super) fn levels(report: &mut Report) {
             let mut command = cargo("");
             command.args(["test", "-p", "cenote-c", "-p", "cenote-web", "-p", "cenote-nginx"]);
             command.args(["-p", "cenote-njs", "--no-fail-fast"]);
+            // njs itself runs where it can be had.
+            let packages = run(&mut Command::new(".ci/njs-packages"));
+            if let (true, Some(folder)) =
+                (packages.good, packages.text.lines().find(|line| line.starts_with('/')))
+            {
+                let module = "usr/lib/nginx/modules/ngx_http_js_module.so";
+                command.env("NJS_TEST_NGINX", format!("{folder}/usr/sbin/nginx"));
+                command.env("NJS_TEST_MODULE", format!("{folder}/{module}"));
+            }
             let others = run(command.env("CENOTE_DEBUG", level));
-            let what =
-                format!("{} tests, {} of the C ABI and the web", said.passed(), others.passed());
+            let what = format!(
+                "{} tests, {} of the C ABI, nginx, njs and the web",
+                said.passed(),
+                others.passed()
+            );
             ended(&others, what)
         });
     }

@@ -5,6 +5,20 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// No level is on in pools that this thread makes from now on (see `cenote::debug`), whatever the
+/// process's levels are.
+pub(crate) fn unwatched() {
+    cenote::debug::set_thread_levels(Some(cenote::debug::Levels::NONE));
+}
+
+/// Runs a test that asserts what pools hold to the byte: on threads that are [`unwatched`].
+pub(crate) fn plain<T>(test: impl Future<Output = T>) -> T {
+    unwatched();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().on_thread_start(unwatched).build();
+    runtime.expect("there are threads").block_on(test)
+}
+
 /// One connection to a service.
 pub(crate) struct Client {
     pub(crate) stream: TcpStream,

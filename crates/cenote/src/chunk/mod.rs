@@ -285,7 +285,7 @@ impl<S: BlockSource> ChunkPool<S> {
 
     /// Whether there is no object in it. A cluster kept back does not show.
     pub fn is_empty(&self) -> bool {
-        self.large.len() == self.recent.count() && self.has_no_chunks()
+        !self.large.has_more_than(self.recent.count()) && self.has_no_chunks()
     }
 
     fn has_no_chunks(&self) -> bool {

@@ -92,6 +92,15 @@ impl LargeObjects {
         single + self.table.len() - self.quarantined()
     }
 
+    /// Whether there are more than `count`. Quarantined ones are looked through only until then.
+    pub(crate) fn has_more_than(&self, count: usize) -> bool {
+        if self.table.note() == 0 {
+            return self.len() > count;
+        }
+        let single = usize::from(!self.single.get().start.is_null());
+        single + self.slots_in_use().take(count + 1).count() > count
+    }
+
     /// Whether there is none, and nothing that was one.
     #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {

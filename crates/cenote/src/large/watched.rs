@@ -135,6 +135,11 @@ impl LargeObjects {
         self.table.set_note(HAS_OLD);
     }
 
+    /// The slots of the table whose objects are in use.
+    pub(super) fn slots_in_use(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.table.iter().filter(|slot| !slot.is_freed())
+    }
+
     /// How many objects are in quarantine.
     #[inline]
     pub(super) fn quarantined(&self) -> usize {
@@ -188,7 +193,7 @@ impl LargeObjects {
         if live.try_reserve(self.table.len()).is_err() {
             return self.free_all_watched(supply);
         }
-        live.extend(self.table.iter().filter(|slot| !slot.is_freed()));
+        live.extend(self.slots_in_use());
         live.retain(|slot| {
             let (Some(start), Some(plan)) = (NonNull::new(slot.start), slot.plan(supply)) else {
                 return false;

@@ -78,6 +78,7 @@ static inline void check_empty(njs_mp_t *mp)
 }
 
 /* The alignment that an object of a size and alignment has at least. */
+bool watched(void);
 size_t alignment_of(const config_t *c, size_t alignment, size_t size);
 
 /* An object with a content that no other one has. */

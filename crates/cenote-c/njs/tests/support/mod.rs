@@ -99,6 +99,11 @@ pub(crate) fn shared(name: &str, library: &Path) -> PathBuf {
 
 /// Whether the C compiler can link programs with AddressSanitizer.
 pub(crate) fn has_asan() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(probe_asan)
+}
+
+fn probe_asan() -> bool {
     let source = scratch("bin").join("empty.c");
     std::fs::write(&source, "int main(void) { return 0; }\n").unwrap();
     let program = scratch("bin").join("empty");

@@ -118,7 +118,7 @@ pub use error::{AllocError, ConfigError};
 pub use kept::{Kept, PoolHandle};
 #[doc(hidden)]
 pub use line::begins_a_line;
-pub use pool::{Pool, PoolBuilder};
+pub use pool::{Buffer, Pool, PoolBuilder};
 #[cfg(feature = "bytes")]
 pub use shared::Freeze;
 pub use shared::{

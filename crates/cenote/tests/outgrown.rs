@@ -44,6 +44,27 @@ fn a_vector_that_grows_as_the_last_one_did_is_not_moved_any_more() {
 }
 
 #[test]
+fn the_room_of_a_vector_that_is_freed_before_the_reset_is_kept_for_the_next() {
+    common::plain();
+    let mut pool = Pool::new();
+    let mut moved = Vec::new();
+    for _ in 0..100 {
+        let (at, moves) = grow_to(&pool, 128 << 10);
+        moved.push(moves);
+        // SAFETY: the object is of this pool, with that size, and used no more.
+        unsafe { pool.dealloc(at, bytes(128 << 10)) };
+        pool.reset();
+    }
+    assert!(moved[0] > 3, "{} moves while nothing was known", moved[0]);
+    assert!(moved[2..].iter().all(|&moves| moves == 0), "{moved:?}");
+    // And let go when no such vector comes any more.
+    for _ in 0..100 {
+        pool.reset();
+    }
+    assert!(pool.held_bytes() < 64 << 10, "{} bytes held", pool.held_bytes());
+}
+
+#[test]
 fn two_that_grow_in_turn_move_once_each_beyond_their_blocks() {
     common::plain();
     let mut pool = Pool::new();

@@ -1,9 +1,10 @@
 //! A file as a response: its headers, the part of it that is wanted, and its body.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::fs::{File, Metadata};
 use std::hash::{BuildHasher, RandomState};
 
+use cenote::Buffer;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 
@@ -13,7 +14,6 @@ use super::errors::Fault;
 use super::mime;
 use super::range::{self, Part, Wanted};
 use super::request::{Request, header_value};
-use super::text::Text;
 
 /// Answers a GET or HEAD of `file`, whose path in the folder is `path`.
 pub(crate) fn respond(
@@ -140,21 +140,21 @@ fn multipart<'p>(
     let pool = &**request.pool;
     let mut segments = allocator_api2::vec::Vec::new_in(pool);
     super::text::reserve(&mut segments, parts.len() + 1)?;
-    let mut texts = Text::new(pool);
+    let mut texts = Buffer::new(pool);
     for part in parts {
-        let before = texts.as_bytes().len();
-        texts.try_write(|out| {
-            let break_before = if before == 0 { "" } else { "\r\n" };
-            write!(out, "{break_before}--{boundary}\r\n")?;
-            write!(out, "Content-Type: {kind}\r\nContent-Range: {}\r\n\r\n", Extent(part, size))
-        })?;
-        let text = texts.as_bytes().len() - before;
+        let before = texts.len();
+        let break_before = if before == 0 { "" } else { "\r\n" };
+        let range = Extent(part, size);
+        texts.try_extend_fmt(format_args!(
+            "{break_before}--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: {range}\r\n\r\n"
+        ))?;
+        let text = texts.len() - before;
         segments.push(Segment { text, start: part.start, length: part.length });
     }
-    let before = texts.as_bytes().len();
-    texts.try_write(|out| write!(out, "\r\n--{boundary}--\r\n"))?;
-    segments.push(Segment { text: texts.as_bytes().len() - before, start: 0, length: 0 });
-    Ok((segments.leak(), texts.leak()))
+    let before = texts.len();
+    texts.try_extend_fmt(format_args!("\r\n--{boundary}--\r\n"))?;
+    segments.push(Segment { text: texts.len() - before, start: 0, length: 0 });
+    Ok((segments.leak(), texts.into_slice()))
 }
 
 /// Random, so that no file can be made to hold it.

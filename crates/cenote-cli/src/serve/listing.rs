@@ -5,7 +5,7 @@ use std::fs::File;
 use std::rc::Rc;
 
 use allocator_api2::vec::Vec;
-use cenote::{Kept, Pool};
+use cenote::{Buffer, Kept, Pool};
 use hyper::header::{self, HeaderValue};
 use hyper::{Response, StatusCode};
 use rustix::fs::{AtFlags, FileType, RawDir, Stat, statat};
@@ -16,7 +16,7 @@ use super::errors::Fault;
 use super::page;
 use super::request::Request;
 use super::root::{Opened, Root};
-use super::text::{self, Html, Length, Link, Text};
+use super::text::{self, Html, Length, Link};
 use crate::units::ShortSize;
 
 /// What is read of a folder at once; names are at most 255 bytes.
@@ -54,12 +54,12 @@ pub(crate) fn respond(
 pub(crate) fn page_of(
     pool: &Rc<Pool>,
     length: usize,
-    write: impl FnOnce(&mut Text<'_>) -> fmt::Result,
+    write: impl FnOnce(&mut Buffer<'_>) -> fmt::Result,
 ) -> Result<KeptBytes, Fault> {
     Ok(Kept::<_, [u8]>::try_new(pool.clone(), |pool| {
-        let mut text = Text::try_with_capacity(pool, length)?;
-        text.try_write(write)?;
-        Ok::<_, cenote::AllocError>(text.leak())
+        let mut text = Buffer::try_with_capacity(pool, length)?;
+        text::try_write(&mut text, write)?;
+        Ok::<_, cenote::AllocError>(text.into_slice())
     })?)
 }
 

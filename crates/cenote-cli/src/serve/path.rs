@@ -1,10 +1,9 @@
 //! From the path of a request to the bytes of a file's path, in the request's pool.
 
-use cenote::Pool;
+use cenote::{Buffer, Pool};
 use hyper::StatusCode;
 
 use super::errors::Fault;
-use super::text::Text;
 
 /// The longest path that is looked at: what the system takes (`PATH_MAX`).
 const LONGEST: usize = 4096;
@@ -33,15 +32,15 @@ pub(crate) fn decode<'p>(pool: &'p Pool, raw: &str) -> Result<FilePath<'p>, Faul
         return Err(bad("the path does not begin with a slash"));
     };
     // Decoding never makes a path longer, so this is the only allocation.
-    let mut out = Text::try_with_capacity(pool, raw.len())?;
+    let mut out = Buffer::try_with_capacity(pool, raw.len())?;
     let mut folder = true;
     for segment in raw.split('/') {
         folder = matches!(segment, "" | "." | "%2e" | "%2E");
-        let start = out.as_bytes().len();
+        let start = out.len();
         if start > 0 && !folder {
-            out.try_push(b"/")?;
+            out.try_extend_from_slice(b"/")?;
         }
-        let name = out.as_bytes().len();
+        let name = out.len();
         let mut rest = segment.as_bytes();
         while let [byte, tail @ ..] = rest {
             let byte = match (byte, tail) {
@@ -70,14 +69,14 @@ pub(crate) fn decode<'p>(pool: &'p Pool, raw: &str) -> Result<FilePath<'p>, Faul
                 0 => return Err(bad("the path has a NUL")),
                 b'/' if !folder => return Err(bad("the path has an encoded slash")),
                 _ if folder => {}
-                byte => out.try_push(&[byte])?,
+                byte => out.try_extend_from_slice(&[byte])?,
             }
         }
-        if &out.as_bytes()[name..] == b".." {
+        if &out[name..] == b".." {
             return Err(bad("the path has a `..`"));
         }
     }
-    Ok(FilePath { bytes: out.leak(), folder })
+    Ok(FilePath { bytes: out.into_slice(), folder })
 }
 
 fn hex(digit: u8) -> Option<u8> {

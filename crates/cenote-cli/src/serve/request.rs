@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use cenote::{Account, AllocError, Pool};
+use cenote::{Account, AllocError, Buffer, Pool};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
@@ -20,7 +20,7 @@ use super::connection::{Connection, Peer};
 use super::errors::Fault;
 use super::path::{self, FilePath};
 use super::root::{Opened, Root};
-use super::text::{Link, Text};
+use super::text::Link;
 use super::worker::Worker;
 use super::{file, listing, pools};
 
@@ -216,10 +216,10 @@ fn to_folder(request: &Request<'_>, path: FilePath<'_>) -> Result<Response<Body>
 /// The path of a folder's index, in the request's pool.
 fn index_of<'p>(pool: &'p Pool, folder: &[u8]) -> Result<&'p [u8], AllocError> {
     const NAME: &[u8] = b"/index.html";
-    let mut path = Text::try_with_capacity(pool, folder.len() + NAME.len())?;
-    path.try_push(folder)?;
-    path.try_push(if folder.is_empty() { &NAME[1..] } else { NAME })?;
-    Ok(path.leak())
+    let mut path = Buffer::try_with_capacity(pool, folder.len() + NAME.len())?;
+    path.try_extend_from_slice(folder)?;
+    path.try_extend_from_slice(if folder.is_empty() { &NAME[1..] } else { NAME })?;
+    Ok(path.into_slice())
 }
 
 enum Drained {

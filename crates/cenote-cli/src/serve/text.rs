@@ -1,13 +1,12 @@
-//! Text that grows in a pool and says who refused when it cannot.
+//! Text and lists that grow in a pool, and say who refused when they cannot.
 //!
-//! A plain `Vec` in a pool aborts the process when an infallible `push` finds no memory, and its
-//! fallible calls do not tell which account was at its limit. Everything the server writes into a
-//! pool goes through here instead.
+//! Text is a [`Buffer`]. A plain `Vec` in a pool aborts the process when an infallible `push` finds
+//! no memory, and its fallible calls do not tell which account was at its limit; [`reserve`] does.
 
 use std::fmt;
 
 use allocator_api2::vec::Vec;
-use cenote::{AllocError, Pool};
+use cenote::{AllocError, Buffer, Pool};
 
 /// Makes room for `more` further elements, or returns the pool's own reason for having none.
 pub(crate) fn reserve<T>(list: &mut Vec<T, &Pool>, more: usize) -> Result<(), AllocError> {
@@ -28,70 +27,18 @@ pub(crate) fn reserve<T>(list: &mut Vec<T, &Pool>, more: usize) -> Result<(), Al
     }
 }
 
-/// Bytes, mostly UTF-8, that grow in a pool.
-pub(crate) struct Text<'p> {
-    bytes: Vec<u8, &'p Pool>,
-    refused: Option<AllocError>,
+/// Runs `write` on a text as a formatter, whose errors cannot say what happened, and returns what
+/// did.
+pub(crate) fn try_write<E>(
+    text: &mut Buffer,
+    write: impl FnOnce(&mut Buffer) -> Result<(), E>,
+) -> Result<(), AllocError> {
+    let _ = text.take_failure();
+    write(text)
+        .map_err(|_| text.take_failure().unwrap_or_else(|| AllocError::out_of_memory(text.len())))
 }
 
-impl<'p> Text<'p> {
-    /// An empty text: takes no memory yet.
-    pub(crate) fn new(pool: &'p Pool) -> Self {
-        Self { bytes: Vec::new_in(pool), refused: None }
-    }
-
-    /// An empty text with room for `bytes`, so that it never moves.
-    pub(crate) fn try_with_capacity(pool: &'p Pool, bytes: usize) -> Result<Self, AllocError> {
-        let mut text = Self::new(pool);
-        match text.bytes.try_reserve_exact(bytes) {
-            Ok(()) => Ok(text),
-            Err(_) => reserve(&mut text.bytes, bytes).map(|()| text),
-        }
-    }
-
-    /// Appends bytes.
-    pub(crate) fn try_push(&mut self, bytes: &[u8]) -> Result<(), AllocError> {
-        reserve(&mut self.bytes, bytes.len())?;
-        self.bytes.extend_from_slice(bytes);
-        Ok(())
-    }
-
-    /// Runs `write` on this text as a formatter, whose errors cannot say what
-    /// happened, and returns what did.
-    pub(crate) fn try_write<E>(
-        &mut self,
-        write: impl FnOnce(&mut Self) -> Result<(), E>,
-    ) -> Result<(), AllocError> {
-        match write(self) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self
-                .refused
-                .take()
-                .unwrap_or_else(|| AllocError::out_of_memory(self.bytes.len()))),
-        }
-    }
-
-    /// The bytes so far.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    /// Leaves the bytes in the pool, for as long as it lives.
-    pub(crate) fn leak(self) -> &'p mut [u8] {
-        self.bytes.leak()
-    }
-}
-
-impl fmt::Write for Text<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.try_push(text.as_bytes()).map_err(|error| {
-            self.refused = Some(error);
-            fmt::Error
-        })
-    }
-}
-
-/// Counts what would be written, so that a [`Text`] can be made large enough in one step.
+/// Counts what would be written, so that a [`Buffer`] can be made large enough in one step.
 #[derive(Default)]
 pub(crate) struct Length(pub(crate) usize);
 
@@ -156,15 +103,15 @@ mod tests {
     fn a_text_past_its_limit_names_the_account() {
         let account = Account::root("letters").with_limit(Some(4096));
         let pool = Pool::on(&account);
-        let mut text = Text::new(&pool);
-        let error = text
-            .try_write(|out| (0..1000).try_for_each(|n| writeln!(out, "line {n}")))
-            .unwrap_err();
+        let mut text = Buffer::new(&pool);
+        let error =
+            try_write(&mut text, |out| (0..1000).try_for_each(|n| writeln!(out, "line {n}")))
+                .unwrap_err();
         assert_eq!(
             error.account().map(|account| account.name().to_owned()),
             Some("letters".to_owned())
         );
-        assert!(text.as_bytes().starts_with(b"line 0\nline 1\n"));
+        assert!(text.starts_with(b"line 0\nline 1\n"));
     }
 
     #[test]

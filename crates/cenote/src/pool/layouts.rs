@@ -7,6 +7,10 @@ use crate::{AllocError, BlockSource, debug};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
+/// The room of an object above this is noted as needed when it is freed: vectors are, before a
+/// reset can see how far they went.
+const NOTED: usize = 4096;
+
 impl<S: BlockSource> Pool<S> {
     #[inline(always)]
     fn layout_in<M: Mode>(&self, layout: Layout) -> Result<NonNull<u8>, M::Error> {
@@ -132,6 +136,9 @@ impl<S: BlockSource> Pool<S> {
         if debug::resize_newest(last.addr().get(), end.addr().get(), start.addr().get(), size, 0)
             .is_some()
         {
+            if size > NOTED {
+                self.note_needed();
+            }
             self.last.set(at(last, start.addr().get()));
         } else if start == end {
             // The newest of the packed bytes. Of what else can lie right at the window's end,

@@ -2,10 +2,11 @@
 //!
 //! Files: this one has the pool's value, its blocks and its end; `builder` how it is set up;
 //! `values` and `slices` what users put into it; `layouts` raw memory, and objects that change
-//! size; `growing` objects whose size is known only at their end, `grown` what is remembered of
-//! them; `cleanups` what runs at the end.
+//! size; `growing` objects whose size is known only at their end, `buffer` those of bytes, `grown`
+//! what is remembered of them; `cleanups` what runs at the end.
 
 mod block;
+mod buffer;
 mod builder;
 mod cleanups;
 mod growing;
@@ -14,10 +15,12 @@ mod layouts;
 mod slices;
 mod values;
 
+pub use buffer::Buffer;
+pub(crate) use buffer::{Bytes, buffer_traits};
 pub use builder::PoolBuilder;
 pub(crate) use builder::Shape;
 pub(crate) use growing::{Growing, Grows};
-pub(crate) use slices::{Filling, Formatted};
+pub(crate) use slices::Filling;
 
 use crate::account::Account;
 use crate::chain::Links;
@@ -594,6 +597,16 @@ impl<S: BlockSource> Pool<S> {
         self.last.set(last);
         self.end.set(end);
         debug::block_emptied(last, end.addr().get() - last.addr().get());
+    }
+
+    /// Notes that as much was needed as is used of the active block, for the next reset.
+    #[cold]
+    #[inline(never)]
+    fn note_needed(&self) {
+        self.save_window();
+        let Some(block) = self.block(self.active.get()) else { return };
+        let used = (block.used() + block.packed()).min(u32::MAX as usize / 2) as u32;
+        self.keep.set(self.keep.get().max(used));
     }
 
     #[cold]

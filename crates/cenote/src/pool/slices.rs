@@ -1,9 +1,9 @@
 //! Slices, text and bytes.
 
-use super::{Growing, Grows, Pool};
+use super::{Bytes, Growing, Pool};
 use crate::error::{Mode, Must, Try, must};
 use crate::{AllocError, BlockSource, size};
-use core::fmt::{self, Write};
+use core::fmt;
 use core::mem::{self, MaybeUninit};
 use core::ptr::{self, NonNull};
 use core::slice;
@@ -100,7 +100,7 @@ impl<S: BlockSource> Pool<S> {
         if let Some(text) = args.as_str() {
             return self.str_in::<M>(text);
         }
-        let bytes = Formatted::of::<M>(self, args)?.finish();
+        let bytes = Bytes::of::<M>(self, args)?.finish();
         // SAFETY: written by `write_str` alone, so whole texts one after the other.
         Ok(unsafe { core::str::from_utf8_unchecked_mut(bytes) })
     }
@@ -345,37 +345,4 @@ impl<S: BlockSource> Pool<S> {
 #[cold]
 fn too_many<T>(count: usize) -> AllocError {
     AllocError::too_large(count.saturating_mul(size_of::<T>()))
-}
-
-/// A text that grows while it is formatted, and what stopped it.
-pub(crate) struct Formatted<P: Grows> {
-    bytes: Growing<u8, P>,
-    error: Option<AllocError>,
-}
-
-impl<P: Grows> Formatted<P> {
-    #[inline]
-    pub(crate) fn of<M: Mode>(
-        pool: P,
-        args: fmt::Arguments<'_>,
-    ) -> Result<Growing<u8, P>, M::Error> {
-        let mut text = Self { bytes: Growing::new(pool), error: None };
-        let outcome = text.write_fmt(args);
-        if let Some(error) = text.error {
-            return M::fail(error);
-        }
-        if outcome.is_err() {
-            return M::fail(AllocError::not_formatted(text.bytes.len()));
-        }
-        Ok(text.bytes)
-    }
-}
-
-impl<P: Grows> Write for Formatted<P> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.bytes.extend_from_slice::<Try>(text.as_bytes()).map_err(|error| {
-            self.error = Some(error);
-            fmt::Error
-        })
-    }
 }

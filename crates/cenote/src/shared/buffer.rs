@@ -2,10 +2,9 @@
 
 use super::SharedPool;
 use crate::error::Try;
-use crate::pool::Growing;
+use crate::pool::{Bytes, buffer_traits};
 use crate::{AllocError, BlockSource, SharedBlocks};
 use core::fmt;
-use core::ops::Deref;
 
 /// Bytes that grow in a [`SharedPool`], such as a response that is being written.
 ///
@@ -25,8 +24,7 @@ use core::ops::Deref;
 /// # Ok::<(), AllocError>(())
 /// ```
 pub struct SharedBuffer<S: BlockSource = SharedBlocks> {
-    bytes: Growing<u8, SharedPool<S>>,
-    failure: Option<AllocError>,
+    bytes: Bytes<SharedPool<S>>,
 }
 
 // SAFETY: the bytes are the buffer's alone, and its handle may be sent.
@@ -38,7 +36,7 @@ impl<S: BlockSource> SharedBuffer<S> {
     /// An empty buffer, which takes no memory yet.
     #[must_use]
     pub fn new(pool: SharedPool<S>) -> Self {
-        Self { bytes: Growing::new(pool), failure: None }
+        Self { bytes: Bytes::new(pool) }
     }
 
     /// An empty buffer with room for `bytes` bytes.
@@ -53,7 +51,7 @@ impl<S: BlockSource> SharedBuffer<S> {
 
     /// The pool that it is in.
     pub fn pool(&self) -> &SharedPool<S> {
-        self.bytes.pool()
+        self.bytes.grown.pool()
     }
 
     /// Sees to it that there is room for `more` bytes beyond those there are.
@@ -61,7 +59,7 @@ impl<S: BlockSource> SharedBuffer<S> {
     /// # Errors
     /// Where the memory cannot be had. The buffer is as it was.
     pub fn try_reserve(&mut self, more: usize) -> Result<(), AllocError> {
-        self.bytes.reserve::<Try>(more)
+        self.bytes.grown.reserve::<Try>(more)
     }
 
     /// Copies bytes to the end. In place, as long as the block has room and nothing else was
@@ -70,68 +68,33 @@ impl<S: BlockSource> SharedBuffer<S> {
     /// # Errors
     /// Where the memory cannot be had. The buffer is as it was.
     pub fn try_extend_from_slice(&mut self, bytes: &[u8]) -> Result<(), AllocError> {
-        self.bytes.extend_from_slice::<Try>(bytes)
+        self.bytes.grown.extend_from_slice::<Try>(bytes)
+    }
+
+    /// Formats to the end.
+    ///
+    /// # Errors
+    /// Where the memory cannot be had, or a `Display` or the like fails. What was written before
+    /// stays.
+    pub fn try_extend_fmt(&mut self, args: fmt::Arguments<'_>) -> Result<(), AllocError> {
+        self.bytes.format(args)
     }
 
     /// Empties it; it keeps its room.
     pub fn clear(&mut self) {
-        self.bytes.clear();
+        self.bytes.grown.clear();
     }
 
     /// Why the last write by way of `fmt::Write` or `io::Write` failed, if it did.
     pub fn take_failure(&mut self) -> Option<AllocError> {
-        self.failure.take()
+        self.bytes.failure.take()
     }
 
     /// Gives room that is left back to the pool, where that can be done in place.
     #[cfg(feature = "bytes")]
     pub(super) fn trim(&mut self) {
-        self.bytes.trim();
+        self.bytes.grown.trim();
     }
 }
 
-impl<S: BlockSource> Deref for SharedBuffer<S> {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        self.bytes.as_slice()
-    }
-}
-
-impl<S: BlockSource> AsRef<[u8]> for SharedBuffer<S> {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
-}
-
-impl<S: BlockSource> fmt::Write for SharedBuffer<S> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.try_extend_from_slice(text.as_bytes()).map_err(|error| {
-            self.failure = Some(error);
-            fmt::Error
-        })
-    }
-}
-
-#[cfg(feature = "std")]
-impl<S: BlockSource> std::io::Write for SharedBuffer<S> {
-    /// Takes all bytes, or none.
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        match self.try_extend_from_slice(bytes) {
-            Ok(()) => Ok(bytes.len()),
-            Err(error) => {
-                self.failure = Some(error);
-                Err(std::io::ErrorKind::OutOfMemory.into())
-            }
-        }
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<S: BlockSource> fmt::Debug for SharedBuffer<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedBuffer").field("len", &self.len()).finish_non_exhaustive()
-    }
-}
+buffer_traits!(SharedBuffer,);

@@ -3,7 +3,7 @@
 use super::SharedPool;
 use crate::cleanup::{CleanupKey, Entry, Owned};
 use crate::error::{Mode, Must, Try, must};
-use crate::pool::{Filling, Formatted, Growing};
+use crate::pool::{Bytes, Filling, Growing};
 use crate::{AllocError, BlockSource, size};
 use core::fmt;
 use core::mem::{self, MaybeUninit};
@@ -87,7 +87,7 @@ impl<S: BlockSource> SharedPool<S> {
         if let Some(text) = args.as_str() {
             return self.str_in::<M>(text);
         }
-        let bytes = Formatted::of::<M>(self, args)?.finish();
+        let bytes = Bytes::of::<M>(self, args)?.finish();
         // SAFETY: written by `write_str` alone, so whole texts one after the other.
         Ok(unsafe { core::str::from_utf8_unchecked_mut(bytes) })
     }

@@ -1,0 +1,205 @@
+//! Bytes that grow in a pool: `Buffer`.
+
+mod common;
+
+use cenote::{Account, Buffer, Pool};
+use proptest::prelude::*;
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+/// A `Display` that fails by itself after some text.
+struct Refuses;
+
+impl std::fmt::Display for Refuses {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("as far as this")?;
+        Err(std::fmt::Error)
+    }
+}
+
+/// What is done with a buffer, and with a `Vec` beside it.
+#[derive(Clone, Debug)]
+enum Step {
+    Bytes(Vec<u8>),
+    Text(String),
+    Number(u64),
+    Reserve(usize),
+    Clear,
+    /// Something else takes the place behind the buffer.
+    Other(usize),
+    /// A child of the pool comes and goes.
+    Child,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => prop::collection::vec(any::<u8>(), 0..3000).prop_map(Step::Bytes),
+        4 => ".{0,40}".prop_map(Step::Text),
+        2 => any::<u64>().prop_map(Step::Number),
+        2 => (0_usize..10_000).prop_map(Step::Reserve),
+        1 => Just(Step::Clear),
+        2 => (0_usize..300).prop_map(Step::Other),
+        1 => Just(Step::Child),
+    ];
+    prop::collection::vec(step, 0..60)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn it_holds_what_a_vec_would(rounds in prop::collection::vec(steps(), 1..4)) {
+        let mut pool = Pool::new();
+        for steps in rounds {
+            {
+                let pool = &pool;
+                let (mut buffer, mut model) = (Buffer::new(pool), Vec::new());
+                let mut others: Vec<(&mut [u8], usize)> = Vec::new();
+                for step in steps {
+                    match step {
+                        Step::Bytes(bytes) => {
+                            buffer.extend_from_slice(&bytes);
+                            model.extend_from_slice(&bytes);
+                        }
+                        Step::Text(text) => {
+                            buffer.write_str(&text).unwrap();
+                            model.extend_from_slice(text.as_bytes());
+                        }
+                        Step::Number(number) => {
+                            buffer.try_extend_fmt(format_args!("{number}")).unwrap();
+                            write!(&mut model, "{number}").unwrap();
+                        }
+                        Step::Reserve(more) => {
+                            buffer.try_reserve(more).unwrap();
+                            let before = buffer.as_ptr();
+                            buffer.extend_from_slice(&vec![7; more]);
+                            prop_assert_eq!(buffer.as_ptr(), before, "moved within its room");
+                            model.resize(model.len() + more, 7);
+                        }
+                        Step::Clear => {
+                            buffer.clear();
+                            model.clear();
+                        }
+                        Step::Other(size) => {
+                            let other = pool.alloc_slice_fill_with(size, |_| size as u8);
+                            others.push((other, size));
+                        }
+                        Step::Child => drop(pool.child()),
+                    }
+                    prop_assert_eq!(&*buffer, &*model);
+                }
+                let left = buffer.into_slice();
+                let beside = pool.alloc_slice_fill_with(1000, |_| 0xEE_u8);
+                prop_assert_eq!(&*left, &*model);
+                prop_assert!(beside.iter().all(|&byte| byte == 0xEE));
+                for (other, size) in others {
+                    prop_assert!(other.iter().all(|&byte| byte == size as u8));
+                }
+            }
+            pool.reset();
+        }
+    }
+}
+
+#[test]
+fn an_empty_buffer_takes_no_memory() {
+    let pool = Pool::new();
+    let buffer = Buffer::new(&pool);
+    assert_eq!((buffer.len(), pool.held_bytes()), (0, 0));
+    assert!(buffer.into_slice().is_empty());
+    assert_eq!(pool.held_bytes(), 0);
+}
+
+#[test]
+fn one_that_is_not_kept_gives_its_memory_back() {
+    common::plain();
+    let pool = Pool::new();
+    drop(Buffer::with_capacity(&pool, 100));
+    let before = pool.used_bytes();
+    for _ in 0..1000 {
+        let mut buffer = Buffer::new(&pool);
+        buffer.extend_from_slice(&[1; 2000]);
+    }
+    assert_eq!(pool.used_bytes(), before);
+}
+
+#[test]
+fn the_room_that_is_left_goes_back_when_it_becomes_a_slice() {
+    common::plain();
+    let pool = Pool::new();
+    let mut buffer = Buffer::with_capacity(&pool, 1000);
+    buffer.extend_from_slice(b"ten bytes.");
+    let slice = buffer.into_slice();
+    slice[9] = b'!';
+    assert_eq!(slice, b"ten bytes!");
+    assert_eq!(pool.used_bytes(), 16);
+}
+
+#[test]
+fn it_grows_in_place_while_it_is_the_newest_object() {
+    common::plain();
+    let pool = Pool::new();
+    let mut buffer = Buffer::new(&pool);
+    buffer.extend_from_slice(b"first");
+    let start = buffer.as_ptr();
+    for number in 0..200 {
+        buffer.try_extend_fmt(format_args!("{number:>10}")).unwrap();
+    }
+    assert_eq!(buffer.as_ptr(), start);
+}
+
+#[test]
+fn at_a_limit_each_way_to_write_fails_and_says_who_refused() {
+    common::plain();
+    let account = Account::root("pages").with_limit(Some(16 << 10));
+    let pool = Pool::on(&account);
+    let mut buffer = Buffer::new(&pool);
+    buffer.extend_from_slice(b"kept");
+    let too_much = [0; 32 << 10];
+    let named = |error: Option<cenote::AllocError>| {
+        let account = error.as_ref().and_then(|error| error.account().map(|it| it.name()));
+        account.map(str::to_owned)
+    };
+    assert_eq!(named(buffer.try_extend_from_slice(&too_much).err()).as_deref(), Some("pages"));
+    assert_eq!(named(buffer.try_reserve(too_much.len()).err()).as_deref(), Some("pages"));
+    let long = "x".repeat(32 << 10);
+    assert_eq!(
+        named(buffer.try_extend_fmt(format_args!("{long}")).err()).as_deref(),
+        Some("pages")
+    );
+    assert!(buffer.take_failure().is_none(), "the call itself told it");
+    assert!(buffer.write_str(&long).is_err());
+    assert_eq!(named(buffer.take_failure()).as_deref(), Some("pages"));
+    let error = buffer.write_all(&too_much).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::OutOfMemory);
+    assert_eq!(named(buffer.take_failure()).as_deref(), Some("pages"));
+    assert_eq!(&*buffer, b"kept");
+    buffer.extend_from_slice(b", and goes on");
+    assert_eq!(buffer.into_slice(), b"kept, and goes on");
+    assert_eq!(named(Buffer::try_with_capacity(&pool, 32 << 10).err()).as_deref(), Some("pages"));
+}
+
+#[test]
+fn a_display_that_fails_by_itself_is_no_lack_of_memory() {
+    let pool = Pool::new();
+    let mut buffer = Buffer::new(&pool);
+    let error = buffer.try_extend_fmt(format_args!("{Refuses}")).unwrap_err();
+    assert!(error.account().is_none() && !error.to_string().contains("memory"), "{error}");
+    assert_eq!(&*buffer, b"as far as this");
+    assert!(std::fmt::Write::write_fmt(&mut buffer, format_args!("{Refuses}")).is_err());
+    assert!(buffer.take_failure().is_none());
+}
+
+#[test]
+fn sizes_that_cannot_be_are_errors() {
+    let pool = Pool::new();
+    for size in [usize::MAX, usize::MAX - 7, isize::MAX as usize, isize::MAX as usize + 1] {
+        assert!(Buffer::try_with_capacity(&pool, size).is_err());
+        let mut buffer = Buffer::new(&pool);
+        buffer.extend_from_slice(b"one");
+        assert!(buffer.try_reserve(size).is_err());
+        assert_eq!(&*buffer, b"one");
+    }
+    let panicked = std::panic::AssertUnwindSafe(|| drop(Buffer::with_capacity(&pool, usize::MAX)));
+    assert!(std::panic::catch_unwind(panicked).is_err());
+}

@@ -1,5 +1,6 @@
 //! Collections that grow from nothing.
 
+use std::convert::identity;
 use std::hint::black_box;
 
 use allocator_api2::alloc::{Allocator, Global};
@@ -13,7 +14,8 @@ use crate::work::seen;
 
 pub(crate) const ONE: &str = "a vector to 10,000";
 pub(crate) const TWO: &str = "two vectors in turn to 10,000";
-pub(crate) const TEXT: &str = "a string, 1,000 pieces of 10 B";
+pub(crate) const TEXT: &str = "a vector of bytes, 1,000 pieces of 10 B";
+pub(crate) const OWN: &str = "a string of its own kind, 1,000 pieces of 10 B";
 pub(crate) const MAP: &str = "a map of 1,000";
 
 /// A piece of work over an allocator.
@@ -64,6 +66,70 @@ impl Work for Pieces {
     }
 }
 
+/// Arenas with a type for text that grows.
+trait Texts: Arena {
+    /// A text of so many pieces.
+    fn grow_text(&self, piece: &str, pieces: usize);
+}
+
+/// A text of a type of its own, by its own call for adding a piece.
+macro_rules! texts {
+    ($($arena:ty, $self:ident: $new:expr, $push:ident of $piece:expr;)*) => {$(
+        impl Texts for $arena {
+            #[inline(always)]
+            fn grow_text(&$self, piece: &str, pieces: usize) {
+                let mut text = $new;
+                for _ in 0..pieces {
+                    text.$push($piece(piece));
+                }
+                seen(text.as_ptr());
+            }
+        }
+    )*};
+}
+
+texts! {
+    cenote::Pool, self: cenote::Buffer::new(self), extend_from_slice of str::as_bytes;
+    bumpalo::Bump, self: bumpalo::collections::String::new_in(self), push_str of identity;
+    BumpScope, self: bump_scope::BumpString::new_in(self), push_str of identity;
+    multitude::Arena, self: self.alloc_string(), push_str of identity;
+    oxc_allocator::Allocator, self: oxc_allocator::StringBuilder::new_in(self), push_str of identity;
+}
+
+#[inline(never)]
+fn grow_texts<A: Texts>(arena: &mut A, times: u64) {
+    for _ in 0..times {
+        arena.grow_text(black_box("0123456789"), 1_000);
+        arena.reset();
+    }
+}
+
+fn texts<A: Texts + 'static>(name: &str, mut arena: A) -> Subject {
+    grow_texts(&mut arena, 4);
+    Subject::new(name, move |times| timed(|| grow_texts(&mut arena, times)))
+}
+
+fn texts_of_all() -> Vec<Subject> {
+    vec![
+        texts("cenote", cenote::Pool::new()),
+        texts("bumpalo", bumpalo::Bump::new()),
+        texts("bump-scope", BumpScope::new()),
+        texts("multitude", multitude::Arena::new()),
+        texts("oxc_allocator", oxc_allocator::Allocator::new()),
+        Subject::new("glibc (global allocator)", |times| {
+            timed(|| {
+                for _ in 0..times {
+                    let (piece, mut text) = (black_box("0123456789"), String::new());
+                    for _ in 0..1_000 {
+                        text.push_str(piece);
+                    }
+                    seen(text.as_ptr());
+                }
+            })
+        }),
+    ]
+}
+
 #[derive(Clone, Copy)]
 struct Map;
 impl Work for Map {
@@ -110,7 +176,8 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new(ONE, "vector", || with(One)).heavy(16),
         Case::new(TWO, "pair", || with(Two)).heavy(16),
-        Case::new(TEXT, "string", || with(Pieces)).heavy(16),
+        Case::new(TEXT, "bytes", || with(Pieces)).heavy(16),
+        Case::new(OWN, "string", texts_of_all).heavy(16),
         Case::new(MAP, "map", || with(Map)).heavy(16),
     ]
 }

@@ -118,18 +118,25 @@ impl<M: Malloc> Churn<M> {
         churn
     }
 
+    /// What the loop itself goes by is in registers. In memory it would be a matter of luck: where
+    /// the low twelve bits of its address are those of an object's first word, the processor
+    /// holds the load back until that object was written, and each step waits for the one before.
+    /// With a subject's value beside it, that made 6 ns or 11 of the same code, mimalloc's too.
     #[inline(never)]
     fn run(&mut self, times: u64) {
+        let (plan, objects) = (&self.plan[..], &mut self.objects[..]);
+        let mut at = self.at;
         for turn in 0..times {
-            let (which, size) = self.plan[self.at];
-            self.at = (self.at + 1) & (PLAN - 1);
-            let object = &mut self.objects[which as usize];
+            let (which, size) = plan[at];
+            at = (at + 1) & (PLAN - 1);
+            let object = &mut objects[which as usize];
             // SAFETY: allocated with this size, and replaced below.
             unsafe { self.malloc.put(object.0, layout(object.1 as usize)) };
             let start = self.malloc.get(layout(size as usize));
             touch(start, turn);
             *object = (start, size);
         }
+        self.at = at;
     }
 }
 

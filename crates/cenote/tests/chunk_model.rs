@@ -32,7 +32,7 @@ const PLAIN: Setup = Setup {
     min_chunk: 32,
     between: 0,
     keep: 1,
-    depth: 15,
+    depth: 31,
     on_top: false,
     wipe: false,
     limit: None,

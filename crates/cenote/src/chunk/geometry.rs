@@ -70,29 +70,31 @@ impl Class {
     }
 }
 
-/// Where everything is; made once for a pool.
+/// Where everything is; made once for a pool. What each allocation and free reads is not at a
+/// multiple of 16 bytes, as far as that can be: see the order of the pool's fields.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub(crate) struct Geometry {
+    pub(crate) cluster_size: usize,
+    /// The class of so many units and one. As long as a byte can index, so that no index is
+    /// checked.
+    table: [u8; 256],
     /// Objects of more bytes than this, rounded up to their alignment, are large.
     pub(crate) page_size: usize,
-    /// Objects of a larger alignment than this are large.
-    pub(crate) alignment: usize,
-    /// Leads from an address to its cluster's.
-    pub(crate) mask: usize,
+    /// Bytes of a cluster's block, and its alignment.
+    pub(crate) block: usize,
     unit_shift: u8,
     page_shift: u8,
     class_count: u8,
     /// Pages in a cluster.
     pub(crate) pages: u32,
+    pub(crate) block_align: usize,
+    /// Leads from an address to its cluster's.
+    pub(crate) mask: usize,
     /// Where the descriptors begin.
     pub(crate) header_at: usize,
-    /// Bytes of a cluster's block, and its alignment.
-    pub(crate) block: usize,
-    pub(crate) block_align: usize,
-    pub(crate) cluster_size: usize,
-    /// The class of so many units and one. As long as a byte can index, so that no index is
-    /// checked.
-    table: [u8; 256],
+    /// Objects of a larger alignment than this are large.
+    pub(crate) alignment: usize,
     classes: [Class; MAX_CLASSES],
 }
 

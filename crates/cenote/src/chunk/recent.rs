@@ -3,9 +3,9 @@
 //! What such an object costs is to be written down and found again in the table of large ones.
 //! Buffers that come and go need not go through that: their block stays in the table, and on a
 //! stack here, for the next object of its size. Only blocks of powers of two are kept so, as
-//! [`Blocks`](crate::Blocks) makes them; and of each size 64 KiB at most.
+//! [`Blocks`](crate::Blocks) makes them; and of each size 128 KiB at most.
 
-use super::stack::{DEPTH, Stack};
+use super::stack::Stack as Frees;
 use crate::supply::Supply;
 use crate::{AllocError, BlockSource};
 use core::alloc::Layout;
@@ -15,9 +15,14 @@ use core::ptr::NonNull;
 const SIZES: usize = 4;
 const SMALLEST_SHIFT: u32 = 11;
 /// Bytes of each size at most.
-const MOST: usize = 64 << 10;
+const MOST: usize = 128 << 10;
 /// What sources align a block to in any case.
 const ALIGN: usize = 16;
+
+/// How many of a size at most.
+const PLACES: usize = 15;
+
+type Stack = Frees<PLACES>;
 
 pub(super) struct Recent {
     stacks: [Stack; SIZES],
@@ -29,7 +34,7 @@ impl Recent {
         let recent = Self { stacks: [const { Stack::new() }; SIZES] };
         for (size, stack) in recent.stacks.iter().enumerate() {
             let fit = MOST >> (SMALLEST_SHIFT as usize + size);
-            stack.set_limit(depth.min(fit).min(DEPTH));
+            stack.set_limit(depth.min(fit));
         }
         recent
     }
@@ -77,14 +82,20 @@ impl Recent {
 
 impl<S: BlockSource> super::ChunkPool<S> {
     /// An object that is not of any class.
-    #[inline(never)]
+    #[inline]
     pub(super) fn take_large(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-        if layout.size() >= super::geometry::TOO_LARGE {
-            return Err(AllocError::too_large(layout.size()));
-        }
         if let Some(start) = self.recent.of(&self.supply, layout).and_then(Stack::pop) {
             crate::debug::unmark(start, layout.size());
             return Ok(start);
+        }
+        self.take_new_large(layout)
+    }
+
+    /// One for which no block is remembered.
+    #[inline(never)]
+    fn take_new_large(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        if layout.size() >= super::geometry::TOO_LARGE {
+            return Err(AllocError::too_large(layout.size()));
         }
         self.large.alloc(&self.supply, layout).or_else(|error| {
             // What is only remembered must not be what memory is refused for.
@@ -111,7 +122,7 @@ impl<S: BlockSource> super::ChunkPool<S> {
         if let Some((own, room)) = self.large.object(start)
             && let Some(stack) = self.recent.with_room(room)
         {
-            if stack.few_have(start.addr().get()) {
+            if stack.has(start.addr().get()) {
                 return false;
             }
             if stack.try_push(own) {

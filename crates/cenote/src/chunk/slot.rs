@@ -48,8 +48,8 @@ impl Slot {
         self.taken.get()
     }
 
-    /// A free chunk of a page that has one, and up to `more` others of that page, which are
-    /// told to `each`, the last one first.
+    /// A free chunk, and up to `more` others, which are told to `each`, the last one first; as
+    /// many as the pages of this slot have.
     #[inline]
     pub(super) fn take(
         &self,
@@ -57,28 +57,25 @@ impl Slot {
         more: usize,
         mut each: impl FnMut(NonNull<u8>),
     ) -> Option<NonNull<u8>> {
-        let page = self.page_with_room(geometry)?;
-        let mut free = page.free();
-        let (mut numbers, mut taken) = ([0_u8; MORE + 1], 0);
-        for number in numbers.iter_mut().take(more + 1) {
-            if free == 0 {
-                break;
+        let (mut chunks, mut count) = ([NonNull::dangling(); MORE + 1], 0);
+        let wanted = chunks.len().min(more + 1);
+        while count < wanted
+            && let Some(page) = self.page_with_room(geometry)
+        {
+            let mut free = page.free();
+            while free != 0 && count < wanted {
+                let offset = free.trailing_zeros() as usize * self.class.size as usize;
+                free &= free - 1;
+                // SAFETY: the chunk is in the page that `base` begins.
+                chunks[count] = unsafe { self.base.get().add(offset) };
+                count += 1;
             }
-            *number = free.trailing_zeros() as u8;
-            free &= free - 1;
-            taken += 1;
+            page.set_free(free);
         }
-        page.set_free(free);
-        self.taken.set(self.taken.get() + taken);
-        let chunk = |number: u8| {
-            let offset = usize::from(number) * self.class.size as usize;
-            // SAFETY: the chunk is in the page that `base` begins.
-            unsafe { self.base.get().add(offset) }
-        };
-        for number in numbers[1..].iter().take(taken - 1).rev() {
-            each(chunk(*number));
-        }
-        Some(chunk(numbers[0]))
+        self.taken.set(self.taken.get() + count);
+        let (first, others) = chunks[..count].split_first()?;
+        others.iter().rev().for_each(|chunk| each(*chunk));
+        Some(*first)
     }
 
     /// The current page, or another one of the list, as long as one has a free chunk.

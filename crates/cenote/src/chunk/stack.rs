@@ -9,27 +9,33 @@
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
 
-/// How many frees a stack has room for: with its two counts it fills two cache lines.
-pub(super) const DEPTH: usize = 15;
+/// How many frees of a class are remembered at most. Where objects of random sizes come and go,
+/// some thousand pass until a stack of so many is full or empty; with half as many places it
+/// would be a quarter of that.
+pub(super) const DEPTH: usize = 31;
 
-#[repr(C, align(64))]
-pub(super) struct Stack {
-    /// How many there are; never above [`DEPTH`].
+/// With its two counts it fills whole cache lines. They come last, which is never at a multiple
+/// of 16 bytes: see the order of [`ChunkPool`](super::ChunkPool)'s fields.
+#[repr(C, align(16))]
+pub(super) struct Stack<const PLACES: usize> {
+    frees: [Cell<*mut u8>; PLACES],
+    /// How many there are; never above `PLACES`.
     count: Cell<u32>,
     /// How many there may be before something else is to be done than to push; likewise.
     limit: Cell<u32>,
-    frees: [Cell<*mut u8>; DEPTH],
 }
 
 #[cfg(target_pointer_width = "64")]
-const _: () = assert!(size_of::<Stack>() == 128);
+const _: () = assert!(size_of::<Stack<DEPTH>>() == 256);
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(core::mem::offset_of!(Stack<DEPTH>, count) % 16 == 8);
 
-impl Stack {
+impl<const PLACES: usize> Stack<PLACES> {
     pub(super) const fn new() -> Self {
         Self {
+            frees: [const { Cell::new(ptr::null_mut()) }; PLACES],
             count: Cell::new(0),
             limit: Cell::new(0),
-            frees: [const { Cell::new(ptr::null_mut()) }; DEPTH],
         }
     }
 
@@ -92,30 +98,29 @@ impl Stack {
         self.count.set(left as u32);
     }
 
-    /// Whether this address is among them. Looks at every place, also those that are not in use
-    /// (which tells nothing by itself), since a loop of random length is foreseen by nobody.
+    /// Whether this address is among them. Looks at eight places at a time, also those that are
+    /// not in use, since a loop that is now longer, now shorter by one is foreseen by nobody.
     #[inline(always)]
     pub(super) fn has(&self, address: usize) -> bool {
-        let mut at = 0_u32;
-        for (place, free) in self.frees.iter().enumerate() {
-            at |= u32::from(free.get().addr() == address) << place;
+        const TOGETHER: usize = 8;
+        for (group, places) in self.frees.chunks(TOGETHER).enumerate() {
+            let before = group * TOGETHER;
+            if before >= self.count() {
+                break;
+            }
+            for (place, free) in places.iter().enumerate() {
+                if free.get().addr() == address {
+                    // The lowest; what is left of an earlier free may be above those in use.
+                    return before + place < self.count();
+                }
+            }
         }
-        at & !(u32::MAX << self.count.get()) != 0
-    }
-
-    /// [`Stack::has`] for one that may only have few: looks at as many places as there may be.
-    #[inline(always)]
-    pub(super) fn few_have(&self, address: usize) -> bool {
-        let (count, mut has) = (self.count(), false);
-        for (place, free) in self.frees.iter().enumerate().take(self.limit.get() as usize) {
-            has |= place < count && free.get().addr() == address;
-        }
-        has
+        false
     }
 
     #[inline(always)]
     pub(super) fn set_limit(&self, limit: usize) {
-        self.limit.set(limit.min(DEPTH) as u32);
+        self.limit.set(limit.min(PLACES) as u32);
     }
 
     pub(super) fn clear(&self) {

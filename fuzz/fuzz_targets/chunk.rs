@@ -34,7 +34,7 @@ fuzz_target!(|input: Input| {
         .page_alignment(1 << (input.alignment % 14))
         .classes_between([0, 1, 3][usize::from(input.between % 3)])
         .keep_clusters(usize::from(input.keep % 4))
-        .newest_frees(usize::from(input.newest % 32))
+        .newest_frees(usize::from(input.newest % 25))
         .descriptors_on_top(input.on_top)
         .zero_on_release(input.wipe)
         .on_bad_free(OnBadFree::Return)

@@ -62,7 +62,7 @@ fn no_more_than_64_kib_of_a_size_are_kept_and_none_once_settled() {
             unsafe { pool.free(buffer) }.unwrap();
         }
         let kept = pool.held_bytes() - table;
-        let most = if size <= 16_384 { 15.min(131_072 / size) * size } else { 0 };
+        let most = if size <= 16_384 { 16.min(131_072 / size) * size } else { 0 };
         assert!(kept >= most && kept <= most + 4096, "{kept} bytes of {size}, not {most}");
         pool.settle();
         assert_eq!((pool.stat().blocks, pool.stat().size), (0, 0));

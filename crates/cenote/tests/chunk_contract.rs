@@ -65,7 +65,7 @@ fn each_configuration_that_cannot_be_is_refused_with_field_value_and_rule() {
     assert_eq!(refusal(sizes(257 * 512, 128, 512, 16)), most);
     let between = ChunkPool::config().classes_between(2);
     assert_eq!(refusal(between), ("classes_between", 2, "0, 1 or 3"));
-    assert_eq!(refusal(ChunkPool::config().newest_frees(32)).0, "newest_frees");
+    assert_eq!(refusal(ChunkPool::config().newest_frees(25)).0, "newest_frees");
     let huge = sizes(1 << 62, 128, 1 << 62, 1 << 61);
     assert_eq!(refusal(huge).0, "cluster_size");
 }

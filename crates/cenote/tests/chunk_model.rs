@@ -32,7 +32,7 @@ const PLAIN: Setup = Setup {
     min_chunk: 32,
     between: 0,
     keep: 1,
-    depth: 31,
+    depth: 24,
     on_top: false,
     wipe: false,
     limit: None,

@@ -22,7 +22,7 @@ use core::panic::Location;
 /// | `page_alignment` | 128 | two cache lines, for what must not share them |
 /// | `keep_clusters` | 1 | a pool that goes back and forth across a cluster's edge takes and gives none |
 /// | `classes_between` | 0 | powers of two reuse each other's chunks best; more classes waste less room inside chunks |
-/// | `newest_frees` | 31 | of each size, frees that the next allocations get without looking for a page |
+/// | `newest_frees` | 24 | of each size, frees that the next allocations get without looking for a page |
 ///
 /// ```
 /// use cenote::{Account, ChunkPool, misuse::OnBadFree};
@@ -144,13 +144,14 @@ impl<'a, S: BlockSource> ChunkPoolConfig<'a, S> {
     }
 
     /// Of how many frees of each size the pool remembers the addresses, to give them out again
-    /// before it looks for a page: at most 31, which it is unless set. Of objects larger than a
-    /// page, up to 16 KiB, it remembers 15, or 128 KiB, of each size at most.
+    /// before it looks for a page: at most 24, which it is unless set. Of objects larger than a
+    /// page, up to 16 KiB, it remembers 16, or 128 KiB, of each size at most.
     ///
     /// A page, or a cluster, in which all but such chunks is free goes back only when the pool
     /// looks after it: when all of the pool is free, before it takes a cluster, and in
     /// [`ChunkPool::settle`], [`ChunkPool::stat`] and [`ChunkPool::snapshot`]; a larger object
-    /// does in those three, and before memory is refused for it. With 0 each goes back at once, and an allocation and its free take about three times as long.
+    /// does in those three, and before memory is refused for it. With 0 each goes back at once,
+    /// and an allocation and its free take about three times as long.
     #[inline]
     pub const fn newest_frees(mut self, number: usize) -> Self {
         self.depth = number;
@@ -273,7 +274,7 @@ impl<'a, S: BlockSource> ChunkPoolConfig<'a, S> {
             return error("classes_between", sizes.between, "0, 1 or 3");
         }
         if self.depth > DEPTH {
-            return error("newest_frees", self.depth, "at most 31");
+            return error("newest_frees", self.depth, "at most 24");
         }
         // A class's size is kept in 32 bits.
         let geometry = (sizes.page <= 1 << 30).then(|| Geometry::new(sizes, HEADER, DESCRIPTOR));

@@ -20,7 +20,7 @@ const MOST: usize = 128 << 10;
 const ALIGN: usize = 16;
 
 /// How many of a size at most.
-const PLACES: usize = 15;
+const PLACES: usize = 16;
 
 type Stack = Frees<PLACES>;
 

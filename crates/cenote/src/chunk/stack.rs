@@ -10,19 +10,30 @@ use core::cell::Cell;
 use core::ptr::{self, NonNull};
 
 /// How many frees of a class are remembered at most. Where objects of random sizes come and go,
-/// some thousand pass until a stack of so many is full or empty; with half as many places it
-/// would be a quarter of that.
-pub(super) const DEPTH: usize = 31;
+/// hundreds pass until a stack of so many is full or empty; with half as many places it would be
+/// a quarter of that.
+pub(super) const DEPTH: usize = 24;
 
-/// With its two counts it fills whole cache lines. They come last, which is never at a multiple
-/// of 16 bytes: see the order of [`ChunkPool`](super::ChunkPool)'s fields.
+/// The counts are never at a multiple of 16 bytes: see the order of
+/// [`ChunkPool`](super::ChunkPool)'s fields.
 #[repr(C, align(16))]
 pub(super) struct Stack<const PLACES: usize> {
     frees: [Cell<*mut u8>; PLACES],
+    /// Of each free a part of its address, by which all can be looked at in few instructions.
+    marks: [Cell<i16>; PLACES],
+    /// Keeps the counts where they are to be.
+    apart: [u32; 2],
     /// How many there are; never above `PLACES`.
     count: Cell<u32>,
     /// How many there may be before something else is to be done than to push; likewise.
     limit: Cell<u32>,
+}
+
+/// The part of an address that is its mark: no two within 64 KiB have the same. (More of it, by
+/// leaving out the bits that are always 0, would be another instruction for each free.)
+#[inline(always)]
+fn mark(address: usize) -> i16 {
+    address as i16
 }
 
 #[cfg(target_pointer_width = "64")]
@@ -34,6 +45,8 @@ impl<const PLACES: usize> Stack<PLACES> {
     pub(super) const fn new() -> Self {
         Self {
             frees: [const { Cell::new(ptr::null_mut()) }; PLACES],
+            marks: [const { Cell::new(0) }; PLACES],
+            apart: [0; 2],
             count: Cell::new(0),
             limit: Cell::new(0),
         }
@@ -71,15 +84,21 @@ impl<const PLACES: usize> Stack<PLACES> {
         }
         // SAFETY: `count` is below the limit, which is at most the number of places.
         unsafe { self.frees.get_unchecked(count) }.set(chunk.as_ptr());
+        // SAFETY: likewise; there are as many marks.
+        unsafe { self.marks.get_unchecked(count) }.set(mark(chunk.addr().get()));
         self.count.set(count as u32 + 1);
         true
     }
 
     /// Remembers a free, whatever the limit; `false` where there is no room.
     pub(super) fn push(&self, chunk: NonNull<u8>) -> bool {
-        let Some(place) = self.frees.get(self.count()) else { return false };
+        let count = self.count();
+        let (Some(place), Some(marked)) = (self.frees.get(count), self.marks.get(count)) else {
+            return false;
+        };
         place.set(chunk.as_ptr());
-        self.count.set(self.count.get() + 1);
+        marked.set(mark(chunk.addr().get()));
+        self.count.set(count as u32 + 1);
         true
     }
 
@@ -92,30 +111,31 @@ impl<const PLACES: usize> Stack<PLACES> {
     /// Takes the oldest off.
     pub(super) fn drop_oldest(&self, number: usize) {
         let left = self.count().saturating_sub(number);
-        for place in 0..left {
-            self.frees[place].set(self.at(place + number));
+        for (to, from) in self.frees.iter().zip(self.frees.iter().skip(number)) {
+            to.set(from.get());
+        }
+        for (to, from) in self.marks.iter().zip(self.marks.iter().skip(number)) {
+            to.set(from.get());
         }
         self.count.set(left as u32);
     }
 
-    /// Whether this address is among them. Looks at eight places at a time, also those that are
-    /// not in use, since a loop that is now longer, now shorter by one is foreseen by nobody.
+    /// Whether this address is among them. Looks at the mark of every place, since a loop of
+    /// random length is foreseen by nobody.
     #[inline(always)]
     pub(super) fn has(&self, address: usize) -> bool {
-        const TOGETHER: usize = 8;
-        for (group, places) in self.frees.chunks(TOGETHER).enumerate() {
-            let before = group * TOGETHER;
-            if before >= self.count() {
-                break;
-            }
-            for (place, free) in places.iter().enumerate() {
-                if free.get().addr() == address {
-                    // The lowest; what is left of an earlier free may be above those in use.
-                    return before + place < self.count();
-                }
-            }
+        let (wanted, count) = (mark(address), self.count.get() as i16);
+        let mut maybe = false;
+        for (place, marked) in self.marks.iter().enumerate() {
+            maybe |= (marked.get() == wanted) & ((place as i16) < count);
         }
-        false
+        maybe && self.surely_has(address)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn surely_has(&self, address: usize) -> bool {
+        self.frees.iter().take(self.count()).any(|free| free.get().addr() == address)
     }
 
     #[inline(always)]

@@ -148,3 +148,42 @@ impl<const PLACES: usize> Stack<PLACES> {
         self.limit.set(0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The chunks of a page of memory; their addresses have the same lowest 16 bits as those of
+    /// the same number 64 KiB further on.
+    fn chunk(number: usize) -> NonNull<u8> {
+        NonNull::without_provenance(core::num::NonZero::new(64 * (number + 1)).unwrap())
+    }
+
+    #[test]
+    fn a_stack_has_what_was_pushed_and_neither_popped_nor_dropped() {
+        for limit in 0..=DEPTH {
+            let stack = Stack::<DEPTH>::new();
+            stack.set_limit(limit);
+            let count = (0..DEPTH + 1).take_while(|number| stack.try_push(chunk(*number))).count();
+            assert_eq!(count, limit);
+            for popped in 0..=limit {
+                for number in 0..=DEPTH {
+                    let there = number < limit - popped;
+                    assert_eq!(stack.has(chunk(number).addr().get()), there);
+                    // Their marks are the same.
+                    assert!(!stack.has(chunk(number).addr().get() + (64 << 10)));
+                }
+                assert_eq!(stack.pop(), (limit - popped).checked_sub(1).map(chunk));
+            }
+            for dropped in 0..=limit {
+                stack.clear();
+                assert!((0..limit).all(|number| stack.push(chunk(number))));
+                stack.drop_oldest(dropped);
+                for number in 0..=DEPTH {
+                    let there = (dropped..limit).contains(&number);
+                    assert_eq!(stack.has(chunk(number).addr().get()), there, "{number}");
+                }
+            }
+        }
+    }
+}

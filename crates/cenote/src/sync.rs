@@ -15,6 +15,12 @@ mod imp {
         pub(crate) fn lock(&self) -> impl core::ops::DerefMut<Target = T> + '_ {
             self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
         }
+
+        /// What it guards, for who has the lock to himself.
+        #[cfg_attr(all(test, loom), allow(dead_code))]
+        pub(crate) fn get_mut(&mut self) -> &mut T {
+            self.0.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
     }
 }
 
@@ -49,6 +55,11 @@ mod imp {
                 core::hint::spin_loop();
             }
             Guard(self, PhantomData)
+        }
+
+        /// What it guards, for who has the lock to himself.
+        pub(crate) fn get_mut(&mut self) -> &mut T {
+            self.value.get_mut()
         }
     }
 
@@ -103,6 +114,10 @@ pub(crate) mod modelled {
 
             pub(crate) fn lock(&self) -> impl core::ops::DerefMut<Target = T> + '_ {
                 self.0.lock().unwrap()
+            }
+
+            pub(crate) fn get_mut(&mut self) -> &mut T {
+                self.0.get_mut().unwrap()
             }
         }
     }

@@ -81,22 +81,34 @@ impl Family {
         }
     }
 
-    /// Adds what an account that closed has left.
-    pub(super) fn remember(&mut self, history: History) {
-        remember(&mut self.closed, history);
+    /// Adds what an account leaves that closes, and is in the list no more.
+    pub(super) fn remember(&mut self, node: &mut Node) {
+        remember(&mut self.closed, History::of(node));
     }
 }
 
 /// Adds a closed account's history to its parent's. Where there is no memory to remember it
 /// in, it is forgotten.
-fn remember(closed: &mut Vec<History>, mut history: History) {
+#[inline]
+fn remember(closed: &mut Vec<History>, history: History) {
+    match closed.iter_mut().find(|known| is_same(&known.name, &history.name)) {
+        Some(known) => known.absorb(history),
+        None => remember_new(closed, history),
+    }
+}
+
+/// Most names are literals, and those of one kind of account one and the same.
+#[inline]
+fn is_same(one: &str, other: &str) -> bool {
+    one.len() == other.len() && (ptr::eq(one, other) || one == other)
+}
+
+#[cold]
+fn remember_new(closed: &mut Vec<History>, mut history: History) {
     let full = closed.len() >= REMEMBERED_NAMES;
-    let known = closed
-        .iter()
-        .position(|h| h.name == history.name)
-        .or_else(|| full.then(|| closed.iter().position(|h| h.name == OTHER_NAMES)).flatten());
-    if let Some(index) = known {
-        closed[index].absorb(history);
+    let others = closed.iter_mut().find(|known| full && known.name == OTHER_NAMES);
+    if let Some(others) = others {
+        others.absorb(history);
     } else if closed.try_reserve(1).is_ok() {
         if full {
             history.name = Cow::Borrowed(OTHER_NAMES);
@@ -106,26 +118,29 @@ fn remember(closed: &mut Vec<History>, mut history: History) {
 }
 
 impl History {
-    /// A history of nothing yet, above those of accounts that closed before; they are forgotten
+    /// What an account leaves. Histories of accounts under it that closed before are forgotten
     /// where that would go too deep.
-    pub(super) fn above(children: Vec<History>) -> Self {
+    #[inline]
+    fn of(node: &mut Node) -> Self {
+        let children = core::mem::take(&mut node.family.get_mut().closed);
         let height = children.iter().map(|child| child.height + 1).max().unwrap_or(0);
         let (height, children) =
             if height > REMEMBERED_GENERATIONS { (0, Vec::new()) } else { (height, children) };
         Self {
-            name: Cow::Borrowed(""),
-            created_at: Location::caller(),
-            accounts: 0,
-            created: 0,
-            refused: 0,
-            recycled: 0,
-            peak: 0,
-            limit: None,
+            name: core::mem::take(&mut node.name),
+            created_at: node.created_at(),
+            accounts: 1,
+            created: node.created(),
+            refused: node.refused(),
+            recycled: node.recycled(),
+            peak: node.peak(),
+            limit: node.limit(),
             height,
             children,
         }
     }
 
+    #[inline]
     fn absorb(&mut self, other: History) {
         self.accounts += other.accounts;
         self.created += other.created;
@@ -134,7 +149,14 @@ impl History {
         self.peak = self.peak.max(other.peak);
         self.limit = self.limit.max(other.limit);
         self.height = self.height.max(other.height);
-        for child in other.children {
+        if !other.children.is_empty() {
+            self.absorb_children(other.children);
+        }
+    }
+
+    #[cold]
+    fn absorb_children(&mut self, children: Vec<History>) {
+        for child in children {
             remember(&mut self.children, child);
         }
     }

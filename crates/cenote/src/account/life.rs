@@ -108,16 +108,19 @@ fn into_counted(account: Account) -> NonNull<Node> {
 unsafe fn close(node: NonNull<Node>) -> Option<Account> {
     // SAFETY: the bias keeps the node alive.
     let this = unsafe { node.as_ref() };
-    // Nobody's becomes nobody's for good, so that no thread binds it while it closes.
-    let _ = this.owner.compare_exchange(nobodys(), released(), AcqRel, Acquire);
-    let owner = this.owner.load(Acquire);
+    let mut owner = this.owner.load(Acquire);
+    if owner == nobodys() {
+        // Becomes nobody's for good, so that no thread binds it while it closes.
+        let _ = this.owner.compare_exchange(nobodys(), released(), AcqRel, Acquire);
+        owner = this.owner.load(Acquire);
+    }
     if let Some(record) = owning_thread(owner) {
         if ptr::eq(owner, thread::record()) {
             record::read_mail();
             release(this);
         } else {
-            // SAFETY: the node keeps a count of every record that was its owner, and the bias
-            // keeps the node.
+            // SAFETY: the node, or one above that it keeps, has a count of a record that was its
+            // owner, and the bias keeps the node.
             let record = unsafe { record.as_ref() };
             if !record.take_over_or_post(node) {
                 return None;
@@ -134,7 +137,11 @@ fn release(node: &Node) {
     if owning_thread(node.owner.load(Acquire)).is_some() {
         // From now on peaks are noticed by what others do.
         node.notice_peak();
-        node.far_live.fetch_add(node.live.swap(0, Relaxed), AcqRel);
+        let live = node.live.load(Relaxed);
+        if live != 0 {
+            node.live.store(0, Relaxed);
+            node.far_live.fetch_add(live, AcqRel);
+        }
         node.owner.store(released(), Release);
     }
 }

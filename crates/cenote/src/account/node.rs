@@ -14,7 +14,7 @@
 //!   a quantum at a time (see `record`);
 //! - an account that closed while pools were on it is [`released`] by its owner (see `life`).
 
-use super::family::{Family, History};
+use super::family::Family;
 use super::{Account, Record, life, record};
 use crate::sync::modelled::Lock;
 use crate::sync::modelled::{
@@ -38,6 +38,8 @@ use crate::System as Memory;
 const NO_LIMIT: isize = isize::MAX / 2;
 /// The most that a thread takes of a root account beyond what it needs, in bytes.
 const LARGEST_QUANTUM: usize = 64 << 10;
+/// What may be added to what is held without a look whether the sum wraps.
+const LARGEST_SUM: usize = usize::MAX / 8;
 /// Below this a quantum is not worth an error in the limit: charges are exact.
 const SMALLEST_QUANTUM: usize = 4 << 10;
 
@@ -81,8 +83,11 @@ pub(crate) struct Node {
     /// Bytes that threads other than the owner have charged, less what they have credited.
     far: AtomicIsize,
 
-    // Everyone's, but for the first.
+    // Everyone's, but for the first two.
     recycled: AtomicU64,
+    /// The first account above that is not the owner's: always one that there is, since a root
+    /// is nobody's own. Null until there is an owner, who alone reads it.
+    stop: AtomicPtr<Node>,
     pub(super) handles: AtomicUsize,
     /// Pools made less pools dropped on other threads, and `life`'s bias. See there.
     pub(super) far_live: AtomicI64,
@@ -92,8 +97,9 @@ pub(crate) struct Node {
     limit: AtomicIsize,
     /// For a shared account: how much a thread may take beyond its need.
     quantum: AtomicUsize,
-    /// The record that once was the owner, or null: one count of its `Arc`, kept until the
-    /// node goes, so that whoever reads `owner` may use the record.
+    /// The record that once was the owner: one count of its `Arc`, kept until the node goes, so
+    /// that whoever reads `owner` may use the record. Null where there was no owner, or it was
+    /// that of the account above, which keeps it for longer.
     bound: AtomicPtr<Record>,
     /// Whether threads may have reserves of this account, or of one under it.
     shares: AtomicBool,
@@ -103,7 +109,7 @@ pub(crate) struct Node {
     // What it is.
     /// This node, as it was allocated: for handles, one of which will free it.
     pub(super) itself: AtomicPtr<Node>,
-    name: Cow<'static, str>,
+    pub(super) name: Cow<'static, str>,
     created_at: &'static Location<'static>,
     /// The how many-th under its parent it is; set once, by [`Family::add`].
     pub(super) number: AtomicU64,
@@ -149,6 +155,7 @@ impl Node {
             live: AtomicI64::new(0),
             created: AtomicU64::new(0),
             recycled: AtomicU64::new(0),
+            stop: AtomicPtr::new(ptr::null_mut()),
             handles: AtomicUsize::new(1),
             far: AtomicIsize::new(0),
             far_live: AtomicI64::new(life::BIAS),
@@ -197,48 +204,58 @@ impl Node {
 
     /// Charges `size` bytes here and to every account above.
     ///
-    /// On the owner's thread: about a dozen instructions a level. A refusal, by the account that is
+    /// On the owner's thread: nine instructions a level. A refusal, by the account that is
     /// returned, changes nothing; [`Node::refusal`] counts it and makes the error.
     #[inline(always)]
     pub(crate) fn charge(&self, size: usize) -> Result<(), &Node> {
         let me = thread::record();
         let mut node = self;
-        loop {
-            if !ptr::eq(node.owner.load(Relaxed), me) {
-                return self.charge_rest(node, size, me);
+        if ptr::eq(self.owner.load(Relaxed), me) {
+            if size > LARGEST_SUM {
+                return self.charge_rest(self, size, me);
             }
-            let held = node.held.load(Relaxed);
-            // Neither side is beyond 2^62, so the difference cannot wrap.
-            if size as isize > node.room.load(Relaxed) - held {
-                return self.refuse(node, node, size, me);
-            }
-            node.held.store(held + size as isize, Relaxed);
-            match node.parent() {
-                Some(parent) => node = parent,
-                None => return Ok(()),
+            let stop = self.stop.load(Relaxed);
+            loop {
+                let held = node.held.load(Relaxed) + size as isize;
+                if held > node.room.load(Relaxed) {
+                    return self.refuse(node, node, size, me);
+                }
+                node.held.store(held, Relaxed);
+                // SAFETY: from here on up there is `stop`, at which this ends.
+                node = unsafe { node.above() };
+                if ptr::eq(node, stop) {
+                    break;
+                }
             }
         }
+        // Reserves are of shared accounts alone.
+        if record::charge_from_reserve(node, size, me) {
+            return Ok(());
+        }
+        self.charge_rest(node, size, me)
     }
 
     /// Credits `size` bytes that were charged here.
     #[inline(always)]
     pub(crate) fn credit(&self, size: usize) {
         let me = thread::record();
+        let mut node = self;
         if ptr::eq(self.owner.load(Relaxed), me) {
             self.recycled.store(self.recycled.load(Relaxed) + size as u64, Relaxed);
+            let stop = self.stop.load(Relaxed);
+            loop {
+                node.credit_own(size);
+                // SAFETY: from here on up there is `stop`, at which this ends.
+                node = unsafe { node.above() };
+                if ptr::eq(node, stop) {
+                    break;
+                }
+            }
         } else {
             self.far_recycled.fetch_add(size as u64, Relaxed);
         }
-        let mut node = self;
-        loop {
-            if !ptr::eq(node.owner.load(Relaxed), me) {
-                return node.credit_rest(size, me);
-            }
-            node.credit_own(size);
-            match node.parent() {
-                Some(parent) => node = parent,
-                None => return,
-            }
+        if !record::credit_to_reserve(node, size, me) {
+            node.credit_rest(size, me);
         }
     }
 
@@ -249,24 +266,10 @@ impl Node {
         self.held.store(self.held.load(Relaxed) - size as isize, Relaxed);
     }
 
-    /// The rest of a charge, from the first account up that is not the caller's own.
-    #[inline]
-    fn charge_rest<'a>(
-        &'a self,
-        from: &'a Node,
-        size: usize,
-        me: *const Record,
-    ) -> Result<(), &'a Node> {
-        // Reserves are of shared accounts alone.
-        if record::charge_from_reserve(from, size, me) {
-            return Ok(());
-        }
-        self.charge_rest_cold(from, size, me)
-    }
-
+    /// The rest of a charge, from an account on that is not the caller's own.
     #[cold]
     #[inline(never)]
-    fn charge_rest_cold<'a>(
+    fn charge_rest<'a>(
         &'a self,
         from: &'a Node,
         size: usize,
@@ -291,7 +294,9 @@ impl Node {
         }
     }
 
-    #[inline]
+    /// The rest of a credit, likewise.
+    #[cold]
+    #[inline(never)]
     fn credit_rest(&self, size: usize, me: *const Record) {
         let mut node = self;
         loop {
@@ -520,12 +525,7 @@ impl Node {
         if self.owner.load(Relaxed) == nobodys() {
             let me = thread::record_or_enlist();
             if !me.is_null() {
-                // Those above as well: they are charged along with this one.
-                let mut at = Some(self);
-                while let Some(node) = at {
-                    node.bind(me);
-                    at = node.parent();
-                }
+                self.bind_all(me);
             }
             if self.owner.load(Relaxed) != nobodys() {
                 return self.enter();
@@ -533,6 +533,25 @@ impl Node {
         }
         self.far_live.fetch_add(1, Relaxed);
         self.far_created.fetch_add(1, Relaxed);
+    }
+
+    /// Makes this account the calling thread's, and those above, which are charged along with it;
+    /// each if it is nobody's yet.
+    fn bind_all(&self, me: *const Record) {
+        let parent = self.parent();
+        if let Some(parent) = parent.filter(|parent| ptr::eq(parent.owner.load(Relaxed), me)) {
+            // Those above are bound, and the record is theirs for longer than this account is.
+            if self.owner.compare_exchange(nobodys(), me.cast_mut(), AcqRel, Relaxed).is_ok() {
+                self.stop.store(parent.stop.load(Relaxed), Relaxed);
+            }
+            return;
+        }
+        let mut at = Some(self);
+        while let Some(node) = at {
+            node.bind(me);
+            at = node.parent();
+        }
+        self.set_stops(me);
     }
 
     /// Makes the account the calling thread's, if it is nobody's yet.
@@ -547,6 +566,34 @@ impl Node {
         } else {
             // SAFETY: the count that was just added, since the node did not take it.
             unsafe { Arc::decrement_strong_count(me) };
+        }
+    }
+
+    /// Tells this account and those above that are the calling thread's how far up that goes.
+    ///
+    /// It stays true: what is above keeps its handles as long as this account is there, and what
+    /// was not this thread's when it was bound never becomes its own. Where a handle had been
+    /// made of an account in the owner's mail, that one may be released under its owner's own
+    /// accounts; they charge it by plain stores all the same, and so does nobody else.
+    fn set_stops(&self, me: *const Record) {
+        let mut first = Some(self);
+        while let Some(from) = first {
+            let mut stop = from;
+            while ptr::eq(stop.owner.load(Relaxed), me) {
+                match stop.parent() {
+                    Some(parent) => stop = parent,
+                    None => return,
+                }
+            }
+            let mut at = from;
+            while !ptr::eq(at, stop) {
+                at.stop.store(ptr::from_ref(stop).cast_mut(), Relaxed);
+                match at.parent() {
+                    Some(parent) => at = parent,
+                    None => return,
+                }
+            }
+            first = stop.parent();
         }
     }
 
@@ -662,6 +709,16 @@ impl Node {
         self.parent.as_ref()
     }
 
+    /// The account above.
+    ///
+    /// # Safety
+    /// There is one.
+    #[inline(always)]
+    unsafe fn above(&self) -> &Node {
+        // SAFETY: the caller's promise.
+        unsafe { self.parent().unwrap_unchecked() }
+    }
+
     // ---- the end -------------------------------------------------------------------------
 
     /// Takes the node out of its parent's list, leaving its history there, and frees it.
@@ -673,16 +730,17 @@ impl Node {
         // SAFETY: the caller's promise; the node is reachable only through its parent's list,
         // whose readers hold the parent's lock, and take a count only of one that is not at
         // its end (`life::try_handle`).
-        let this = unsafe { node.as_ref() };
-        if let Some(parent) = this.parent() {
-            let history = this.history();
-            let mut family = parent.family.lock();
-            // SAFETY: it has been in this list since `make`.
-            unsafe { family.remove(this) };
-            family.remember(history);
-        }
+        let parent = unsafe { node.as_ref() }.parent_handle().map(Account::as_ptr);
         let mut own = node;
-        // SAFETY: out of the list, nothing else refers to it.
+        if let Some(parent) = parent {
+            // SAFETY: the node's handle keeps it, which goes to the caller below.
+            let mut family = unsafe { parent.as_ref() }.family.lock();
+            // SAFETY: it has been in this list since `make`.
+            unsafe { family.remove(node.as_ref()) };
+            // SAFETY: out of the list, nothing else refers to it.
+            family.remember(unsafe { own.as_mut() });
+        }
+        // SAFETY: likewise.
         let this = unsafe { own.as_mut() };
         #[cfg(all(test, loom))]
         this.check_alone();
@@ -713,20 +771,5 @@ impl Node {
         self.peak.with_mut(|_| ());
         self.far_recycled.with_mut(|_| ());
         self.mail.next.with_mut(|_| ());
-    }
-
-    fn history(&self) -> History {
-        let children = core::mem::take(&mut self.family.lock().closed);
-        History {
-            name: self.name.clone(),
-            created_at: self.created_at,
-            accounts: 1,
-            created: self.created(),
-            refused: self.refused(),
-            recycled: self.recycled(),
-            peak: self.peak(),
-            limit: self.limit(),
-            ..History::above(children)
-        }
     }
 }

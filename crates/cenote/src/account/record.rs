@@ -95,7 +95,7 @@ impl Record {
 ///
 /// `me` is what [`thread::record`](crate::thread::record) gave during this call.
 #[inline(always)]
-fn deref<'a>(me: *const Record) -> Option<&'a Record> {
+fn of<'a>(me: *const Record) -> Option<&'a Record> {
     // SAFETY: null, or the calling thread's own record, which the thread holds a count of
     // until its end; no caller keeps the reference beyond its own call.
     unsafe { me.as_ref() }
@@ -104,12 +104,14 @@ fn deref<'a>(me: *const Record) -> Option<&'a Record> {
 /// Charges a shared account from the reserve, where that is enough: one compare, one store.
 #[inline(always)]
 pub(super) fn charge_from_reserve(node: &Node, size: usize, me: *const Record) -> bool {
-    let Some(record) = deref(me) else { return false };
-    let reserve = record.reserve.load(Relaxed);
-    if !record.is_for(node) || reserve < size {
+    let Some(record) = of(me) else { return false };
+    if !record.is_for(node) {
         return false;
     }
-    record.reserve.store(reserve - size, Relaxed);
+    match record.reserve.load(Relaxed).checked_sub(size) {
+        Some(left) => record.reserve.store(left, Relaxed),
+        None => return false,
+    }
     true
 }
 
@@ -120,7 +122,7 @@ pub(super) fn charge_shared(node: &Node, size: usize, me: *const Record) -> Resu
     }
     // The first block that a thread charges to a shared account may come before its record.
     let me = if me.is_null() { crate::thread::record_or_enlist() } else { me };
-    let Some(record) = deref(me) else { return node.charge_up(size, me) };
+    let Some(record) = of(me) else { return node.charge_up(size, me) };
     let quantum = node.quantum();
     if quantum > 0 && !record.is_for(node) {
         record.adopt(node, me);
@@ -139,25 +141,38 @@ pub(super) fn charge_shared(node: &Node, size: usize, me: *const Record) -> Resu
     Ok(())
 }
 
-/// Credits a shared account, into the reserve as far as that may be.
-#[inline]
+/// Credits a shared account into the reserve, where that may be.
+#[inline(always)]
+pub(super) fn credit_to_reserve(node: &Node, size: usize, me: *const Record) -> bool {
+    let Some(record) = of(me) else { return false };
+    if !record.is_for(node) {
+        return false;
+    }
+    let reserve = record.reserve.load(Relaxed) + size;
+    let fits = reserve <= 2 * node.quantum();
+    if fits {
+        record.reserve.store(reserve, Relaxed);
+    }
+    fits
+}
+
+/// Credits a shared account, of which there may be too much in reserve after that.
 pub(super) fn credit_shared(node: &Node, size: usize, me: *const Record) {
-    let Some(record) = deref(me).filter(|record| record.is_for(node)) else {
+    let Some(record) = of(me).filter(|record| record.is_for(node)) else {
         return node.credit_up(size, me);
     };
     let reserve = record.reserve.load(Relaxed) + size;
     let quantum = node.quantum();
-    if reserve <= 2 * quantum {
-        record.reserve.store(reserve, Relaxed);
-    } else {
-        record.reserve.store(quantum, Relaxed);
-        node.credit_up(reserve - quantum, me);
+    let left = if reserve <= 2 * quantum { reserve } else { quantum };
+    record.reserve.store(left, Relaxed);
+    if reserve > left {
+        node.credit_up(reserve - left, me);
     }
 }
 
 /// Bytes that the calling thread has in reserve of this very account.
 pub(super) fn reserve_of(node: &Node) -> usize {
-    match deref(crate::thread::record()) {
+    match of(crate::thread::record()) {
         Some(record) if record.is_for(node) => record.reserve.load(Relaxed),
         _ => 0,
     }
@@ -189,7 +204,7 @@ pub(super) fn reserved(node: &Node) -> usize {
 /// Returns the calling thread's reserve and reads its mail.
 pub(super) fn settle() {
     let me = crate::thread::record();
-    if let Some(record) = deref(me) {
+    if let Some(record) = of(me) {
         record.settle(me);
         record.open_mail(false);
     }
@@ -198,7 +213,7 @@ pub(super) fn settle() {
 /// Returns what the calling thread has in reserve, of whatever account; `false` where that is
 /// nothing.
 pub(super) fn settle_reserve(me: *const Record) -> bool {
-    match deref(me) {
+    match of(me) {
         Some(record) if record.reserve.load(Relaxed) > 0 => {
             record.settle(me);
             true
@@ -209,7 +224,7 @@ pub(super) fn settle_reserve(me: *const Record) -> bool {
 
 /// Reads the calling thread's mail, if there is any.
 pub(super) fn read_mail() {
-    if let Some(record) = deref(crate::thread::record())
+    if let Some(record) = of(crate::thread::record())
         && record.mail.load(Relaxed)
     {
         record.open_mail(false);

@@ -152,6 +152,33 @@ impl<S: BlockSource> Supply<S> {
     /// `block` came from `take` with this layout, was not given since, and is not used after.
     #[inline(always)]
     pub(crate) unsafe fn give(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { self.release(block, layout) };
+        if let Some(node) = self.node() {
+            node.credit(layout.size());
+        }
+    }
+
+    /// Gives the last block back, and ends.
+    ///
+    /// # Safety
+    /// As for [`Supply::give`].
+    #[inline(always)]
+    pub(crate) unsafe fn give_last(mut self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { self.release(block, layout) };
+        if let Some(node) = self.account.take() {
+            // SAFETY: the count that `new` took, given up once, since it was taken out.
+            unsafe { Node::credit_and_leave(node, layout.size()) };
+        }
+    }
+
+    /// Gives a block back to the source; the account is charged for it still.
+    ///
+    /// # Safety
+    /// As for [`Supply::give`].
+    #[inline(always)]
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
         debug::block_gone(block, layout.size());
         if self.wipe {
             // SAFETY: the caller's promise: so many bytes are the caller's to write.
@@ -159,9 +186,6 @@ impl<S: BlockSource> Supply<S> {
         }
         // SAFETY: `take` acquired it from this source with this layout.
         unsafe { self.source.release(block, layout) };
-        if let Some(node) = self.node() {
-            node.credit(layout.size());
-        }
     }
 
     /// Takes memory for one object of a watched pool, past any cache. What is wrong with a

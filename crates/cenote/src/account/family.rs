@@ -23,15 +23,21 @@ unsafe impl Send for Family {}
 pub(crate) struct History {
     pub(crate) name: Cow<'static, str>,
     pub(crate) created_at: &'static Location<'static>,
+    pub(crate) sums: Sums,
+    /// How many generations `children` goes down.
+    pub(super) height: u32,
+    pub(crate) children: Vec<History>,
+}
+
+/// The figures of accounts that closed: sums, and the largest of them where a sum would say nothing.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sums {
     pub(crate) accounts: u64,
     pub(crate) created: u64,
     pub(crate) refused: u64,
     pub(crate) recycled: u64,
     pub(crate) peak: usize,
     pub(crate) limit: Option<usize>,
-    /// How many generations `children` goes down.
-    pub(super) height: u32,
-    pub(crate) children: Vec<History>,
 }
 
 /// How many names a parent remembers; those beyond are counted together.
@@ -83,24 +89,43 @@ impl Family {
 
     /// Adds what an account leaves that closes, and is in the list no more.
     pub(super) fn remember(&mut self, node: &mut Node) {
-        remember(&mut self.closed, History::of(node));
+        let below = core::mem::take(&mut node.family.get_mut().closed);
+        match find(&mut self.closed, &node.name) {
+            Some(known) => {
+                known.sums.add(Sums::of(node));
+                if !below.is_empty() {
+                    known.adopt(below);
+                }
+            }
+            None => {
+                let mut history = History {
+                    name: core::mem::take(&mut node.name),
+                    created_at: node.created_at(),
+                    sums: Sums::of(node),
+                    height: 0,
+                    children: Vec::new(),
+                };
+                history.adopt(below);
+                remember_new(&mut self.closed, history);
+            }
+        }
     }
+}
+
+fn find<'a>(closed: &'a mut [History], name: &str) -> Option<&'a mut History> {
+    // Most names are literals, and those of one kind of account one and the same.
+    let is_same =
+        |known: &str| known.len() == name.len() && (ptr::eq(known, name) || known == name);
+    closed.iter_mut().find(|known| is_same(&known.name))
 }
 
 /// Adds a closed account's history to its parent's. Where there is no memory to remember it
 /// in, it is forgotten.
-#[inline]
 fn remember(closed: &mut Vec<History>, history: History) {
-    match closed.iter_mut().find(|known| is_same(&known.name, &history.name)) {
+    match find(closed, &history.name) {
         Some(known) => known.absorb(history),
         None => remember_new(closed, history),
     }
-}
-
-/// Most names are literals, and those of one kind of account one and the same.
-#[inline]
-fn is_same(one: &str, other: &str) -> bool {
-    one.len() == other.len() && (ptr::eq(one, other) || one == other)
 }
 
 #[cold]
@@ -118,46 +143,49 @@ fn remember_new(closed: &mut Vec<History>, mut history: History) {
 }
 
 impl History {
-    /// What an account leaves. Histories of accounts under it that closed before are forgotten
-    /// where that would go too deep.
-    #[inline]
-    fn of(node: &mut Node) -> Self {
-        let children = core::mem::take(&mut node.family.get_mut().closed);
+    /// Adds what is left of accounts under these. It is forgotten where that would go too deep.
+    #[cold]
+    fn adopt(&mut self, children: Vec<History>) {
         let height = children.iter().map(|child| child.height + 1).max().unwrap_or(0);
-        let (height, children) =
-            if height > REMEMBERED_GENERATIONS { (0, Vec::new()) } else { (height, children) };
+        if height > REMEMBERED_GENERATIONS {
+            return;
+        }
+        self.height = self.height.max(height);
+        if self.children.is_empty() {
+            self.children = children;
+            return;
+        }
+        for child in children {
+            remember(&mut self.children, child);
+        }
+    }
+
+    fn absorb(&mut self, other: History) {
+        self.sums.add(other.sums);
+        self.adopt(other.children);
+    }
+}
+
+impl Sums {
+    #[inline(always)]
+    fn of(node: &Node) -> Self {
         Self {
-            name: core::mem::take(&mut node.name),
-            created_at: node.created_at(),
             accounts: 1,
             created: node.created(),
             refused: node.refused(),
             recycled: node.recycled(),
             peak: node.peak(),
             limit: node.limit(),
-            height,
-            children,
         }
     }
 
-    #[inline]
-    fn absorb(&mut self, other: History) {
+    #[inline(always)]
+    fn add(&mut self, other: Self) {
         self.accounts += other.accounts;
         self.created += other.created;
         self.refused += other.refused;
         self.recycled += other.recycled;
         self.peak = self.peak.max(other.peak);
         self.limit = self.limit.max(other.limit);
-        self.height = self.height.max(other.height);
-        if !other.children.is_empty() {
-            self.absorb_children(other.children);
-        }
-    }
-
-    #[cold]
-    fn absorb_children(&mut self, children: Vec<History>) {
-        for child in children {
-            remember(&mut self.children, child);
-        }
     }
 }

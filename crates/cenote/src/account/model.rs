@@ -69,7 +69,7 @@ fn give(pool: &PoolOn, block: Block) {
 
 /// How many accounts have closed under this one.
 fn closed(account: &Account) -> u64 {
-    account.closed().iter().map(|history| history.accounts).sum()
+    account.closed().iter().map(|history| history.sums.accounts).sum()
 }
 
 #[test]

@@ -95,7 +95,7 @@ impl Record {
 ///
 /// `me` is what [`thread::record`](crate::thread::record) gave during this call.
 #[inline(always)]
-fn of<'a>(me: *const Record) -> Option<&'a Record> {
+pub(super) fn of<'a>(me: *const Record) -> Option<&'a Record> {
     // SAFETY: null, or the calling thread's own record, which the thread holds a count of
     // until its end; no caller keeps the reference beyond its own call.
     unsafe { me.as_ref() }
@@ -103,8 +103,7 @@ fn of<'a>(me: *const Record) -> Option<&'a Record> {
 
 /// Charges a shared account from the reserve, where that is enough: one compare, one store.
 #[inline(always)]
-pub(super) fn charge_from_reserve(node: &Node, size: usize, me: *const Record) -> bool {
-    let Some(record) = of(me) else { return false };
+pub(super) fn charge_from_reserve(node: &Node, size: usize, record: &Record) -> bool {
     if !record.is_for(node) {
         return false;
     }
@@ -117,7 +116,7 @@ pub(super) fn charge_from_reserve(node: &Node, size: usize, me: *const Record) -
 
 /// Charges a shared account and those above, with a quantum for later where there is room.
 pub(super) fn charge_shared(node: &Node, size: usize, me: *const Record) -> Result<(), &Node> {
-    if charge_from_reserve(node, size, me) {
+    if of(me).is_some_and(|record| charge_from_reserve(node, size, record)) {
         return Ok(());
     }
     // The first block that a thread charges to a shared account may come before its record.
@@ -143,13 +142,12 @@ pub(super) fn charge_shared(node: &Node, size: usize, me: *const Record) -> Resu
 
 /// Credits a shared account into the reserve, where that may be.
 #[inline(always)]
-pub(super) fn credit_to_reserve(node: &Node, size: usize, me: *const Record) -> bool {
-    let Some(record) = of(me) else { return false };
+pub(super) fn credit_to_reserve(node: &Node, size: usize, record: &Record) -> bool {
     if !record.is_for(node) {
         return false;
     }
     let reserve = record.reserve.load(Relaxed) + size;
-    let fits = reserve <= 2 * node.quantum();
+    let fits = reserve <= node.spare();
     if fits {
         record.reserve.store(reserve, Relaxed);
     }

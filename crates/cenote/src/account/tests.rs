@@ -5,6 +5,7 @@ use super::node::{everyones, nobodys, owning_thread, released};
 use super::{Account, life, record};
 use crate::Pool;
 use crate::size::MAX;
+use crate::sync::modelled::Ordering::Relaxed;
 use alloc::vec::Vec;
 use std::thread;
 
@@ -249,6 +250,56 @@ fn a_counter_that_its_owner_writes_by_plain_stores_is_written_by_nobody_else() {
         assert_eq!((child.node().counters(), root.node().counters()), ((400, 200), (600, 0)));
         child.node().credit(600);
         assert_eq!((child.held(), root.held()), (0, 0));
+    });
+}
+
+#[test]
+fn in_a_chain_of_accounts_of_two_threads_each_is_charged_as_its_owner_has_it() {
+    alone(|| {
+        let root = Account::root("root");
+        let worker = root.child("worker").with_limit(Some(1000));
+        alone(|| bind(&worker));
+        let mine = worker.child("mine");
+        let leaf = mine.child("leaf");
+        bind(&leaf);
+        assert!(charge(&leaf, 600));
+        let counters = [&leaf, &mine, &worker].map(|account| account.node().counters());
+        assert_eq!(counters, [(600, 0), (600, 0), (0, 600)]);
+        assert!(!charge(&leaf, 401));
+        assert!(charge(&leaf, 400));
+        leaf.node().credit(1000);
+        let figures = [&leaf, &mine, &worker, &root].map(|account| account.held());
+        assert_eq!(figures, [0; 4]);
+        assert_eq!((leaf.peak(), mine.peak(), worker.peak()), (1000, 1000, 1000));
+    });
+}
+
+#[test]
+fn an_account_that_is_released_above_its_owners_own_is_charged_to_the_byte() {
+    alone(|| {
+        let root = Account::root("root");
+        let above = root.child("above").with_limit(Some(1000));
+        let pool = Pool::on(&above);
+        // Its end waits in this thread's mail, and a handle is made through the pool meanwhile.
+        alone(move || drop(above));
+        let above = pool.account().unwrap().clone();
+        let below = alone(|| above.child("below"));
+        bind(&below);
+        Account::settle();
+        assert_eq!(above.node().owner.load(Relaxed), released());
+        assert!(charge(&below, 600));
+        assert_eq!((below.held(), above.held(), root.held()), (600, 600, 600));
+        assert!(!charge(&below, 401));
+        alone(|| {
+            assert!(!charge(&below, 401));
+            assert!(charge(&above, 300));
+        });
+        assert!(!charge(&below, 101));
+        assert!(charge(&below, 100));
+        below.node().credit(700);
+        above.node().credit(300);
+        assert_eq!((below.held(), above.held(), root.held()), (0, 0, 0));
+        assert_eq!((below.peak(), above.peak()), (700, 1000));
     });
 }
 

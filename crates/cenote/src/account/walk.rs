@@ -64,37 +64,37 @@ impl Closed<'_> {
     /// How many they were.
     #[must_use]
     pub fn accounts(&self) -> u64 {
-        self.0.accounts
+        self.0.sums.accounts
     }
 
     /// Pools that were made on them.
     #[must_use]
     pub fn created(&self) -> u64 {
-        self.0.created
+        self.0.sums.created
     }
 
     /// How often their limits refused a charge.
     #[must_use]
     pub fn refused(&self) -> u64 {
-        self.0.refused
+        self.0.sums.refused
     }
 
     /// Bytes of blocks that their pools gave back.
     #[must_use]
     pub fn recycled(&self) -> u64 {
-        self.0.recycled
+        self.0.sums.recycled
     }
 
     /// The most bytes that any one of them held.
     #[must_use]
     pub fn peak(&self) -> usize {
-        self.0.peak
+        self.0.sums.peak
     }
 
     /// The largest limit that any of them had, in bytes.
     #[must_use]
     pub fn limit(&self) -> Option<usize> {
-        self.0.limit
+        self.0.sums.limit
     }
 
     /// Where one of them was made.

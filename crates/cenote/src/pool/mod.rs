@@ -38,6 +38,7 @@ pub(crate) use block::{HEADER, Want};
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::fmt;
+use core::mem::ManuallyDrop;
 use core::panic::Location;
 use core::ptr::{self, NonNull};
 use grown::Grown;
@@ -110,7 +111,8 @@ pub struct Pool<S: BlockSource = Blocks> {
     /// What objects that outgrew their blocks grew to lately.
     grown: Grown,
     created_at: &'static Location<'static>,
-    supply: Supply<S>,
+    /// In place until the pool's end, which may end it together with the last block.
+    supply: ManuallyDrop<Supply<S>>,
 }
 
 // SAFETY: everything behind the pointers belongs to this pool alone, and what runs at its end
@@ -176,7 +178,7 @@ impl<S: BlockSource> Pool<S> {
             keep: Cell::new(0),
             grown: Grown::new(),
             created_at,
-            supply: Supply::new(name, source, account, wipe, watch),
+            supply: ManuallyDrop::new(Supply::new(name, source, account, wipe, watch)),
         }
     }
 
@@ -685,36 +687,54 @@ impl<S: BlockSource> Pool<S> {
         unsafe { self.supply.give(memory.cast(), layout) };
     }
 
-    /// Gives all blocks back.
+    /// Gives all blocks back, and ends the supply.
+    ///
+    /// # Safety
+    /// The pool is not used after this.
     #[inline(always)]
-    fn give_blocks(&mut self) {
+    unsafe fn end(&mut self) {
         let newest = self.newest.get();
-        match self.block(newest) {
-            None => {}
-            Some(block) if block.older().is_null() => {
-                self.newest.set(ptr::null_mut());
-                self.give_block(newest);
-            }
-            Some(_) => self.give_many_blocks(),
+        let (Some(block), Some(memory)) = (self.block(newest), NonNull::new(newest)) else {
+            // SAFETY: the caller's promise: nobody uses it after this.
+            return unsafe { ManuallyDrop::drop(&mut self.supply) };
+        };
+        if !block.older().is_null() {
+            // SAFETY: likewise.
+            return unsafe { self.end_with_many_blocks() };
         }
+        // SAFETY: the size of the layout that it was taken with, which was a valid one.
+        let layout = unsafe { Layout::from_size_align_unchecked(block.size(), HEADER_ALIGN) };
+        // SAFETY: likewise.
+        let supply = unsafe { ManuallyDrop::take(&mut self.supply) };
+        // SAFETY: taken with this layout; nothing in it is borrowed at the pool's end.
+        unsafe { supply.give_last(memory.cast(), layout) };
     }
 
+    /// # Safety
+    /// As for [`Pool::end`].
     #[inline(never)]
-    fn give_many_blocks(&mut self) {
+    unsafe fn end_with_many_blocks(&mut self) {
         let mut at = self.newest.replace(ptr::null_mut());
         while let Some(block) = self.block(at) {
             let older = block.older();
             self.give_block(at);
             at = older;
         }
+        // SAFETY: the caller's promise: nobody uses it after this.
+        unsafe { ManuallyDrop::drop(&mut self.supply) };
     }
 
+    /// [`Pool::end`], with what comes before it.
+    ///
+    /// # Safety
+    /// Likewise.
     #[cold]
     #[inline(never)]
-    fn end_cold(&mut self) {
+    unsafe fn end_cold(&mut self) {
         let panicked = self.run_cleanups();
         self.large.free_all(&self.supply);
-        self.give_blocks();
+        // SAFETY: the caller's promise.
+        unsafe { self.end() };
         panicked.resume();
     }
 }
@@ -723,9 +743,11 @@ impl<S: BlockSource> Drop for Pool<S> {
     #[inline]
     fn drop(&mut self) {
         if self.has_more_than_blocks() {
-            return self.end_cold();
+            // SAFETY: this is the pool's end.
+            return unsafe { self.end_cold() };
         }
-        self.give_blocks();
+        // SAFETY: likewise.
+        unsafe { self.end() };
     }
 }
 

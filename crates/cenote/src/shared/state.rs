@@ -110,8 +110,39 @@ impl<S: BlockSource> Shared<S> {
         source: S,
     ) -> Result<NonNull<Self>, AllocError> {
         let watch = watch.now();
+        if watch.levels.is_none() {
+            Self::make_as(shape, name, created_at, account, wipe, watch, source)
+        } else {
+            Self::make_watched(shape.watched(), name, created_at, account, wipe, watch, source)
+        }
+    }
+
+    /// Apart, so that what is the same in all other pools is known when compiling.
+    #[cold]
+    #[inline(never)]
+    fn make_watched(
+        shape: Shape,
+        name: &'static str,
+        created_at: &'static Location<'static>,
+        account: Option<&Account>,
+        wipe: bool,
+        watch: Watch,
+        source: S,
+    ) -> Result<NonNull<Self>, AllocError> {
+        Self::make_as(shape, name, created_at, account, wipe, watch, source)
+    }
+
+    #[inline(always)]
+    fn make_as(
+        shape: Shape,
+        name: &'static str,
+        created_at: &'static Location<'static>,
+        account: Option<&Account>,
+        wipe: bool,
+        watch: Watch,
+        source: S,
+    ) -> Result<NonNull<Self>, AllocError> {
         let watched = !watch.levels.is_none();
-        let shape = if watched { shape.watched() } else { shape };
         let supply = Supply::new(name, source, account, wipe, watch);
         let layout = |bytes| Layout::from_size_align(bytes, HEADER_ALIGN);
         let least = Self::least_block();

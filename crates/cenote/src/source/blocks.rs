@@ -126,13 +126,13 @@ unsafe impl BlockSource for Blocks {
     #[inline(always)]
     fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
         let Some((_bin, block)) = class_of(layout) else {
-            return System.acquire(layout);
+            return acquire_cold(layout).ok_or(AllocError::out_of_memory(layout.size()));
         };
         #[cfg(feature = "std")]
         if let Some(cached) = crate::thread::with(|local| local.cache.take(_bin, block.size())) {
             return Ok(cached);
         }
-        acquire_cold(block)
+        acquire_cold(block).ok_or(AllocError::out_of_memory(block.size()))
     }
 
     #[inline(always)]
@@ -169,10 +169,12 @@ unsafe impl BlockSource for Blocks {
     }
 }
 
+/// Without the error, of which the system has one kind only: were it in memory here, callers would
+/// take each block from there, cached ones as well.
 #[cold]
 #[inline(never)]
-fn acquire_cold(block: Layout) -> Result<NonNull<u8>, AllocError> {
-    System.acquire(block)
+pub(super) fn acquire_cold(block: Layout) -> Option<NonNull<u8>> {
+    System.acquire(block).ok()
 }
 
 impl Blocks {

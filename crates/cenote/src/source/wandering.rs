@@ -1,5 +1,6 @@
 //! [`SharedBlocks`]: blocks for pools that begin on one thread and end on another.
 
+use super::blocks::acquire_cold;
 #[cfg(feature = "std")]
 use super::blocks::class_of;
 use super::{BlockSource, System};
@@ -63,26 +64,25 @@ unsafe impl BlockSource for SharedBlocks {
         if let Some((bin, block)) = class_of(layout) {
             return match crate::thread::with(|local| local.cache.take(bin, block.size())) {
                 Some(cached) => Ok(cached),
-                None => from_depot(block),
+                None => from_depot(block).ok_or(AllocError::out_of_memory(block.size())),
             };
         }
-        System.acquire(layout)
+        acquire_cold(layout).ok_or(AllocError::out_of_memory(layout.size()))
     }
 
     #[inline]
     unsafe fn release(&self, ptr: NonNull<u8>, layout: Layout) {
         #[cfg(feature = "std")]
         if let Some((bin, block)) = class_of(layout) {
-            return crate::thread::with(|local| {
-                let count = local.cache.count(bin);
-                if count >= ENOUGH || count as usize * block.size() >= ENOUGH_BYTES {
-                    // SAFETY: the caller's promise: the block has this class and nobody uses it;
-                    // blocks of the class are `DEPOT`'s as much as the thread's.
-                    unsafe { to_depot(ptr, block) }
-                } else {
-                    // SAFETY: likewise.
-                    unsafe { local.cache.put(&DEPOT, bin, block, ptr) }
-                }
+            let count = crate::thread::with(|local| local.cache.count(bin));
+            if count >= ENOUGH || count as usize * block.size() >= ENOUGH_BYTES {
+                // SAFETY: the caller's promise: the block has this class and nobody uses it;
+                // blocks of the class are `DEPOT`'s as much as the thread's.
+                return unsafe { to_depot(ptr, block) };
+            }
+            // SAFETY: likewise.
+            return crate::thread::with(|local| unsafe {
+                local.cache.put(&DEPOT, bin, block, ptr)
             });
         }
         // SAFETY: the caller's promise; blocks of no class came from `System` as asked.
@@ -107,8 +107,8 @@ unsafe impl BlockSource for SharedBlocks {
 #[cfg(feature = "std")]
 #[cold]
 #[inline(never)]
-fn from_depot(block: Layout) -> Result<NonNull<u8>, AllocError> {
-    DEPOT.acquire(block)
+fn from_depot(block: Layout) -> Option<NonNull<u8>> {
+    DEPOT.acquire(block).ok()
 }
 
 /// # Safety

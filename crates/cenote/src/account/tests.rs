@@ -304,6 +304,26 @@ fn an_account_that_is_released_above_its_owners_own_is_charged_to_the_byte() {
 }
 
 #[test]
+fn an_account_under_one_of_the_same_thread_may_close_after_that_thread_has_ended() {
+    let root = Account::root("root");
+    let (pool, leaf) = alone(|| {
+        let worker = root.child("worker");
+        bind(&worker);
+        // The worker has the count of the thread's record, and is kept by the leaf alone.
+        let leaf = worker.child("leaf");
+        (Pool::on(&leaf), leaf)
+    });
+    assert!(charge(&leaf, 100));
+    assert_eq!(leaf.node().counters(), (0, 100));
+    leaf.node().credit(100);
+    drop(leaf);
+    assert_eq!(children(&root), 1);
+    drop(pool);
+    assert_eq!(children(&root), 0);
+    assert_eq!(root.closed()[0].children[0].sums.accounts, 1);
+}
+
+#[test]
 fn a_charge_that_is_taken_back_leaves_no_trace() {
     for owned in [false, true] {
         alone(|| {

@@ -191,6 +191,25 @@ fn a_display_that_fails_by_itself_is_no_lack_of_memory() {
 }
 
 #[test]
+fn a_display_that_hides_a_want_of_memory_is_an_error_all_the_same() {
+    /// Goes on where it cannot write.
+    struct Hides;
+    impl std::fmt::Display for Hides {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            let _ = f.write_str(&"x".repeat(32 << 10));
+            Ok(())
+        }
+    }
+    let account = Account::root("pages").with_limit(Some(16 << 10));
+    let pool = Pool::on(&account);
+    let mut buffer = Buffer::new(&pool);
+    let error = buffer.try_extend_fmt(format_args!("{Hides}")).unwrap_err();
+    assert!(error.account().is_some(), "{error}");
+    assert!(std::fmt::Write::write_fmt(&mut buffer, format_args!("{Hides}")).is_ok());
+    assert!(buffer.take_failure().is_some());
+}
+
+#[test]
 fn sizes_that_cannot_be_are_errors() {
     let pool = Pool::new();
     for size in [usize::MAX, usize::MAX - 7, isize::MAX as usize, isize::MAX as usize + 1] {

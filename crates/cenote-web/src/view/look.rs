@@ -260,6 +260,7 @@ impl State {
             if group.told.pools > 0 && known.len() < KNOWN {
                 known.insert(key);
             }
+            // A pool that began since the threads told of theirs is taken for one of these, once.
             let never_shown = group.live > 0 && group.told.pools == 0 && !known.contains(&key);
             group.silent =
                 silent.iter().any(|quiet| path.starts_with(quiet) || quiet.starts_with(&path));

@@ -34,13 +34,12 @@ impl<P: Grows> Bytes<P> {
     #[inline]
     pub(crate) fn format(&mut self, args: fmt::Arguments<'_>) -> Result<(), AllocError> {
         self.failure = None;
-        match self.write_fmt(args) {
-            Ok(()) => Ok(()),
-            Err(_) => {
-                let length = self.grown.len();
-                Err(self.failure.take().unwrap_or_else(|| AllocError::not_formatted(length)))
-            }
+        let outcome = self.write_fmt(args);
+        // Also where a `Display` has hidden it.
+        if let Some(error) = self.failure.take() {
+            return Err(error);
         }
+        outcome.map_err(|_| AllocError::not_formatted(self.grown.len()))
     }
 }
 

@@ -31,12 +31,12 @@ const NOTES: &[(&str, &str)] = &[
     ),
     (
         "grow:",
-        "a vector is moved in one round of some ten (one that is freed before the reset is not counted as needed, so the \
-         block for it is let go and taken again), and its loop is the same to the instruction as with the \
-         others; what differs is where the loop lies: across two lines of the instruction cache it was seen to take \
-         half as long again. The string's loop has some 30 instructions more for each piece here, as with three of \
-         the five others; the same source in a program of its own has as many as with bumpalo. It is how the \
-         compiler inlines the loop; why it does so here was not found out (growing by a call instead changed nothing).",
+        "no vector is moved. Its loop is compiled nine instructions long here, as bump-scope's is, and seven with \
+         blink-alloc, without two moves between registers; and nine lie across two lines of the instruction cache or \
+         in one, by chance: the very same nine took 5.6 us and 3.8 in two builds. The vector of bytes is filled byte \
+         by byte, as allocator-api2's vector does it, by a loop of nine to twelve instructions, by which of its \
+         values the compiler keeps on the stack. Text has a type of its own with most arenas, with ours as well, \
+         which copies each piece at once.",
     ),
     (
         "values:",
@@ -49,9 +49,9 @@ const NOTES: &[(&str, &str)] = &[
     ),
     (
         "chunk: mimalloc / ChunkPool, 4,096",
-        "with thousands live at random sizes a bitmap page that is full is left and found again more often than \
-         mimalloc's lists are; of objects above 4 KiB a pool remembers few, since they are large, and the others are \
-         written down and found again in a table.",
+        "with 4,096 live at random sizes ours takes 62 instructions for mimalloc's 73, and misses the cache less \
+         often; what is left is one load after the other: the size leads to a stack, its count to a place, that to \
+         the object, and the count was stored a few instructions before.",
     ),
     (
         "large:",
@@ -78,13 +78,14 @@ const NOTES: &[(&str, &str)] = &[
     ),
     (
         "accounts: four levels",
-        "the charge when the request's block is taken and returned; nothing is charged per object.",
+        "97 instructions of 761, when the request's block is taken and returned: 19 for each of three levels, 13 for \
+         the root's reserve, 27 for the pool's coming and going. Limits are exact at each level and change at any \
+         time, so each is looked at. Nothing is charged per object.",
     ),
     (
         "accounts: the same with an account for each",
-        "making the account and ending it, 780 of 950 instructions: 210 and 110 for its node, 90 for the handles, 180 \
-         for what its parent remembers of it, 64 for the limit. An account for all requests of a connection costs \
-         170.",
+        "making the account and ending it takes some 350 instructions for its node, the handles and what its parent \
+         remembers of it, and as much as another level. An account for all requests of a connection costs less.",
     ),
     (
         "accounts: the server's",

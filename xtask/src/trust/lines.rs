@@ -19,6 +19,19 @@ const QUICK: [&str; 8] = [
     "counted_collections",
 ];
 
+/// What runs under valgrind: what neither asks for sizes that it has no memory for, nor takes many
+/// minutes in it.
+const UNDER_VALGRIND: [&str; 8] = [
+    "chain",
+    "chunk_buffers",
+    "chunk_collections",
+    "cleanups",
+    "collections",
+    "counted_collections",
+    "outgrown",
+    "shared_pool",
+];
+
 fn ended(said: &Said, what: String) -> End {
     if said.good { End::Good(what) } else { End::Bad(said.failures()) }
 }
@@ -112,6 +125,33 @@ pub(super) fn address_sanitizer(report: &mut Report) {
         let said = run(command.env("CENOTE_SEED", report.seed.to_string()));
         let chosen = if report.extent.is_full() { "" } else { ", chosen programs" };
         ended(&said, format!("{} tests{chosen}, leaks looked for", said.passed()))
+    });
+}
+
+/// Tests under memcheck, which is told by the library what is an object and what is free.
+pub(super) fn valgrind(report: &mut Report) {
+    report.line("tests under valgrind, pools visible to it", |report| {
+        if !report.extent.is_full() {
+            return End::Skipped("only in a full run".into());
+        }
+        if !has("valgrind") {
+            return End::Skipped("valgrind is not installed".into());
+        }
+        let Some(host) = host() else { return End::Skipped("not on this machine".into()) };
+        let runner = host.to_uppercase().replace('-', "_");
+        let mut command = cargo("valgrind");
+        command.args(["test", "-p", "cenote", "--features", "valgrind", "--no-fail-fast"]);
+        for program in UNDER_VALGRIND {
+            command.args(["--test", program]);
+        }
+        // It reads all of a block, the gaps in it included, which nobody has written.
+        command.args(["--", "--skip", "secrets_are_wiped_before_the_blocks_go_back"]);
+        command.env(
+            format!("CARGO_TARGET_{runner}_RUNNER"),
+            "valgrind -q --error-exitcode=99 --leak-check=no --fair-sched=yes",
+        );
+        let said = run(command.env("CENOTE_SEED", report.seed.to_string()));
+        ended(&said, format!("{} tests, chosen programs", said.passed()))
     });
 }
 

@@ -73,6 +73,7 @@ pub(crate) fn run(plan: Plan) -> ExitCode {
     cost::levels(&mut report);
     mistakes::all(&mut report);
     lines::address_sanitizer(&mut report);
+    lines::valgrind(&mut report);
     lines::thread_sanitizer(&mut report);
     lines::named(&mut report);
     lines::models(&mut report);

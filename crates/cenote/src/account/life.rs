@@ -137,10 +137,10 @@ fn release(node: &Node) {
     if owning_thread(node.owner.load(Acquire)).is_some() {
         // From now on peaks are noticed by what others do.
         node.notice_peak();
-        let live = node.live.load(Relaxed);
-        if live != 0 {
-            node.live.store(0, Relaxed);
-            node.far_live.fetch_add(live, AcqRel);
+        if node.live.load(Relaxed) != 0 {
+            // By one exchange: an owner that ends opens its mail without the lock, and who drops a
+            // handle meanwhile acts for it. The count is to be moved once.
+            node.far_live.fetch_add(node.live.swap(0, Relaxed), AcqRel);
         }
         node.owner.store(released(), Release);
     }

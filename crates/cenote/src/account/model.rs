@@ -200,6 +200,54 @@ fn the_last_handle_may_go_while_the_owner_ends() {
 }
 
 #[test]
+fn an_account_that_its_ending_owner_and_another_thread_release_at_once_keeps_its_count() {
+    for left_by_the_owner in [false, true] {
+        check(move || {
+            let root = Account::root("root");
+            let child = root.child("child");
+            let mut pool = pool_on(&child);
+            if left_by_the_owner {
+                let made = child.clone();
+                let (one, other) = spawn(move || (pool_on(&made), pool_on(&made))).join().unwrap();
+                drop((pool, one));
+                pool = other;
+            }
+            let other = spawn(move || {
+                // Waits in the mail that the owner reads at its end. A handle comes and goes then.
+                drop(child);
+                drop(pool.account().unwrap().clone());
+                pool
+            });
+            crate::thread::ends();
+            let pool = other.join().unwrap();
+            assert_eq!(closed(&root), 0, "there is a pool on it");
+            drop(pool);
+            assert_eq!(closed(&root), 1);
+        });
+    }
+}
+
+#[test]
+fn an_account_under_one_of_the_same_thread_may_close_while_that_thread_ends() {
+    check(|| {
+        let root = Account::root("root");
+        let worker = root.child("worker");
+        let leaf = worker.child("leaf");
+        let handle = leaf.clone();
+        let owner = spawn(move || {
+            drop(pool_on(&worker));
+            let pool = pool_on(&leaf);
+            let block = take(&pool, 64).unwrap();
+            drop((worker, leaf));
+            give(&pool, block);
+        });
+        drop(handle);
+        owner.join().unwrap();
+        assert_eq!((closed(&root), root.held()), (1, 0));
+    });
+}
+
+#[test]
 fn a_pool_and_the_last_handle_may_go_at_once_on_threads_that_are_not_the_owner() {
     check(|| {
         let root = Account::root("root");

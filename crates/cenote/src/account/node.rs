@@ -455,11 +455,18 @@ impl Node {
         self.set_quantum();
     }
 
-    /// Takes a charge back from here up to, and without, `until` (`None`: to the root).
+    /// Takes a charge back from here up to, and without, `until` (`None`: to the root); from the
+    /// counters that [`Node::charge`] added it to, or each refused one would leave them further apart.
     fn undo(&self, until: Option<&Node>, size: usize, me: *const Record) {
         let mut node = self;
+        let mut own = size <= LARGEST_SUM && ptr::eq(self.owner.load(Relaxed), me);
         while until.is_none_or(|until| !ptr::eq(node, until)) {
-            node.uncharge_one(size, me);
+            own = own && !ptr::eq(node, self.stop.load(Relaxed));
+            if own {
+                node.held.store(node.held.load(Relaxed) - size as isize, Relaxed);
+            } else {
+                node.uncharge_one(size, me);
+            }
             match node.parent() {
                 Some(parent) => node = parent,
                 None => return,

@@ -304,6 +304,29 @@ fn an_account_that_is_released_above_its_owners_own_is_charged_to_the_byte() {
 }
 
 #[test]
+fn charges_that_are_taken_back_under_a_released_account_leave_both_counters_as_they_were() {
+    for huge in [HUGE, 1 << 60, 1 << 61, (1 << 61) + 1] {
+        alone(move || {
+            let root = Account::root("root").with_limit(Some(1000));
+            let above = root.child("above");
+            let pool = Pool::on(&above);
+            alone(move || drop(above));
+            let above = pool.account().unwrap().clone();
+            let below = alone(|| above.child("below"));
+            bind(&below);
+            Account::settle();
+            assert_eq!(above.node().owner.load(Relaxed), released());
+            for _ in 0..16 {
+                assert!(!charge(&below, huge));
+                assert!(charge(&below, 600));
+                below.node().uncharge(600);
+                assert_eq!(above.node().counters(), (0, 0));
+            }
+        });
+    }
+}
+
+#[test]
 fn an_account_under_one_of_the_same_thread_may_close_after_that_thread_has_ended() {
     let root = Account::root("root");
     let (pool, leaf) = alone(|| {

@@ -67,10 +67,8 @@ pub const fn fit_up(last: usize, end: usize, size: usize, align: usize) -> Optio
         if LOWER_HALF {
             let next = last.wrapping_add(padded(size));
             if next <= end { Some(Fit { start: last, last: next }) } else { None }
-        } else if padded(size) <= end - last {
-            Some(Fit { start: last, last: last + padded(size) })
         } else {
-            None
+            fit_up_anywhere(last, end, size, align)
         }
     } else {
         fit_up_any(last, end, size, align)

@@ -44,7 +44,7 @@ fn an_over_aligned_buffer_is_aligned_after_any_number_of_others() {
 }
 
 #[test]
-fn no_more_than_64_kib_of_a_size_are_kept_and_none_once_settled() {
+fn no_more_than_128_kib_of_a_size_are_kept_and_none_once_settled() {
     common::plain();
     let account = Account::root("buffers");
     let pool = ChunkPool::on(&account);

@@ -40,6 +40,23 @@ const NO_LIMIT: isize = isize::MAX / 2;
 const LARGEST_QUANTUM: usize = 64 << 10;
 /// What may be added to what is held without a look whether the sum wraps.
 const LARGEST_SUM: usize = usize::MAX / 8;
+/// Whether `held`, which was `before`, is beyond `room`. What the owner charges and others credit
+/// raises both for ever: on 64 bits 2^62 bytes of it never come, on 32 bits both wrap, and only
+/// their difference tells.
+#[inline(always)]
+const fn is_beyond(before: isize, held: isize, room: isize) -> bool {
+    if cfg!(target_pointer_width = "64") {
+        held > room
+    } else {
+        is_beyond_wrapping(before, held, room)
+    }
+}
+
+#[cfg_attr(target_pointer_width = "64", allow(dead_code))]
+pub(super) const fn is_beyond_wrapping(before: isize, held: isize, room: isize) -> bool {
+    held.wrapping_sub(before) > room.wrapping_sub(before)
+}
+
 /// Below this a quantum is not worth an error in the limit: charges are exact.
 const SMALLEST_QUANTUM: usize = 4 << 10;
 
@@ -222,8 +239,9 @@ impl Node {
         let stop = self.stop.load(Relaxed);
         let mut node = self;
         loop {
-            let held = node.held.load(Relaxed) + size as isize;
-            if held > node.room.load(Relaxed) {
+            let before = node.held.load(Relaxed);
+            let held = before.wrapping_add(size as isize);
+            if is_beyond(before, held, node.room.load(Relaxed)) {
                 return self.refuse(node, node, size, me);
             }
             node.held.store(held, Relaxed);

@@ -494,3 +494,14 @@ fn a_stamp_is_what_the_account_was_last_marked_with() {
         assert_eq!((account.stamp(), account.clone().stamp()), (stamp, stamp));
     }
 }
+
+#[test]
+fn what_is_held_and_room_are_told_apart_when_either_has_wrapped() {
+    for before in [0, 1000, isize::MAX - 50, isize::MAX, isize::MIN, -1000] {
+        let of = |more: isize| before.wrapping_add(more);
+        assert!(!super::node::is_beyond_wrapping(before, of(100), of(100)), "{before}");
+        assert!(!super::node::is_beyond_wrapping(before, of(99), of(100)), "{before}");
+        assert!(super::node::is_beyond_wrapping(before, of(101), of(100)), "{before}");
+        assert!(super::node::is_beyond_wrapping(before, of(1), of(-1)), "{before}");
+    }
+}

@@ -160,7 +160,7 @@ impl<'p, S: BlockSource> Buffer<'p, S> {
         buffer
     }
 
-    /// An empty buffer with room for `bytes` bytes, and no more than those.
+    /// An empty buffer with room for `bytes` bytes, and no more than those, or 4.
     ///
     /// # Errors
     /// Where the memory cannot be had.

@@ -57,6 +57,7 @@ const AREAS: [Area; 3] = [
             "regressions",
             "memory",
             "levels",
+            "outgrown",
         ],
     },
     Area {

@@ -65,7 +65,7 @@ const AREAS: [Area; 3] = [
         line: "mutants in tables",
         files: &["table"],
         own: &["table::"],
-        programs: &["memory", "accounts", "out_of_memory"],
+        programs: &["memory", "accounts", "out_of_memory", "shared_look"],
     },
 ];
 

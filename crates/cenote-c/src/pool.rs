@@ -190,7 +190,6 @@ pub unsafe extern "C" fn cenote_pool_alloc_bytes(
 ) -> *mut c_void {
     // SAFETY: the caller's promise.
     if let Some(place) = unsafe { live(pool.cast_const()) }
-        && size != 0
         && let Some(start) = place.value().alloc_bytes_in_window(size)
     {
         return start.as_ptr().cast();

@@ -112,7 +112,7 @@ const fn fit_up_anywhere(last: usize, end: usize, size: usize, align: usize) -> 
 }
 
 /// Places `size` bytes of any alignment at the top of the window: the new `end`, which is
-/// also their address.
+/// also their address. A subtraction, a compare and one branch.
 ///
 /// ```
 /// use cenote::window::fit_down;
@@ -122,6 +122,24 @@ const fn fit_up_anywhere(last: usize, end: usize, size: usize, align: usize) -> 
 #[inline(always)]
 #[must_use]
 pub const fn fit_down(last: usize, end: usize, size: usize) -> Option<usize> {
+    if LOWER_HALF {
+        fit_down_lower_half(last, end, size)
+    } else {
+        fit_down_anywhere(last, end, size)
+    }
+}
+
+/// [`fit_down`] where `end <= isize::MAX`: as signed numbers none of the three is below 0, so
+/// that their difference does not wrap, and is below `last` where there is no room.
+#[inline(always)]
+const fn fit_down_lower_half(last: usize, end: usize, size: usize) -> Option<usize> {
+    let start = end.wrapping_sub(size);
+    if start.cast_signed() >= last.cast_signed() { Some(start) } else { None }
+}
+
+/// [`fit_down`] for windows anywhere, and any size.
+#[inline(always)]
+const fn fit_down_anywhere(last: usize, end: usize, size: usize) -> Option<usize> {
     if size <= end - last { Some(end - size) } else { None }
 }
 
@@ -223,10 +241,19 @@ mod tests {
         fn bytes_at_the_top_leave_the_rest_of_the_window(
             (last, end) in windows(usize::MAX), size in any::<usize>(),
         ) {
-            match fit_down(last, end, size) {
+            match fit_down_anywhere(last, end, size) {
                 Some(start) => prop_assert!(start >= last && start + size == end),
                 None => prop_assert!((last as u128) + size as u128 > end as u128),
             }
+        }
+
+        #[test]
+        fn bytes_at_the_top_of_the_lower_half_go_where_they_go_anywhere(
+            (last, end) in windows(isize::MAX as usize), (size, _) in layouts(),
+        ) {
+            let expected = fit_down_anywhere(last, end, size);
+            prop_assert_eq!(fit_down_lower_half(last, end, size), expected);
+            prop_assert_eq!(fit_down(last, end, size), expected);
         }
 
         #[test]
@@ -257,6 +284,8 @@ mod tests {
         assert_eq!(fit_up(64, 64, 1, 1), None);
         assert_eq!(fit_down(64, 64, 0), Some(64));
         assert_eq!(fit_down(64, 64, 1), None);
+        assert_eq!(fit_down(64, 64, isize::MAX as usize), None);
+        assert_eq!(fit_down(0, isize::MAX as usize, isize::MAX as usize), Some(0));
         assert_eq!(fit_up_any(64, 64, isize::MAX as usize, 1), None);
     }
 }

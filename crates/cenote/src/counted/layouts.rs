@@ -3,7 +3,7 @@
 use super::block::{at, fits};
 use super::{CountedPool, dangling};
 use crate::error::{Mode, Must, Quiet, Try, must};
-use crate::{AllocError, BlockSource, debug};
+use crate::{AllocError, BlockSource, debug, size};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
@@ -74,6 +74,16 @@ impl<S: BlockSource> CountedPool<S> {
         self.zeroed_layout_in::<Try>(layout)
     }
 
+    /// [`CountedPool::alloc_packed`]: any number of bytes may be asked for, and only one that a
+    /// layout may have is looked for in the window.
+    #[inline(always)]
+    fn packed_in<M: Mode>(&self, size: usize) -> Result<NonNull<u8>, M::Error> {
+        if size > size::MAX {
+            return M::fail(AllocError::too_large(size));
+        }
+        self.bump_bytes::<M>(size)
+    }
+
     /// `size` bytes of no alignment, packed without padding, with whatever they held before.
     /// Their layout is one of alignment 1.
     ///
@@ -92,7 +102,7 @@ impl<S: BlockSource> CountedPool<S> {
     /// aborts.
     #[inline(always)]
     pub fn alloc_packed(&self, size: usize) -> NonNull<u8> {
-        must(self.bump_bytes::<Must>(size))
+        must(self.packed_in::<Must>(size))
     }
 
     /// `size` bytes of no alignment, packed without padding, with whatever they held before.
@@ -101,7 +111,7 @@ impl<S: BlockSource> CountedPool<S> {
     /// Where the memory cannot be had.
     #[inline(always)]
     pub fn try_alloc_packed(&self, size: usize) -> Result<NonNull<u8>, AllocError> {
-        self.bump_bytes::<Try>(size)
+        self.packed_in::<Try>(size)
     }
 
     /// Makes an object larger: in place if it is the newest of the current block and that has

@@ -56,7 +56,7 @@ impl<S: BlockSource> CountedPool<S> {
         }
     }
 
-    /// Places bytes without alignment at the other end of the window.
+    /// Places bytes without alignment at the other end of the window: at most [`size::MAX`].
     #[inline(always)]
     pub(super) fn bump_bytes<M: Mode>(&self, size: usize) -> Result<NonNull<u8>, M::Error> {
         let (last, end) = self.window();

@@ -3,7 +3,7 @@
 use super::{Pool, at, dangling};
 use crate::error::{Mode, Must, Quiet, Try, must};
 use crate::window::MIN_ALIGN;
-use crate::{AllocError, BlockSource, debug};
+use crate::{AllocError, BlockSource, debug, size};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
@@ -87,10 +87,14 @@ impl<S: BlockSource> Pool<S> {
         [core::mem::offset_of!(Self, last), core::mem::offset_of!(Self, end)];
 
     /// `size` bytes without alignment where the current block has room, and `None`, with nothing
-    /// changed, where not: as [`Pool::alloc_in_window`].
+    /// changed, where not, or where that is no size of an object, or 0: as
+    /// [`Pool::alloc_in_window`].
     #[doc(hidden)]
     #[inline(always)]
     pub fn alloc_bytes_in_window(&self, size: usize) -> Option<NonNull<u8>> {
+        if size.wrapping_sub(1) >= size::MAX {
+            return None;
+        }
         let (last, end) = self.window();
         let start = at(end, debug::fit_down(last.addr().get(), end.addr().get(), size)?);
         self.end.set(start);

@@ -298,7 +298,8 @@ impl<S: BlockSource> Pool<S> {
         }
     }
 
-    /// Places bytes without alignment at the other end of the window.
+    /// Places bytes without alignment at the other end of the window: at most
+    /// [`size::MAX`](crate::size::MAX).
     #[inline(always)]
     fn bump_bytes<M: Mode>(&self, size: usize) -> Result<NonNull<u8>, M::Error> {
         let (last, end) = self.window();

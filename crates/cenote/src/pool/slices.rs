@@ -1,6 +1,6 @@
 //! Slices, text and bytes.
 
-use super::{Bytes, Growing, Pool};
+use super::{Bytes, Growing, MIN_ALIGN, Pool};
 use crate::error::{Mode, Must, Try, must};
 use crate::{AllocError, BlockSource, size};
 use core::fmt;
@@ -53,23 +53,29 @@ impl<S: BlockSource> Pool<S> {
     /// Memory for `count` elements.
     #[inline(always)]
     fn slots<M: Mode, T>(&self, count: usize) -> Result<NonNull<T>, M::Error> {
-        let Some(bytes) = size::total(0, count, size_of::<T>(), align_of::<T>()) else {
-            return M::fail(too_many::<T>(count));
-        };
-        if bytes == 0 {
-            return Ok(NonNull::dangling());
+        match size::total(0, count, size_of::<T>(), align_of::<T>()) {
+            Some(bytes) => self.room::<M, T>(bytes),
+            None => M::fail(too_many::<T>(count)),
         }
+    }
+
+    /// Memory for elements of `bytes` in all, the size of a layout.
+    #[inline(always)]
+    fn room<M: Mode, T>(&self, bytes: usize) -> Result<NonNull<T>, M::Error> {
         if align_of::<T>() == 1 {
             // Nothing to align: packed at the other end of the block.
-            self.bump_bytes::<M>(bytes).map(NonNull::cast)
-        } else {
-            self.bump::<M>(bytes, align_of::<T>()).map(NonNull::cast)
+            return self.bump_bytes::<M>(bytes).map(NonNull::cast);
         }
+        // Nothing goes where the window is; but a window may end before such an alignment.
+        if align_of::<T>() > MIN_ALIGN && bytes == 0 {
+            return Ok(NonNull::dangling());
+        }
+        self.bump::<M>(bytes, align_of::<T>()).map(NonNull::cast)
     }
 
     #[inline(always)]
     fn slice_copy_in<M: Mode, T: Copy>(&self, from: &[T]) -> Result<&mut [T], M::Error> {
-        let start = self.slots::<M, T>(from.len())?;
+        let start = self.room::<M, T>(size_of_val(from))?;
         // SAFETY: `start` has room for as many, and is fresh, so it does not overlap `from`.
         unsafe { start.copy_from_nonoverlapping(NonNull::from(from).cast(), from.len()) };
         // SAFETY: so many elements were just written.

@@ -207,7 +207,7 @@ impl<S: BlockSource> Shared<S> {
         }
     }
 
-    /// Places bytes without alignment.
+    /// Places bytes without alignment: at most [`size::MAX`](crate::size::MAX).
     #[inline(always)]
     pub(super) fn bump_bytes<M: Mode>(&self, size: usize) -> Result<NonNull<u8>, M::Error> {
         match self.current().place_down(size) {

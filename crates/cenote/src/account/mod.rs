@@ -1,10 +1,11 @@
 //! [`Account`]: who holds the memory, and how much of it they may.
 //!
-//! Files: this one has the handle and what users call; `node` the counters and the charging
-//! of blocks; `family` the accounts under one, and what closed ones left; `life` who keeps an
-//! account alive and how its end is noticed; `record` what accounts know of a thread; `walk`
-//! reading a tree in use; `report` what is told of refusals.
+//! Files: this one has the handle and what users call; `node` the counters, and whose an account
+//! is; `charging` the charging of blocks up the tree; `family` the accounts under one, and what
+//! closed ones left; `life` who keeps an account alive and how its end is noticed; `record` what
+//! accounts know of a thread; `walk` reading a tree in use; `report` what is told of refusals.
 
+mod charging;
 mod family;
 mod life;
 #[cfg(all(test, loom))]
@@ -49,8 +50,9 @@ use core::ptr::NonNull;
 /// An account may be used and read from any thread. A child account belongs to the thread on
 /// which the first pool was made on it or under it: there, charging is a handful of plain
 /// loads and stores. So give each thread an account of its own, and put the rest under that;
-/// for one that threads share there is [`Account::shared_child`]. Other threads may charge it too, at the price of an atomic operation; if both do so at the
-/// very same moment, the limit may be passed by the blocks of those charges under way. A root
+/// for one that threads share there is [`Account::shared_child`]. Other threads may charge it
+/// too, at the price of atomic operations; if both do so at the very same moment, the limit may
+/// be passed by the blocks of those charges under way. A root
 /// is everyone's: its limit is exact among threads, and threads charge it in quanta of up to
 /// 64 KiB, the smaller the nearer its limit is, and exactly when it is near. A thread that
 /// then does nothing may keep up to two quanta of it in reserve; [`Account::settle`] returns

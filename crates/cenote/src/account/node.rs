@@ -1,4 +1,4 @@
-//! The account itself: its counters, and the charging of blocks up the tree.
+//! The account itself: its counters, whose it is, and what is read of it.
 //!
 //! A request's pool lives for some 35 ns, and a locked instruction takes a good part of that;
 //! so an account keeps two sets of counters. One belongs to a single thread, its owner, which
@@ -6,7 +6,8 @@
 //! sum of both.
 //!
 //! For the limit the two meet in `room`: the limit less what other threads have charged. The
-//! owner compares its own bytes to it; the others lower it, and look at the owner's bytes.
+//! owner compares its own bytes to it; the others lower it, and look at the owner's bytes. For the
+//! peak they meet in `most` in the same way.
 //!
 //! Whose an account is, stands in `owner`:
 //! - a child begins as [`nobodys`], and becomes its first pool's thread's;
@@ -14,14 +15,15 @@
 //!   a quantum at a time (see `record`);
 //! - an account that closed while pools were on it is [`released`] by its owner (see `life`).
 
+use super::charging::LARGEST_QUANTUM;
 use super::family::Family;
 use super::{Account, Record, life, record};
+use crate::BlockSource;
 use crate::sync::modelled::Lock;
 use crate::sync::modelled::{
     AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*,
 };
 use crate::thread;
-use crate::{AllocError, BlockSource};
 use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use core::alloc::Layout;
@@ -36,29 +38,6 @@ use crate::System as Memory;
 
 /// "No limit", far from both ends, so that sums with it cannot wrap.
 const NO_LIMIT: isize = isize::MAX / 2;
-/// The most that a thread takes of a root account beyond what it needs, in bytes.
-const LARGEST_QUANTUM: usize = 64 << 10;
-/// What may be added to what is held without a look whether the sum wraps.
-const LARGEST_SUM: usize = usize::MAX / 8;
-/// Whether `held`, which was `before`, is beyond `room`. What the owner charges and others credit
-/// raises both for ever: on 64 bits 2^62 bytes of it never come, on 32 bits both wrap, and only
-/// their difference tells.
-#[inline(always)]
-const fn is_beyond(before: isize, held: isize, room: isize) -> bool {
-    if cfg!(target_pointer_width = "64") {
-        held > room
-    } else {
-        is_beyond_wrapping(before, held, room)
-    }
-}
-
-#[cfg_attr(target_pointer_width = "64", allow(dead_code))]
-pub(super) const fn is_beyond_wrapping(before: isize, held: isize, room: isize) -> bool {
-    held.wrapping_sub(before) > room.wrapping_sub(before)
-}
-
-/// Below this a quantum is not worth an error in the limit: charges are exact.
-const SMALLEST_QUANTUM: usize = 4 << 10;
 
 pub(super) fn everyones() -> *mut Record {
     ptr::without_provenance_mut(1)
@@ -88,38 +67,39 @@ pub(crate) struct Node {
     /// A record's address, or one of the three markers; never null.
     pub(super) owner: AtomicPtr<Record>,
     /// Owner's bytes; for a root, all bytes, reserves included.
-    held: AtomicIsize,
+    pub(super) held: AtomicIsize,
     /// The limit less `far`, so that the owner compares once.
-    room: AtomicIsize,
+    pub(super) room: AtomicIsize,
     parent: Option<Account>,
-    /// The most that `held` and `far` together were, as far as noticed: releases notice.
-    peak: AtomicIsize,
+    /// The most that `held` and `far` together were, as far as noticed (releases notice), less
+    /// `far`: so that the owner compares once, as with `room`.
+    pub(super) most: AtomicIsize,
     /// Pools made less pools dropped on the owner's thread.
     pub(super) live: AtomicI64,
     created: AtomicU64,
-    /// Bytes that threads other than the owner have charged, less what they have credited.
-    far: AtomicIsize,
+    pub(super) recycled: AtomicU64,
 
-    // Everyone's, but for the first two.
-    recycled: AtomicU64,
+    // Everyone's, but for the first.
     /// The first account above that is not the owner's: always one that there is, since a root
     /// is nobody's own. Null until there is an owner, who alone reads it.
-    stop: AtomicPtr<Node>,
+    pub(super) stop: AtomicPtr<Node>,
     pub(super) handles: AtomicUsize,
+    /// Bytes that threads other than the owner have charged, less what they have credited.
+    pub(super) far: AtomicIsize,
     /// Pools made less pools dropped on other threads, and `life`'s bias. See there.
     pub(super) far_live: AtomicI64,
     far_created: AtomicU64,
-    far_recycled: AtomicU64,
-    refused: AtomicU64,
+    pub(super) far_recycled: AtomicU64,
+    pub(super) refused: AtomicU64,
     limit: AtomicIsize,
     /// For a shared account: twice what a thread may take beyond its need, which it may keep.
-    spare: AtomicUsize,
+    pub(super) spare: AtomicUsize,
     /// The record that once was the owner: one count of its `Arc`, kept until the node goes, so
     /// that whoever reads `owner` may use the record. Null where there was no owner, or it was
     /// that of the account above, which keeps it for longer.
     bound: AtomicPtr<Record>,
     /// Whether threads may have reserves of this account, or of one under it.
-    shares: AtomicBool,
+    pub(super) shares: AtomicBool,
     /// Links in the owner's mail, guarded by the owner record's lock.
     pub(super) mail: life::Mail,
 
@@ -168,7 +148,7 @@ impl Node {
             held: AtomicIsize::new(0),
             room: AtomicIsize::new(NO_LIMIT),
             parent,
-            peak: AtomicIsize::new(0),
+            most: AtomicIsize::new(0),
             live: AtomicI64::new(0),
             created: AtomicU64::new(0),
             recycled: AtomicU64::new(0),
@@ -215,370 +195,6 @@ impl Node {
             account.node().set_quantum();
         }
         account
-    }
-
-    // ---- charging ------------------------------------------------------------------------
-
-    /// Charges `size` bytes here and to every account above.
-    ///
-    /// On the owner's thread: nine instructions a level. A refusal, by the account that is
-    /// returned, changes nothing; [`Node::refusal`] counts it and makes the error.
-    #[inline(always)]
-    pub(crate) fn charge(&self, size: usize) -> Result<(), &Node> {
-        let me = thread::record();
-        // Reserves are of shared accounts alone.
-        if !ptr::eq(self.owner.load(Relaxed), me) {
-            return match record::of(me) {
-                Some(record) if record::charge_from_reserve(self, size, record) => Ok(()),
-                _ => self.charge_rest(self, size, me),
-            };
-        }
-        if size > LARGEST_SUM {
-            return self.charge_rest(self, size, me);
-        }
-        let stop = self.stop.load(Relaxed);
-        let mut node = self;
-        loop {
-            let before = node.held.load(Relaxed);
-            let held = before.wrapping_add(size as isize);
-            if is_beyond(before, held, node.room.load(Relaxed)) {
-                return self.refuse(node, node, size, me);
-            }
-            node.held.store(held, Relaxed);
-            // SAFETY: from here on up there is `stop`, at which this ends.
-            node = unsafe { node.above() };
-            if ptr::eq(node, stop) {
-                break;
-            }
-        }
-        // SAFETY: an owner, which is this thread, is its record.
-        if record::charge_from_reserve(node, size, unsafe { &*me }) {
-            return Ok(());
-        }
-        self.charge_rest(node, size, me)
-    }
-
-    /// Credits `size` bytes that were charged here.
-    #[inline(always)]
-    pub(crate) fn credit(&self, size: usize) {
-        let me = thread::record();
-        if ptr::eq(self.owner.load(Relaxed), me) {
-            self.credit_owned(size, me);
-        } else {
-            self.credit_others(size, me);
-        }
-    }
-
-    /// [`Node::credit`], and [`Node::leave`] after it.
-    ///
-    /// # Safety
-    /// As for [`Node::leave`].
-    #[inline(always)]
-    pub(crate) unsafe fn credit_and_leave(node: NonNull<Node>, size: usize) {
-        let me = thread::record();
-        // SAFETY: the pool's count keeps the node alive until the line that gives it up. Where
-        // that is the owner's, so does the owner, as long as it is busy here.
-        let this = unsafe { node.as_ref() };
-        if ptr::eq(this.owner.load(Relaxed), me) {
-            this.credit_owned(size, me);
-            // Last: before the credit it costs a third of the whole request's time on some
-            // processors, for no reason that could be seen.
-            this.live.store(this.live.load(Relaxed) - 1, Relaxed);
-        } else {
-            this.credit_others(size, me);
-            // SAFETY: the caller's promise, passed on.
-            unsafe { life::drop_far(node, 1) };
-        }
-    }
-
-    /// Credits an account that is the calling thread's own.
-    #[inline(always)]
-    fn credit_owned(&self, size: usize, me: *const Record) {
-        self.recycled.store(self.recycled.load(Relaxed) + size as u64, Relaxed);
-        let stop = self.stop.load(Relaxed);
-        let mut node = self;
-        loop {
-            node.credit_own(size);
-            // SAFETY: from here on up there is `stop`, at which this ends.
-            node = unsafe { node.above() };
-            if ptr::eq(node, stop) {
-                break;
-            }
-        }
-        // SAFETY: an owner, which is this thread, is its record.
-        if !record::credit_to_reserve(node, size, unsafe { &*me }) {
-            node.credit_rest(size, me);
-        }
-    }
-
-    /// Credits an account that is not.
-    #[inline(always)]
-    fn credit_others(&self, size: usize, me: *const Record) {
-        self.far_recycled.fetch_add(size as u64, Relaxed);
-        match record::of(me) {
-            Some(record) if record::credit_to_reserve(self, size, record) => {}
-            _ => self.credit_rest(size, me),
-        }
-    }
-
-    #[inline(always)]
-    fn credit_own(&self, size: usize) {
-        // Others may be noticing one as well; and this is rare.
-        self.notice_peak();
-        self.held.store(self.held.load(Relaxed) - size as isize, Relaxed);
-    }
-
-    /// The rest of a charge, from an account on that is not the caller's own.
-    #[cold]
-    #[inline(never)]
-    fn charge_rest<'a>(
-        &'a self,
-        from: &'a Node,
-        size: usize,
-        me: *const Record,
-    ) -> Result<(), &'a Node> {
-        let mut node = from;
-        loop {
-            if node.owner.load(Relaxed) == everyones() {
-                // The reserve covers this account and all above.
-                return match record::charge_shared(node, size, me) {
-                    Ok(()) => Ok(()),
-                    Err(full) => self.refuse(node, full, size, me),
-                };
-            }
-            if !node.charge_one(size, me) {
-                return self.refuse(node, node, size, me);
-            }
-            match node.parent() {
-                Some(parent) => node = parent,
-                None => return Ok(()),
-            }
-        }
-    }
-
-    /// The rest of a credit, likewise.
-    #[cold]
-    #[inline(never)]
-    fn credit_rest(&self, size: usize, me: *const Record) {
-        let mut node = self;
-        loop {
-            if node.owner.load(Relaxed) == everyones() {
-                return record::credit_shared(node, size, me);
-            }
-            node.credit_one(size, me);
-            match node.parent() {
-                Some(parent) => node = parent,
-                None => return,
-            }
-        }
-    }
-
-    /// Charges this account alone, whoever's it is; `false` where the limit is in the way.
-    fn charge_one(&self, size: usize, me: *const Record) -> bool {
-        let owner = self.owner.load(Relaxed);
-        if ptr::eq(owner, me) {
-            let held = self.held.load(Relaxed);
-            let fits = size as isize <= self.room.load(Relaxed) - held;
-            if fits {
-                self.held.store(held + size as isize, Relaxed);
-            }
-            fits
-        } else if owner == everyones() {
-            self.held
-                .fetch_update(AcqRel, Relaxed, |held| {
-                    (size as isize <= self.room.load(Relaxed) - held)
-                        .then(|| held.wrapping_add(size as isize))
-                })
-                .is_ok()
-        } else {
-            let fits = self
-                .room
-                .fetch_update(AcqRel, Relaxed, |room| {
-                    (size as isize <= room - self.held.load(Relaxed))
-                        .then(|| room.wrapping_sub(size as isize))
-                })
-                .is_ok();
-            if fits {
-                self.far.fetch_add(size as isize, Relaxed);
-            }
-            fits
-        }
-    }
-
-    /// Credits this account alone, whoever's it is.
-    fn credit_one(&self, size: usize, me: *const Record) {
-        let owner = self.owner.load(Relaxed);
-        if ptr::eq(owner, me) {
-            return self.credit_own(size);
-        }
-        if owner != everyones() {
-            // A shared account's peak was noticed when it was charged.
-            self.notice_peak();
-        }
-        self.uncharge_one(size, me);
-    }
-
-    /// Undoes [`Node::charge_one`]: unlike a credit, it is no moment to notice a peak.
-    fn uncharge_one(&self, size: usize, me: *const Record) {
-        let owner = self.owner.load(Relaxed);
-        if ptr::eq(owner, me) {
-            self.held.store(self.held.load(Relaxed) - size as isize, Relaxed);
-        } else if owner == everyones() {
-            self.held.fetch_sub(size as isize, AcqRel);
-        } else {
-            self.far.fetch_sub(size as isize, Relaxed);
-            self.room.fetch_add(size as isize, AcqRel);
-        }
-    }
-
-    /// Makes the peak what is charged now, if that is more.
-    #[inline(always)]
-    pub(super) fn notice_peak(&self) {
-        let charged = self.charged();
-        if charged > self.peak.load(Relaxed) {
-            self.peak.fetch_max(charged, Relaxed);
-        }
-    }
-
-    /// Charges this account and all above without any reserve; the account that refused.
-    pub(super) fn charge_up(&self, size: usize, me: *const Record) -> Result<(), &Node> {
-        let mut node = self;
-        loop {
-            if !node.charge_one(size, me) {
-                self.undo(Some(node), size, me);
-                return Err(node);
-            }
-            match node.parent() {
-                Some(parent) => node = parent,
-                None => break,
-            }
-        }
-        // Only now, since a refusal further up must leave no trace.
-        let mut at = Some(self);
-        while let Some(node) = at {
-            node.notice_peak();
-            at = node.parent();
-        }
-        self.set_quantum();
-        Ok(())
-    }
-
-    /// Credits this account and all above without any reserve.
-    pub(super) fn credit_up(&self, size: usize, me: *const Record) {
-        let mut at = Some(self);
-        while let Some(node) = at {
-            node.credit_one(size, me);
-            at = node.parent();
-        }
-        self.set_quantum();
-    }
-
-    /// Takes a charge back from here up to, and without, `until` (`None`: to the root); from the
-    /// counters that [`Node::charge`] added it to, or each refused one would leave them further apart.
-    fn undo(&self, until: Option<&Node>, size: usize, me: *const Record) {
-        let mut node = self;
-        let mut own = size <= LARGEST_SUM && ptr::eq(self.owner.load(Relaxed), me);
-        while until.is_none_or(|until| !ptr::eq(node, until)) {
-            own = own && !ptr::eq(node, self.stop.load(Relaxed));
-            if own {
-                node.held.store(node.held.load(Relaxed) - size as isize, Relaxed);
-            } else {
-                node.uncharge_one(size, me);
-            }
-            match node.parent() {
-                Some(parent) => node = parent,
-                None => return,
-            }
-        }
-    }
-
-    /// Undoes the charge from here up to `until`; `full` stood in the way.
-    #[cold]
-    #[inline(never)]
-    fn refuse<'a>(
-        &'a self,
-        until: &Node,
-        full: &'a Node,
-        size: usize,
-        me: *const Record,
-    ) -> Result<(), &'a Node> {
-        self.undo(Some(until), size, me);
-        if record::settle_reserve(me) {
-            // What this thread had in reserve may be what was missing: once more, without.
-            return self.charge(size);
-        }
-        Err(full)
-    }
-
-    /// Counts a charge of `size` bytes that this account's limit refused for good, and makes
-    /// the error that names it.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn refusal(&self, size: usize) -> AllocError {
-        let Some(limit) = self.limit() else {
-            // No limit at all, and yet no room: a size that nobody can have.
-            return AllocError::out_of_memory(size);
-        };
-        self.refused.fetch_add(1, Relaxed);
-        let account = self.handle();
-        // Reserves included, if there are any: this near to the limit they are small, and telling
-        // them apart would need a lock.
-        let error = AllocError::over_limit(account, self.charged().max(0) as usize, limit, size);
-        super::report::refused(&error);
-        error
-    }
-
-    /// Sets how much threads may take beyond their need: a part of the room that is left,
-    /// nothing when that is little.
-    fn set_quantum(&self) {
-        let mut room = isize::MAX;
-        let mut at = Some(self);
-        while let Some(node) = at {
-            room = room.min(node.room.load(Relaxed) - node.held.load(Relaxed));
-            at = node.parent();
-        }
-        let share = room.max(0) as usize / 64;
-        let quantum = if share < SMALLEST_QUANTUM { 0 } else { share.min(LARGEST_QUANTUM) };
-        if self.quantum() != quantum {
-            self.spare.store(2 * quantum, Relaxed);
-        }
-    }
-
-    /// Whether threads may have reserves of this account, or of one under it.
-    pub(super) fn shares(&self) -> bool {
-        self.shares.load(Relaxed)
-    }
-
-    /// How many bytes could be charged now, as far as limits go.
-    #[cold]
-    pub(crate) fn headroom(&self) -> usize {
-        let (mut room, mut reserve) = (isize::MAX, 0);
-        let mut at = Some(self);
-        while let Some(node) = at {
-            // What this thread has in reserve of an account is charged there and above.
-            reserve += record::reserve_of(node) as isize;
-            let left = node.room.load(Relaxed) - node.held.load(Relaxed);
-            room = room.min(left + reserve);
-            at = node.parent();
-        }
-        room.max(0) as usize
-    }
-
-    /// Takes back a charge whose block was not to be had: no counter keeps a trace.
-    #[cold]
-    pub(crate) fn uncharge(&self, size: usize) {
-        self.undo(None, size, thread::record());
-    }
-
-    #[inline(always)]
-    pub(super) fn quantum(&self) -> usize {
-        self.spare.load(Relaxed) / 2
-    }
-
-    /// How much of a shared account a thread may have in reserve after a credit.
-    #[inline(always)]
-    pub(super) fn spare(&self) -> usize {
-        self.spare.load(Relaxed)
     }
 
     // ---- pools ---------------------------------------------------------------------------
@@ -709,7 +325,7 @@ impl Node {
 
     /// Bytes charged here, threads' reserves included.
     #[inline(always)]
-    fn charged(&self) -> isize {
+    pub(super) fn charged(&self) -> isize {
         self.held.load(Relaxed) + self.far.load(Relaxed)
     }
 
@@ -735,7 +351,8 @@ impl Node {
 
     pub(crate) fn peak(&self) -> usize {
         // What is charged now is noticed only when some of it is credited.
-        self.peak.load(Relaxed).max(self.charged()).max(0) as usize
+        let noticed = self.most.load(Relaxed).wrapping_add(self.far.load(Relaxed));
+        noticed.max(self.charged()).max(0) as usize
     }
 
     pub(crate) fn live(&self) -> usize {
@@ -767,6 +384,11 @@ impl Node {
         self.set_quantum();
     }
 
+    /// Whether threads may have reserves of this account, or of one under it.
+    pub(super) fn shares(&self) -> bool {
+        self.shares.load(Relaxed)
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -789,7 +411,7 @@ impl Node {
     /// # Safety
     /// There is one.
     #[inline(always)]
-    unsafe fn above(&self) -> &Node {
+    pub(super) unsafe fn above(&self) -> &Node {
         // SAFETY: the caller's promise.
         unsafe { self.parent().unwrap_unchecked() }
     }
@@ -845,7 +467,7 @@ impl Node {
         self.held.with_mut(|_| ());
         self.far.with_mut(|_| ());
         self.room.with_mut(|_| ());
-        self.peak.with_mut(|_| ());
+        self.most.with_mut(|_| ());
         self.far_recycled.with_mut(|_| ());
         self.mail.next.with_mut(|_| ());
     }

@@ -159,13 +159,14 @@ pub(super) fn credit_shared(node: &Node, size: usize, me: *const Record) {
     let Some(record) = of(me).filter(|record| record.is_for(node)) else {
         return node.credit_up(size, me);
     };
-    let reserve = record.reserve.load(Relaxed) + size;
-    let quantum = node.quantum();
-    let left = if reserve <= 2 * quantum { reserve } else { quantum };
-    record.reserve.store(left, Relaxed);
-    if reserve > left {
-        node.credit_up(reserve - left, me);
+    if credit_to_reserve(node, size, record) {
+        return;
     }
+    let reserve = record.reserve.load(Relaxed) + size;
+    // Another thread may have set the quantum meanwhile.
+    let left = node.quantum().min(reserve);
+    record.reserve.store(left, Relaxed);
+    node.credit_up(reserve - left, me);
 }
 
 /// Bytes that the calling thread has in reserve of this very account.

@@ -7,6 +7,8 @@ use crate::Pool;
 use crate::size::MAX;
 use crate::sync::modelled::Ordering::Relaxed;
 use alloc::vec::Vec;
+use proptest::collection::vec;
+use proptest::prelude::*;
 use std::thread;
 
 /// What a thread takes of a shared account beyond its need, where there is room enough.
@@ -365,6 +367,33 @@ fn a_charge_that_is_taken_back_leaves_no_trace() {
     }
 }
 
+proptest::proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn the_peak_is_the_most_that_all_threads_held_together_whoever_gives_back(
+        steps in vec((any::<bool>(), any::<bool>(), 1..500_usize), 1..40),
+    ) {
+        alone(|| {
+            let child = Account::root("root").child("child");
+            bind(&child);
+            let (mut held, mut peak) = ([0; 2], 0);
+            for (others, charges, size) in steps {
+                let mine = &mut held[usize::from(others)];
+                let size = if charges { size } else { size.min(*mine) };
+                let step = || match charges {
+                    true => assert!(charge(&child, size)),
+                    false => child.node().credit(size),
+                };
+                if others { alone(step) } else { step() }
+                *mine = if charges { *mine + size } else { *mine - size };
+                peak = peak.max(held[0] + held[1]);
+                assert_eq!((child.held(), child.peak()), (held[0] + held[1], peak));
+            }
+        });
+    }
+}
+
 #[test]
 fn sizes_that_nobody_can_have_are_refused_without_a_trace() {
     for size in [MAX, MAX - 15, MAX - QUANTUM, MAX - QUANTUM + 1, MAX / 2 + 1] {
@@ -499,9 +528,9 @@ fn a_stamp_is_what_the_account_was_last_marked_with() {
 fn what_is_held_and_room_are_told_apart_when_either_has_wrapped() {
     for before in [0, 1000, isize::MAX - 50, isize::MAX, isize::MIN, -1000] {
         let of = |more: isize| before.wrapping_add(more);
-        assert!(!super::node::is_beyond_wrapping(before, of(100), of(100)), "{before}");
-        assert!(!super::node::is_beyond_wrapping(before, of(99), of(100)), "{before}");
-        assert!(super::node::is_beyond_wrapping(before, of(101), of(100)), "{before}");
-        assert!(super::node::is_beyond_wrapping(before, of(1), of(-1)), "{before}");
+        assert!(!super::charging::is_beyond_wrapping(before, of(100), of(100)), "{before}");
+        assert!(!super::charging::is_beyond_wrapping(before, of(99), of(100)), "{before}");
+        assert!(super::charging::is_beyond_wrapping(before, of(101), of(100)), "{before}");
+        assert!(super::charging::is_beyond_wrapping(before, of(1), of(-1)), "{before}");
     }
 }

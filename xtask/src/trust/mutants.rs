@@ -333,7 +333,7 @@ fn exactly(name: &str) -> String {
 }
 
 /// A mutant's name without line and column, which any edit changes:
-/// `account/node.rs: replace > with >= in Node::notice_peak`.
+/// `account/node.rs: replace == with != in Node::held`.
 fn without_place(name: &str) -> String {
     let name = name.strip_prefix("crates/cenote/src/").unwrap_or(name);
     let mut parts = name.splitn(4, ':');

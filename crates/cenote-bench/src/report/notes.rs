@@ -78,7 +78,7 @@ const NOTES: &[(&str, &str)] = &[
     ),
     (
         "accounts: four levels",
-        "97 instructions of 761, when the request's block is taken and returned: 19 for each of three levels, 13 for \
+        "92 instructions of 757, when the request's block is taken and returned: 17 for each of three levels, 13 for \
          the root's reserve, 27 for the pool's coming and going. Limits are exact at each level and change at any \
          time, so each is looked at. Nothing is charged per object.",
     ),

@@ -4,8 +4,11 @@
 
 mod common;
 
-use cenote::{Account, AllocError, BlockSource, Buddy, ChunkPool, CountedPool, Pool, size};
+use cenote::{
+    Account, AllocError, BlockSource, Buddy, ChunkPool, CountedPool, Pool, SharedPool, size,
+};
 use std::alloc::Layout;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
 /// No pool gets more than this.
@@ -151,7 +154,10 @@ fn every_call_that_takes_a_count_gives_as_many_or_an_error() {
         assert!(
             pool.try_alloc_zeroed_bytes(count).is_ok_and(|bytes| bytes.len() == count) || !fits
         );
-        assert!(counted.try_alloc_packed(count).is_ok() || !fits);
+        match counted.try_alloc_packed(count) {
+            Ok(_) => assert!(count <= LIMIT, "{count} packed bytes are given"),
+            Err(_) => assert!(!fits, "{count} packed bytes are refused"),
+        }
         assert!(counted.try_alloc_bytes(count).is_ok_and(|bytes| bytes.len() == count) || !fits);
         assert!(counted.try_alloc_zeroed_bytes(count).is_ok_and(|b| b.len() == count) || !fits);
         // Elements of several sizes: the product wraps for many.
@@ -169,6 +175,45 @@ fn every_call_that_takes_a_count_gives_as_many_or_an_error() {
     }
     drop((pool, counted));
     assert_eq!(account.held(), 0);
+}
+
+/// Bytes without alignment are placed by a signed compare, which has room for any size that an
+/// object may have, and seems to have it for some that none may have.
+#[test]
+fn packed_bytes_that_cannot_be_are_refused_whatever_is_free_and_change_nothing() {
+    common::plain();
+    let account = Account::root("packed").with_limit(Some(LIMIT));
+    let (pool, counted) = (Pool::on(&account), CountedPool::on(&account));
+    let shared = SharedPool::builder().account(&account).build().unwrap();
+    let impossible: Vec<_> = sizes().into_iter().filter(|&size| size > LIMIT).collect();
+    assert!(
+        [size::MAX, size::MAX + 1, usize::MAX - 7, usize::MAX]
+            .iter()
+            .all(|size| impossible.contains(size))
+    );
+    // No window, one that is wide, one that ends at an odd address, one that has no room.
+    for round in 0..4 {
+        let figures = || (account.held(), pool.used_bytes(), counted.live(), shared.used_bytes());
+        let before = figures();
+        for &size in &impossible {
+            assert_eq!(pool.alloc_bytes_in_window(size), None, "{size} in round {round}");
+            assert!(pool.try_alloc_bytes(size).is_err(), "{size} in round {round}");
+            assert!(counted.try_alloc_packed(size).is_err(), "{size} in round {round}");
+            assert!(shared.try_alloc_bytes(size).is_err(), "{size} in round {round}");
+            let packed = catch_unwind(AssertUnwindSafe(|| counted.alloc_packed(size)));
+            assert!(packed.is_err(), "{size} in round {round}");
+        }
+        assert_eq!(figures(), before, "round {round}");
+        let more = match round {
+            0 => 8,
+            1 => 3,
+            _ => pool.snapshot().blocks[0].free,
+        };
+        pool.alloc_bytes(more);
+        shared.alloc_bytes(more);
+        counted.alloc_packed(if round < 2 { more } else { counted.snapshot().blocks[0].free });
+    }
+    assert_eq!(pool.snapshot().blocks[0].free, 0);
 }
 
 #[test]

@@ -71,9 +71,9 @@ fn cenote_probe_layout(pool: &Pool, layout: Layout) -> Option<NonNull<u8>> {
 #[unsafe(no_mangle)]
 #[inline(never)]
 unsafe fn cenote_probe_grow(pool: &Pool, start: NonNull<u8>, old: Layout, new: Layout) -> *mut u8 {
+    // The pool's own call. (Collections grow apart from the loops that fill them.)
     // SAFETY: the caller's promise.
-    unsafe { pool.grow(start, old, new) }
-        .map_or(std::ptr::null_mut(), |grown| grown.as_ptr().cast())
+    unsafe { pool.try_grow(start, old, new) }.map_or(std::ptr::null_mut(), NonNull::as_ptr)
 }
 
 /// Whether this program's fast paths can be read, and why not.

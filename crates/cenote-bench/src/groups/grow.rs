@@ -96,17 +96,17 @@ texts! {
     oxc_allocator::Allocator, self: oxc_allocator::StringBuilder::new_in(self), push_str of identity;
 }
 
-#[inline(never)]
-fn grow_texts<A: Texts>(arena: &mut A, times: u64) {
-    for _ in 0..times {
-        arena.grow_text(black_box("0123456789"), 1_000);
+impl<A: Texts> Placed for (A, &'static str) {
+    #[inline(always)]
+    fn run(&mut self) {
+        let (arena, piece) = self;
+        arena.grow_text(black_box(piece), 1_000);
         arena.reset();
     }
 }
 
-fn texts<A: Texts + 'static>(name: &str, mut arena: A) -> Subject {
-    grow_texts(&mut arena, 4);
-    Subject::new(name, move |times| timed(|| grow_texts(&mut arena, times)))
+fn texts<A: Texts + 'static>(name: &str, arena: A) -> Subject {
+    subject(name, (arena, "0123456789"))
 }
 
 fn texts_of_all() -> Vec<Subject> {
@@ -116,16 +116,12 @@ fn texts_of_all() -> Vec<Subject> {
         texts("bump-scope", BumpScope::new()),
         texts("multitude", multitude::Arena::new()),
         texts("oxc_allocator", oxc_allocator::Allocator::new()),
-        Subject::new("glibc (global allocator)", |times| {
-            timed(|| {
-                for _ in 0..times {
-                    let (piece, mut text) = (black_box("0123456789"), String::new());
-                    for _ in 0..1_000 {
-                        text.push_str(piece);
-                    }
-                    seen(text.as_ptr());
-                }
-            })
+        subject("glibc (global allocator)", || {
+            let (piece, mut text) = (black_box("0123456789"), String::new());
+            for _ in 0..1_000 {
+                text.push_str(piece);
+            }
+            seen(text.as_ptr());
         }),
     ]
 }
@@ -184,31 +180,81 @@ pub(crate) fn cases() -> Vec<Case> {
 
 fn with<W: Work>(work: W) -> Vec<Subject> {
     vec![
-        subject("cenote", work, cenote::Pool::new()),
-        subject("bumpalo", work, bumpalo::Bump::new()),
-        subject("bump-scope", work, BumpScope::new()),
-        subject("multitude", work, multitude::Arena::new()),
-        subject("oxc_allocator", work, oxc_allocator::Allocator::new()),
-        subject("blink-alloc", work, Blink::default()),
-        Subject::new("glibc (global allocator)", move |times| {
-            timed(|| {
-                for _ in 0..times {
-                    work.run(Global);
-                }
-            })
-        }),
+        subject("cenote", On(work, cenote::Pool::new())),
+        subject("bumpalo", On(work, bumpalo::Bump::new())),
+        subject("bump-scope", On(work, BumpScope::new())),
+        subject("multitude", On(work, multitude::Arena::new())),
+        subject("oxc_allocator", On(work, oxc_allocator::Allocator::new())),
+        subject("blink-alloc", On(work, Blink::default())),
+        subject("glibc (global allocator)", OnNone(work)),
     ]
 }
 
-#[inline(never)]
-fn grow<A: Arena, W: Work>(arena: &mut A, work: W, times: u64) {
-    for _ in 0..times {
-        work.run(arena.handle());
-        arena.reset();
+/// Work on an arena, which is reset after it.
+struct On<W, A>(W, A);
+
+impl<W: Work, A: Arena> Placed for On<W, A> {
+    #[inline(always)]
+    fn run(&mut self) {
+        self.0.run(self.1.handle());
+        self.1.reset();
     }
 }
 
-fn subject<A: Arena + 'static, W: Work>(name: &str, work: W, mut arena: A) -> Subject {
-    grow(&mut arena, work, 4);
-    Subject::new(name, move |times| timed(|| grow(&mut arena, work, times)))
+/// Work on the global allocator.
+struct OnNone<W>(W);
+
+impl<W: Work> Placed for OnNone<W> {
+    #[inline(always)]
+    fn run(&mut self) {
+        self.0.run(Global);
+    }
+}
+
+/// A unit of work, run in loops that lie at four places.
+trait Placed {
+    fn run(&mut self);
+}
+
+impl<F: FnMut()> Placed for F {
+    #[inline(always)]
+    fn run(&mut self) {
+        self();
+    }
+}
+
+fn subject(name: &str, mut work: impl Placed + 'static) -> Subject {
+    everywhere(&mut work, 4);
+    Subject::new(name, move |times| timed(|| everywhere(&mut work, times)))
+}
+
+/// A quarter of the work at each place.
+fn everywhere(work: &mut impl Placed, times: u64) {
+    let quarter = times / 4;
+    here::<0>(work, quarter);
+    here::<1>(work, quarter);
+    here::<2>(work, quarter);
+    here::<3>(work, times - 3 * quarter);
+}
+
+/// The work at a place of its own: so many sixteen bytes behind the beginning of a line of the
+/// instruction cache. A loop of thirty bytes may lie in one line, or across two, and take half the
+/// time or all of it; which of them is chance, and another for each subject in each build.
+#[inline(never)]
+fn here<const PLACE: usize>(work: &mut impl Placed, times: u64) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: instructions that do nothing.
+    unsafe {
+        std::arch::asm!(
+            ".p2align 6",
+            ".rept {bytes}",
+            "nop",
+            ".endr",
+            bytes = const 16 * PLACE,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    for _ in 0..times {
+        work.run();
+    }
 }

@@ -61,7 +61,25 @@ impl<S: BlockSource> Pool<S> {
     /// nor want to know why it failed, as collections do not.
     #[inline(always)]
     pub(crate) fn quiet_alloc(&self, layout: Layout) -> Option<NonNull<u8>> {
-        self.bump_any::<Quiet>(layout).ok()
+        let (last, end) = self.window();
+        let (from, to) = (last.addr().get(), end.addr().get());
+        if let Some(fit) = debug::fit_up_any(from, to, layout.size(), layout.align()) {
+            return Some(self.accept(last, fit, layout.size()));
+        }
+        let mut start = NonNull::dangling();
+        self.alloc_quietly(layout, &mut start).then_some(start)
+    }
+
+    /// [`Pool::quiet_alloc`] where the current block has no room. By way of memory, as
+    /// [`Pool::grow_quietly`].
+    #[cold]
+    #[inline(never)]
+    fn alloc_quietly(&self, layout: Layout, start: &mut NonNull<u8>) -> bool {
+        let outcome = self.bump_any::<Quiet>(layout);
+        if let Ok(found) = outcome {
+            *start = found;
+        }
+        outcome.is_ok()
     }
 
     /// [`Pool::try_alloc_layout`] where the current block has room and what is free of it begins
@@ -190,7 +208,31 @@ impl<S: BlockSource> Pool<S> {
         new: Layout,
     ) -> Result<NonNull<u8>, AllocError> {
         // SAFETY: the caller's promise, passed on.
-        unsafe { self.grow_in::<Try>(start, old, new) }
+        if let Some(same) = unsafe { self.grow_newest(start, old, new) } {
+            return Ok(same);
+        }
+        let mut outcome = Ok(start);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.grow_telling(start, old, new, &mut outcome) };
+        outcome
+    }
+
+    /// The rest of [`Pool::try_grow`]. By way of memory that comes last, or each growth would
+    /// begin with its arguments moved up by one.
+    ///
+    /// # Safety
+    /// As for [`Pool::try_grow`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn grow_telling(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+        outcome: &mut Result<NonNull<u8>, AllocError>,
+    ) {
+        // SAFETY: the caller's promise, passed on.
+        *outcome = unsafe { self.grow_cold::<Try>(start, old, new) };
     }
 
     /// [`Pool::try_grow`] without the reason for a failure.
@@ -204,25 +246,40 @@ impl<S: BlockSource> Pool<S> {
         old: Layout,
         new: Layout,
     ) -> Option<NonNull<u8>> {
+        let mut grown = NonNull::dangling();
         // SAFETY: the caller's promise, passed on.
-        unsafe { self.grow_in::<Quiet>(start, old, new) }.ok()
+        let is_grown = unsafe { self.grow_quietly(start, old, new, &mut grown) };
+        is_grown.then_some(grown)
     }
 
+    /// [`Pool::quiet_grow`], apart from the loop that fills a vector: a vector grows once for as
+    /// many elements as it has, and so all of the loop's values stay in registers.
+    ///
+    /// By way of memory (`false`: it failed), for the same reason: with the address in the
+    /// register that a call returns, the loop would keep it twice, and copy it from one register
+    /// to the other and back for each element.
+    ///
     /// # Safety
     /// As for [`Pool::try_grow`].
-    #[inline(always)]
-    unsafe fn grow_in<M: Mode>(
+    #[cold]
+    #[inline(never)]
+    unsafe fn grow_quietly(
         &self,
         start: NonNull<u8>,
         old: Layout,
         new: Layout,
-    ) -> Result<NonNull<u8>, M::Error> {
+        grown: &mut NonNull<u8>,
+    ) -> bool {
         // SAFETY: the caller's promise, passed on.
-        if let Some(same) = unsafe { self.grow_newest(start, old, new) } {
-            return Ok(same);
+        let outcome = match unsafe { self.grow_newest(start, old, new) } {
+            Some(same) => Ok(same),
+            // SAFETY: likewise.
+            None => unsafe { self.grow_cold::<Quiet>(start, old, new) },
+        };
+        if let Ok(start) = outcome {
+            *grown = start;
         }
-        // SAFETY: the caller's promise, passed on.
-        unsafe { self.grow_cold::<M>(start, old, new) }
+        outcome.is_ok()
     }
 
     /// The part of [`Pool::try_grow`] that moves nothing: `None`, with nothing changed, where the
@@ -248,7 +305,8 @@ impl<S: BlockSource> Pool<S> {
         self.last.set(at(last, next));
         debug::grown(start, old.size(), new.size());
         // The pool's own pointer: the caller's may be good for the old size only.
-        Some(at(last, address))
+        // SAFETY: the object is the newest, so that far below the window, in the same block.
+        Some(unsafe { last.sub(debug::taken(old.size())) })
     }
 
     /// # Safety

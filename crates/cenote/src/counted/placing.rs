@@ -56,7 +56,8 @@ impl<S: BlockSource> CountedPool<S> {
         }
     }
 
-    /// Places bytes without alignment at the other end of the window: at most [`size::MAX`].
+    /// Places bytes without alignment at the other end of the window: at most
+    /// [`size::MAX`](crate::size::MAX).
     #[inline(always)]
     pub(super) fn bump_bytes<M: Mode>(&self, size: usize) -> Result<NonNull<u8>, M::Error> {
         let (last, end) = self.window();

@@ -31,7 +31,8 @@ impl<S: BlockSource> Pool<S> {
     }
 
     /// Memory of this size and alignment, with whatever it held before; valid until the pool
-    /// is reset or dropped. A layout without bytes gives an aligned address of none.
+    /// is reset or dropped. A layout without bytes gives an aligned address, which may also be
+    /// that of something else.
     ///
     /// ```
     /// use std::alloc::Layout;
@@ -176,7 +177,8 @@ impl<S: BlockSource> Pool<S> {
     /// happens. The time it takes does not depend on how many are live.
     ///
     /// # Safety
-    /// Nothing uses the object at `start` any more.
+    /// Nothing uses the object at `start` any more. It has bytes: the address of one that has none,
+    /// such as an empty slice, may also be that of a large object, which would be freed.
     ///
     /// ```
     /// use std::alloc::Layout;

@@ -1,6 +1,7 @@
 //! [`SharedPoolBuilder`]: how shared pools are to be, checked once for any number of them.
 
 use super::SharedPool;
+use super::state::Making;
 use crate::account::Account;
 use crate::debug::Watch;
 use crate::pool::Shape;
@@ -87,9 +88,15 @@ impl<S: BlockSource + Clone> SharedPoolBuilder<'_, S> {
         account: Option<&Account>,
         place: &'static Location<'static>,
     ) -> Result<SharedPool<S>, AllocError> {
-        let place = self.place.unwrap_or(place);
-        let (wipe, watch, source) = (self.wipe, self.watch, self.source.clone());
-        SharedPool::make(self.shape, self.name, place, account, wipe, watch, source)
+        SharedPool::make(Making {
+            shape: self.shape,
+            name: self.name,
+            created_at: self.place.unwrap_or(place),
+            account,
+            wipe: self.wipe,
+            watch: self.watch,
+            source: self.source.clone(),
+        })
     }
 }
 

@@ -28,7 +28,7 @@ pub use freeze::Freeze;
 pub use look::{PoolFigures, PoolLook, WeakSharedPool};
 
 use crate::account::Account;
-use crate::debug::{Levels, Watch};
+use crate::debug::Levels;
 use crate::inspect::PoolSnapshot;
 use crate::kept::PoolHandle;
 use crate::pool::Shape;
@@ -37,7 +37,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::panic::Location;
 use core::ptr::NonNull;
-use state::Shared;
+use state::{Making, Shared};
 use sync::{AtomicUsize, Ordering::*, acquire};
 
 /// A pool that is shared: by clones of its handle, by threads, by tasks that move between them.
@@ -136,16 +136,8 @@ impl SharedPool {
 
 impl<S: BlockSource> SharedPool<S> {
     #[inline]
-    fn make(
-        shape: Shape,
-        name: &'static str,
-        created_at: &'static Location<'static>,
-        account: Option<&Account>,
-        wipe: bool,
-        watch: Watch,
-        source: S,
-    ) -> Result<Self, AllocError> {
-        Shared::make(shape, name, created_at, account, wipe, watch, source).map(Self::counted)
+    fn make(making: Making<'_, S>) -> Result<Self, AllocError> {
+        Shared::make(making).map(Self::counted)
     }
 
     /// A handle whose count is taken already.

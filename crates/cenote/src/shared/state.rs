@@ -86,6 +86,17 @@ impl Sums {
     }
 }
 
+/// What a pool is made with.
+pub(super) struct Making<'a, S> {
+    pub(super) shape: Shape,
+    pub(super) name: &'static str,
+    pub(super) created_at: &'static Location<'static>,
+    pub(super) account: Option<&'a Account>,
+    pub(super) wipe: bool,
+    pub(super) watch: Watch,
+    pub(super) source: S,
+}
+
 impl<S: BlockSource> Shared<S> {
     /// Where the state goes in the first block.
     const STATE: Layout = Layout::new::<Self>();
@@ -100,48 +111,26 @@ impl<S: BlockSource> Shared<S> {
 
     /// A pool with its first block and one handle.
     #[inline]
-    pub(super) fn make(
-        shape: Shape,
-        name: &'static str,
-        created_at: &'static Location<'static>,
-        account: Option<&Account>,
-        wipe: bool,
-        watch: Watch,
-        source: S,
-    ) -> Result<NonNull<Self>, AllocError> {
-        let watch = watch.now();
-        if watch.levels.is_none() {
-            Self::make_as(shape, name, created_at, account, wipe, watch, source)
+    pub(super) fn make(mut making: Making<'_, S>) -> Result<NonNull<Self>, AllocError> {
+        making.watch = making.watch.now();
+        if making.watch.levels.is_none() {
+            Self::make_as(making)
         } else {
-            Self::make_watched(shape.watched(), name, created_at, account, wipe, watch, source)
+            making.shape = making.shape.watched();
+            Self::make_watched(making)
         }
     }
 
     /// Apart, so that what is the same in all other pools is known when compiling.
     #[cold]
     #[inline(never)]
-    fn make_watched(
-        shape: Shape,
-        name: &'static str,
-        created_at: &'static Location<'static>,
-        account: Option<&Account>,
-        wipe: bool,
-        watch: Watch,
-        source: S,
-    ) -> Result<NonNull<Self>, AllocError> {
-        Self::make_as(shape, name, created_at, account, wipe, watch, source)
+    fn make_watched(making: Making<'_, S>) -> Result<NonNull<Self>, AllocError> {
+        Self::make_as(making)
     }
 
     #[inline(always)]
-    fn make_as(
-        shape: Shape,
-        name: &'static str,
-        created_at: &'static Location<'static>,
-        account: Option<&Account>,
-        wipe: bool,
-        watch: Watch,
-        source: S,
-    ) -> Result<NonNull<Self>, AllocError> {
+    fn make_as(making: Making<'_, S>) -> Result<NonNull<Self>, AllocError> {
+        let Making { shape, name, created_at, account, wipe, watch, source } = making;
         let watched = !watch.levels.is_none();
         let supply = Supply::new(name, source, account, wipe, watch);
         let layout = |bytes| Layout::from_size_align(bytes, HEADER_ALIGN);

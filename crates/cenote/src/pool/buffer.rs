@@ -41,27 +41,30 @@ impl<P: Grows> Bytes<P> {
         }
         outcome.map_err(|_| AllocError::not_formatted(self.grown.len()))
     }
-}
 
-impl<P: Grows> Write for Bytes<P> {
+    /// Adds bytes, and keeps why not, for those who ask afterwards.
     #[inline]
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.grown.extend_from_slice::<Try>(text.as_bytes()).map_err(|error| {
+    fn add(&mut self, bytes: &[u8]) -> fmt::Result {
+        self.grown.extend_from_slice::<Try>(bytes).map_err(|error| {
             self.failure = Some(error);
             fmt::Error
         })
     }
 }
 
+impl<P: Grows> Write for Bytes<P> {
+    #[inline]
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.add(text.as_bytes())
+    }
+}
+
 #[cfg(feature = "std")]
 impl<P: Grows> std::io::Write for Bytes<P> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        match self.grown.extend_from_slice::<Try>(bytes) {
+        match self.add(bytes) {
             Ok(()) => Ok(bytes.len()),
-            Err(error) => {
-                self.failure = Some(error);
-                Err(std::io::ErrorKind::OutOfMemory.into())
-            }
+            Err(fmt::Error) => Err(std::io::ErrorKind::OutOfMemory.into()),
         }
     }
 
@@ -70,9 +73,51 @@ impl<P: Grows> std::io::Write for Bytes<P> {
     }
 }
 
-/// What both public buffers are to others: bytes to read, and something to write to.
-macro_rules! buffer_traits {
+/// What both public buffers have, each over a pool of its own kind: the calls that may fail, bytes
+/// to read, and something to write to.
+macro_rules! buffer_calls {
     ($name:ident, $($parameters:tt)*) => {
+        impl<$($parameters)* S: BlockSource> $name<$($parameters)* S> {
+            /// Sees to it that there is room for `more` bytes beyond those there are.
+            ///
+            /// # Errors
+            /// Where the memory cannot be had. The buffer is as it was.
+            #[inline]
+            pub fn try_reserve(&mut self, more: usize) -> Result<(), AllocError> {
+                self.bytes.grown.reserve::<crate::error::Try>(more)
+            }
+
+            /// Copies bytes to the end. In place, as long as there is room behind the buffer;
+            /// otherwise its room doubles, and what there is is moved.
+            ///
+            /// # Errors
+            /// Where the memory cannot be had. The buffer is as it was.
+            #[inline]
+            pub fn try_extend_from_slice(&mut self, bytes: &[u8]) -> Result<(), AllocError> {
+                self.bytes.grown.extend_from_slice::<crate::error::Try>(bytes)
+            }
+
+            /// Formats to the end.
+            ///
+            /// # Errors
+            /// Where the memory cannot be had, also if a `Display` or the like hides that; or
+            /// where one fails by itself. What was written before stays.
+            pub fn try_extend_fmt(&mut self, args: fmt::Arguments<'_>) -> Result<(), AllocError> {
+                self.bytes.format(args)
+            }
+
+            /// Empties it; it keeps its room.
+            pub fn clear(&mut self) {
+                self.bytes.grown.clear();
+            }
+
+            /// Why the last write by way of `fmt::Write` or `io::Write` that failed did so;
+            /// `None` if none has since this, or `try_extend_fmt`, was called.
+            pub fn take_failure(&mut self) -> Option<AllocError> {
+                self.bytes.failure.take()
+            }
+        }
+
         impl<$($parameters)* S: BlockSource> core::ops::Deref for $name<$($parameters)* S> {
             type Target = [u8];
             #[inline]
@@ -87,9 +132,9 @@ macro_rules! buffer_traits {
             }
         }
 
-        impl<$($parameters)* S: BlockSource> core::fmt::Write for $name<$($parameters)* S> {
+        impl<$($parameters)* S: BlockSource> fmt::Write for $name<$($parameters)* S> {
             #[inline]
-            fn write_str(&mut self, text: &str) -> core::fmt::Result {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
                 self.bytes.write_str(text)
             }
         }
@@ -106,14 +151,14 @@ macro_rules! buffer_traits {
             }
         }
 
-        impl<$($parameters)* S: BlockSource> core::fmt::Debug for $name<$($parameters)* S> {
-            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        impl<$($parameters)* S: BlockSource> fmt::Debug for $name<$($parameters)* S> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_struct(stringify!($name)).field("len", &self.len()).finish_non_exhaustive()
             }
         }
     };
 }
-pub(crate) use buffer_traits;
+pub(crate) use buffer_calls;
 
 /// Bytes that grow in a [`Pool`], such as a page that is being written.
 ///
@@ -134,8 +179,10 @@ pub(crate) use buffer_traits;
 /// let mut page = Buffer::new(&pool);
 /// page.extend_from_slice(b"<li>");
 /// write!(page, "{} of {}", 1, 12).expect("there is memory");
+/// page.try_extend_fmt(format_args!("</{}>", "li"))?;
 /// let page: &mut [u8] = page.into_slice();
-/// assert_eq!(page, b"<li>1 of 12");
+/// assert_eq!(page, b"<li>1 of 12</li>");
+/// # Ok::<(), cenote::AllocError>(())
 /// ```
 pub struct Buffer<'p, S: BlockSource = Blocks> {
     bytes: Bytes<&'p Pool<S>>,
@@ -184,15 +231,6 @@ impl<'p, S: BlockSource> Buffer<'p, S> {
         must(self.bytes.grown.reserve::<Must>(more));
     }
 
-    /// Sees to it that there is room for `more` bytes beyond those there are.
-    ///
-    /// # Errors
-    /// Where the memory cannot be had. The buffer is as it was.
-    #[inline]
-    pub fn try_reserve(&mut self, more: usize) -> Result<(), AllocError> {
-        self.bytes.grown.reserve::<Try>(more)
-    }
-
     /// Copies bytes to the end.
     ///
     /// # Panics
@@ -203,42 +241,6 @@ impl<'p, S: BlockSource> Buffer<'p, S> {
         must(self.bytes.grown.extend_from_slice::<Must>(bytes));
     }
 
-    /// Copies bytes to the end.
-    ///
-    /// # Errors
-    /// Where the memory cannot be had. The buffer is as it was.
-    #[inline]
-    pub fn try_extend_from_slice(&mut self, bytes: &[u8]) -> Result<(), AllocError> {
-        self.bytes.grown.extend_from_slice::<Try>(bytes)
-    }
-
-    /// Formats to the end.
-    ///
-    /// ```
-    /// let pool = cenote::Pool::new();
-    /// let mut line = cenote::Buffer::new(&pool);
-    /// line.try_extend_fmt(format_args!("Content-Length: {}\r\n", 42))?;
-    /// assert_eq!(&*line, b"Content-Length: 42\r\n");
-    /// # Ok::<(), cenote::AllocError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// Where the memory cannot be had, or a `Display` or the like fails. What was written before
-    /// stays.
-    pub fn try_extend_fmt(&mut self, args: fmt::Arguments<'_>) -> Result<(), AllocError> {
-        self.bytes.format(args)
-    }
-
-    /// Empties it; it keeps its room.
-    pub fn clear(&mut self) {
-        self.bytes.grown.clear();
-    }
-
-    /// Why the last write by way of `fmt::Write` or `io::Write` failed, if it did.
-    pub fn take_failure(&mut self) -> Option<AllocError> {
-        self.bytes.failure.take()
-    }
-
     /// The bytes, as long as the pool lives. What room is left goes back, if it can.
     #[must_use = "the bytes stay in the pool"]
     pub fn into_slice(self) -> &'p mut [u8] {
@@ -246,4 +248,4 @@ impl<'p, S: BlockSource> Buffer<'p, S> {
     }
 }
 
-buffer_traits!(Buffer, 'p,);
+buffer_calls!(Buffer, 'p,);

@@ -16,7 +16,7 @@ mod slices;
 mod values;
 
 pub use buffer::Buffer;
-pub(crate) use buffer::{Bytes, buffer_traits};
+pub(crate) use buffer::{Bytes, buffer_calls};
 pub use builder::PoolBuilder;
 pub(crate) use builder::Shape;
 pub(crate) use growing::{Growing, Grows};

@@ -1,8 +1,7 @@
 //! [`SharedBuffer`]: bytes that grow in a shared pool, and keep it.
 
 use super::SharedPool;
-use crate::error::Try;
-use crate::pool::{Bytes, buffer_traits};
+use crate::pool::{Bytes, buffer_calls};
 use crate::{AllocError, BlockSource, SharedBlocks};
 use core::fmt;
 
@@ -20,7 +19,8 @@ use core::fmt;
 /// let mut answer = SharedBuffer::new(SharedPool::try_new()?);
 /// answer.try_extend_from_slice(b"HTTP/1.1 ")?;
 /// write!(answer, "{} {}", 200, "OK").expect("there is memory");
-/// assert_eq!(&*answer, b"HTTP/1.1 200 OK");
+/// answer.try_extend_fmt(format_args!("\r\nContent-Length: {}\r\n\r\n", 42))?;
+/// assert_eq!(&*answer, b"HTTP/1.1 200 OK\r\nContent-Length: 42\r\n\r\n");
 /// # Ok::<(), AllocError>(())
 /// ```
 pub struct SharedBuffer<S: BlockSource = SharedBlocks> {
@@ -54,42 +54,6 @@ impl<S: BlockSource> SharedBuffer<S> {
         self.bytes.grown.pool()
     }
 
-    /// Sees to it that there is room for `more` bytes beyond those there are.
-    ///
-    /// # Errors
-    /// Where the memory cannot be had. The buffer is as it was.
-    pub fn try_reserve(&mut self, more: usize) -> Result<(), AllocError> {
-        self.bytes.grown.reserve::<Try>(more)
-    }
-
-    /// Copies bytes to the end. In place, as long as the block has room and nothing else was
-    /// allocated meanwhile; otherwise room doubles, and what there is is moved.
-    ///
-    /// # Errors
-    /// Where the memory cannot be had. The buffer is as it was.
-    pub fn try_extend_from_slice(&mut self, bytes: &[u8]) -> Result<(), AllocError> {
-        self.bytes.grown.extend_from_slice::<Try>(bytes)
-    }
-
-    /// Formats to the end.
-    ///
-    /// # Errors
-    /// Where the memory cannot be had, or a `Display` or the like fails. What was written before
-    /// stays.
-    pub fn try_extend_fmt(&mut self, args: fmt::Arguments<'_>) -> Result<(), AllocError> {
-        self.bytes.format(args)
-    }
-
-    /// Empties it; it keeps its room.
-    pub fn clear(&mut self) {
-        self.bytes.grown.clear();
-    }
-
-    /// Why the last write by way of `fmt::Write` or `io::Write` failed, if it did.
-    pub fn take_failure(&mut self) -> Option<AllocError> {
-        self.bytes.failure.take()
-    }
-
     /// Gives room that is left back to the pool, where that can be done in place.
     #[cfg(feature = "bytes")]
     pub(super) fn trim(&mut self) {
@@ -97,4 +61,4 @@ impl<S: BlockSource> SharedBuffer<S> {
     }
 }
 
-buffer_traits!(SharedBuffer,);
+buffer_calls!(SharedBuffer,);

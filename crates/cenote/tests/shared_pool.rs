@@ -420,6 +420,24 @@ fn a_buffer_takes_what_is_written_and_says_what_stopped_it() {
 }
 
 #[test]
+fn a_display_that_hides_a_want_of_memory_from_a_buffer_is_an_error_all_the_same() {
+    /// Goes on where it cannot write.
+    struct Hides;
+    impl std::fmt::Display for Hides {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            let _ = f.write_str(&"x".repeat(32 << 10));
+            f.write_str(" and on")
+        }
+    }
+    let account = Account::root("buffer").with_limit(Some(16 << 10));
+    let mut buffer = SharedBuffer::new(SharedPool::try_on(&account).unwrap());
+    let error = buffer.try_extend_fmt(format_args!("begun{Hides}")).unwrap_err();
+    assert_eq!(error.account(), Some(&account));
+    assert_eq!(&*buffer, b"begun and on");
+    assert!(buffer.take_failure().is_none(), "the call itself told it");
+}
+
+#[test]
 fn secrets_are_wiped_before_the_blocks_go_back() {
     common::plain();
     use std::cell::RefCell;

@@ -3,7 +3,9 @@
 
 mod common;
 
-use cenote::{Account, AllocError, BlockSource, Blocks, Faulty, Pool, System};
+use cenote::{
+    Account, AllocError, BlockSource, Blocks, CountedPool, Faulty, Pool, SharedPool, System,
+};
 use common::{Counting, Ledger};
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
@@ -348,6 +350,28 @@ fn a_display_that_hides_a_want_of_memory_does_not_make_a_shortened_text() {
     let pool = Pool::on(&account);
     let error = pool.try_alloc_fmt(format_args!("[{Swallows}]")).unwrap_err();
     assert_eq!(error.account(), Some(&account));
+    assert_eq!(pool.used_bytes(), 0);
+}
+
+#[test]
+fn nor_does_it_in_a_shared_pool() {
+    let account = Account::root("small").with_limit(Some(4096));
+    let pool = SharedPool::try_on(&account).unwrap();
+    let used = pool.used_bytes();
+    let error = pool.try_alloc_fmt(format_args!("[{Swallows}]")).unwrap_err();
+    assert_eq!(error.account(), Some(&account));
+    assert_eq!(pool.used_bytes(), used);
+}
+
+#[test]
+fn nor_in_a_counted_pool() {
+    let account = Account::root("small").with_limit(Some(4096));
+    let pool = CountedPool::on(&account);
+    let kept = pool.alloc_str("kept");
+    let error = pool.try_alloc_fmt(format_args!("[{Swallows}]")).unwrap_err();
+    assert_eq!(error.account(), Some(&account));
+    assert_eq!((&*kept, pool.live()), ("kept", 1), "what was written of it is freed");
+    assert_eq!(&*pool.alloc_fmt(format_args!("[{}]", "fits")), "[fits]");
 }
 
 struct Allocates<'p>(&'p Pool, RefCell<Vec<&'p str>>);

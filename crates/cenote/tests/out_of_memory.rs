@@ -5,10 +5,13 @@
 
 mod common;
 
-use cenote::{Account, AllocError, BlockSource, ChunkPool, CountedPool, Faulty, Pool};
+use cenote::{
+    Account, AllocError, BlockSource, Buffer, ChunkPool, CountedPool, Faulty, Pool, SharedBuffer,
+    SharedPool, SharedPoolBuilder,
+};
 use common::Ledger;
 use std::alloc::Layout;
-use std::fmt::{self, Display};
+use std::fmt::{self, Display, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -33,10 +36,10 @@ impl Outcome {
     }
 }
 
-/// Formats as its text, a letter at a time.
-struct Slowly(&'static str);
+/// Formats as its text, a word at a time.
+struct Slowly<'t>(&'t str);
 
-impl Display for Slowly {
+impl Display for Slowly<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.split_inclusive(' ').try_for_each(|word| f.write_str(word))
     }
@@ -46,12 +49,69 @@ fn layout(size: usize, align: usize) -> Layout {
     Layout::from_size_align(size, align).unwrap()
 }
 
+/// Has a buffer grow in every way, with `between` before each of them. What it holds is what was
+/// written by the calls that succeeded, and the beginning of a text that broke off; gives that.
+macro_rules! grow {
+    ($outcome:ident, $buffer:ident, $between:expr) => {{
+        let mut written: Vec<u8> = $buffer.to_vec();
+        let text = "word by word, ".repeat(30);
+        for round in 1..5 {
+            $between;
+            let bytes = vec![round as u8; round * 90];
+            if $outcome.note($buffer.try_extend_from_slice(&bytes)).is_some() {
+                written.extend_from_slice(&bytes);
+            }
+            assert!(*$buffer == *written, "bytes, round {round}");
+            $between;
+            $outcome.note($buffer.try_reserve(round * 900));
+            assert!(*$buffer == *written, "room, round {round}");
+            $between;
+            let whole = $outcome.note($buffer.try_extend_fmt(format_args!("{}", Slowly(&text))));
+            take_text(&mut written, &text, &$buffer, whole.is_some());
+            $between;
+            let whole = write!($buffer, "{}", Slowly(&text)).is_ok();
+            take_text(&mut written, &text, &$buffer, whole);
+            // The call could not say why; the buffer does, and once.
+            let failure = $buffer.take_failure();
+            assert_eq!(failure.is_none(), whole);
+            $outcome.note(failure.map_or(Ok(()), Err));
+            assert!($buffer.take_failure().is_none());
+        }
+        written
+    }};
+}
+
+/// Takes over what a buffer has beyond what was `written`: the whole of `text`, or whole words
+/// from its beginning.
+fn take_text(written: &mut Vec<u8>, text: &str, buffer: &[u8], whole: bool) {
+    let more = buffer.strip_prefix(&**written).expect("what was there before stays");
+    assert!(text.as_bytes().starts_with(more), "no more than the text");
+    assert!(more.is_empty() || more.ends_with(b" "), "a word is written, or none of it");
+    assert_eq!(more.len() == text.len(), whole);
+    written.extend_from_slice(more);
+}
+
 /// Everything that a `Pool` can be asked for.
 fn use_pool<S: BlockSource>(pool: &mut Pool<S>, ran: &Arc<AtomicUsize>) -> Outcome {
     let mut outcome = Outcome::default();
     for round in 0..2 {
         {
             let pool = &*pool;
+            let mut buffer = Buffer::new(pool);
+            let written = grow!(outcome, buffer, outcome.note(pool.try_alloc(0_u8)));
+            // Reserved before, so that nothing is in the way of what does not say so.
+            if outcome.note(buffer.try_reserve(100)).is_some() {
+                buffer.extend_from_slice(&[7; 100]);
+                buffer.clear();
+                buffer.extend_from_slice(&written);
+            }
+            let whole = buffer.into_slice();
+            outcome.note(pool.try_alloc_zeroed_bytes(500));
+            assert!(*whole == *written, "nothing else was put there");
+            if let Some(mut buffer) = outcome.note(Buffer::try_with_capacity(pool, 200)) {
+                // Alone, so that it grows in place while there is room.
+                grow!(outcome, buffer, {});
+            }
             outcome.note(pool.try_alloc([round; 3]));
             outcome.note(pool.try_alloc_with(|| [7_u8; 300]));
             outcome.note(pool.try_alloc_str("a text"));
@@ -98,6 +158,52 @@ fn use_pool<S: BlockSource>(pool: &mut Pool<S>, ran: &Arc<AtomicUsize>) -> Outco
             outcome.note(child.try_alloc_zeroed_bytes(3000));
         }
         pool.reset();
+    }
+    outcome
+}
+
+/// Likewise for a `SharedPool`, and for making one.
+fn use_shared<S: BlockSource + Clone>(
+    pools: &mut SharedPoolBuilder<'_, S>,
+    ran: &Arc<AtomicUsize>,
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    for round in 0..2 {
+        let Some(pool) = outcome.note(pools.try_build()) else { continue };
+        outcome.note(pool.try_alloc([round; 3]));
+        outcome.note(pool.try_alloc_with(|| [7_u8; 300]));
+        outcome.note(pool.try_alloc_fmt(format_args!("{} {round}", Slowly("word by word "))));
+        outcome.note(pool.try_alloc_slice_fill_iter((0..2000_u32).filter(|n| n % 2 == 0)));
+        outcome.note(pool.try_alloc_slice_fill_with(100, |n| n as u64));
+        outcome.note(pool.try_alloc_bytes(5000));
+        outcome.note(pool.try_alloc_zeroed_bytes(40_000));
+        outcome.note(pool.try_alloc_layout(layout(100, 4096)));
+        let large = layout(50_000, 8);
+        if let Some(object) = outcome.note(pool.try_alloc_layout(large)) {
+            // SAFETY: from this pool with this layout.
+            outcome.note(unsafe { pool.try_grow(object, large, layout(90_000, 8)) });
+        }
+        for _ in 0..3 {
+            let counter = ran.clone();
+            let counted = move || {
+                counter.fetch_add(1, SeqCst);
+            };
+            outcome.registered += usize::from(outcome.note(pool.try_defer(counted)).is_some());
+            outcome.note(pool.try_own(CountsItsDrop(ran.clone())));
+            outcome.registered += 1;
+        }
+        let mut buffer = SharedBuffer::new(pool.clone());
+        let written = grow!(outcome, buffer, outcome.note(pool.try_alloc(0_u8)));
+        outcome.note(pool.try_alloc_zeroed_bytes(500));
+        assert!(*buffer == *written, "nothing else was put there");
+        buffer.clear();
+        let alone = SharedBuffer::try_with_capacity(pool, 200);
+        if let Some(mut alone) = outcome.note(alone) {
+            // By turns with the other, and alone where that has room.
+            grow!(outcome, alone, outcome.note(buffer.try_extend_from_slice(b"between")));
+            assert_eq!(buffer.len() % 7, 0);
+            assert!(buffer.chunks(7).all(|part| part == b"between"));
+        }
     }
     outcome
 }
@@ -270,6 +376,18 @@ sweep!(
     |source, account| Pool::builder().source(source).account(account).build().unwrap(),
     use_pool,
     |pool: &Pool<_>| pool.try_alloc_zeroed_bytes(100_000).is_ok()
+);
+sweep!(
+    shared_pools_survive_each_of_their_blocks_being_refused,
+    shared_pools_survive_every_limit_at_every_level,
+    // Something to drop, as the pools are.
+    |source, account| {
+        Box::new(SharedPool::builder().source(source).account(account).shared().unwrap())
+    },
+    use_shared,
+    |pools: &SharedPoolBuilder<'_, _>| {
+        pools.try_build().is_ok_and(|pool| pool.try_alloc_zeroed_bytes(100_000).is_ok())
+    }
 );
 sweep!(
     a_counted_pool_survives_each_of_its_blocks_being_refused,

@@ -311,3 +311,6 @@ fn give<S: BlockSource>(supply: &Supply<S>, slot: Slot) {
     // SAFETY: the object was taken with this layout, and its slot is gone or about to be.
     unsafe { supply.give(start, slot.layout()) };
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,4 +86,26 @@ pub enum Op {
         after: u8,
         forever: bool,
     },
+    /// To the pool's buffer, where it can have one.
+    Buffer(Growth),
+}
+
+/// What is done to a buffer.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Growth {
+    /// So many bytes more, as a slice or by way of `io::Write`.
+    Bytes {
+        count: u16,
+        written: bool,
+    },
+    /// A text of so many words, each written by itself, as `try_extend_fmt` does it or `write!`.
+    Words {
+        count: u8,
+        written: bool,
+    },
+    Reserve(Size),
+    Clear,
+    /// Its bytes stay in the pool; what comes next is done to a new one.
+    Keep,
+    Drop,
 }

@@ -2,7 +2,8 @@
 //! their bytes, lie where they should and overlap no other; what the pool says it holds is what
 //! its account is charged; cleanups and destructors run once.
 
-use crate::input::Op;
+use crate::growing::{Growing, Kept};
+use crate::input::{Growth, Op};
 use crate::subject::{Notices, Subject};
 use cenote::{Account, BlockSource, Faulty};
 use std::alloc::Layout;
@@ -79,19 +80,26 @@ struct Session {
     tag: u8,
     ran: Arc<AtomicUsize>,
     to_run: usize,
+    /// What the pool itself has put there cannot be told from objects.
+    own_objects: bool,
 }
 
 impl Session {
-    fn add(&mut self, start: NonNull<u8>, layout: Layout) -> &Object {
-        let address = start.addr().get();
-        assert_eq!(address % layout.align(), 0);
-        if layout.size() != 0 {
-            let end = address + layout.size();
+    /// Something is where nothing else may be.
+    fn place(&mut self, address: usize, size: usize) {
+        if size != 0 {
+            let end = address + size;
             let before = self.taken.range(..end).next_back();
             assert!(before.is_none_or(|(_, &end)| end <= address), "objects overlap");
             self.taken.insert(address, end);
         }
         self.freed.clear();
+    }
+
+    fn add(&mut self, start: NonNull<u8>, layout: Layout) -> &Object {
+        let address = start.addr().get();
+        assert_eq!(address % layout.align(), 0);
+        self.place(address, layout.size());
         self.tag = self.tag.wrapping_add(37);
         self.live.push(Object { start, layout, tag: self.tag });
         &self.live[self.live.len() - 1]
@@ -119,6 +127,143 @@ impl Session {
         self.live.clear();
         self.taken.clear();
         self.freed.clear();
+        self.own_objects = false;
+    }
+
+    /// Runs operations between two resets: so long does the pool's buffer live.
+    fn part<P: Subject, S: BlockSource>(
+        &mut self,
+        pool: &P,
+        ops: &[Op],
+        account: Option<&Account>,
+        faulty: Option<&Faulty<S>>,
+    ) {
+        let mut growing = None;
+        let mut kept = Vec::new();
+        for &op in ops {
+            match op {
+                Op::Alloc { layout, zeroed } => {
+                    let layout = layout.layout();
+                    let result = if zeroed { pool.zeroed(layout) } else { pool.alloc(layout) };
+                    if let Ok(start) = result {
+                        let object = self.add(start, layout);
+                        if zeroed {
+                            object.check_zero();
+                        }
+                        object.fill();
+                    }
+                }
+                Op::Dealloc(which) => {
+                    let Some(object) = self.take(which) else { continue };
+                    object.check(object.layout.size());
+                    // SAFETY: a live object, not used any more.
+                    unsafe { pool.dealloc(object.start, object.layout) };
+                    self.freed.push((object.start, object.layout));
+                }
+                Op::Free(which) => {
+                    let Some(object) = self.take(which) else { continue };
+                    object.check(object.layout.size());
+                    // SAFETY: a live object, not used any more.
+                    assert!(unsafe { pool.free(object.start, object.layout) });
+                    self.freed.push((object.start, object.layout));
+                }
+                Op::Resize { which, layout } => {
+                    let Some(mut object) = self.take(which) else { continue };
+                    let new = layout.layout();
+                    // SAFETY: a live object of that layout.
+                    match unsafe { pool.resize(object.start, object.layout, new) } {
+                        Ok(start) => {
+                            object.start = start;
+                            object.check(object.layout.size().min(new.size()));
+                            self.add(start, new).fill();
+                        }
+                        Err(_) => {
+                            object.check(object.layout.size());
+                            self.add(object.start, object.layout).fill();
+                        }
+                    }
+                }
+                Op::FreeNearby { which, far } => {
+                    let Some(object) = self.pick(which) else { continue };
+                    let address = object.start.addr().get().wrapping_add_signed(far as isize);
+                    let Some(address) = std::num::NonZeroUsize::new(address) else { continue };
+                    let wrong = object.start.with_addr(address);
+                    if P::NOTICES == Notices::All
+                        && self.is_none(address.get())
+                        && !self.own_objects
+                    {
+                        // SAFETY: all misuse is noticed.
+                        assert!(!unsafe { pool.free(wrong, Layout::new::<u8>()) });
+                    }
+                }
+                Op::FreeAgain(which) => {
+                    let Some(at) = usize::from(which).checked_rem(self.freed.len()) else {
+                        continue;
+                    };
+                    let (start, layout) = self.freed[at];
+                    if P::NOTICES == Notices::All && self.is_none(start.addr().get()) {
+                        // SAFETY: all misuse is noticed.
+                        assert!(!unsafe { pool.free(start, layout) });
+                    }
+                }
+                Op::Defer(size) => {
+                    let ran = self.ran.clone();
+                    let action = move || {
+                        ran.fetch_add(1, Relaxed);
+                    };
+                    self.to_run += usize::from(pool.defer(size.into(), action));
+                    self.own_objects = true;
+                    self.freed.clear();
+                }
+                Op::Own => {
+                    // It counts in either case: one that is refused is dropped at once.
+                    pool.own(Counts(self.ran.clone()));
+                    self.to_run += 1;
+                    self.own_objects = true;
+                    self.freed.clear();
+                }
+                Op::Reset => unreachable!("it ends a part"),
+                Op::Tidy => pool.tidy(),
+                Op::Limit(size) => {
+                    if let Some(account) = account {
+                        account.set_limit(Some(size.bytes().min(MOST)));
+                    }
+                }
+                Op::Buffer(growth) => {
+                    let Some(mut buffer) =
+                        growing.take().or_else(|| pool.buffer().map(Growing::new))
+                    else {
+                        continue;
+                    };
+                    if !buffer.bytes().is_empty() {
+                        self.taken.remove(&buffer.bytes().as_ptr().addr());
+                    }
+                    buffer.step(growth);
+                    if !matches!(growth, Growth::Drop) {
+                        self.place(buffer.bytes().as_ptr().addr(), buffer.bytes().len());
+                    }
+                    match growth {
+                        Growth::Keep => kept.push(buffer.keep()),
+                        Growth::Drop => drop(buffer),
+                        _ => growing = Some(buffer),
+                    }
+                    self.freed.clear();
+                }
+                Op::Fail { after, forever } => {
+                    if let Some(faulty) = faulty {
+                        faulty.fail_after(after.into(), forever);
+                    }
+                }
+            }
+            if let Some(account) = account {
+                assert_eq!(pool.held(), account.held());
+            }
+        }
+        if let Some(buffer) = growing {
+            buffer.check();
+            self.taken.remove(&buffer.bytes().as_ptr().addr());
+        }
+        kept.iter().for_each(Kept::check);
     }
 }
 
@@ -136,108 +281,19 @@ pub fn run<P: Subject, S: BlockSource>(
         tag: 0,
         ran: Arc::new(AtomicUsize::new(0)),
         to_run: 0,
+        own_objects: false,
     };
-    // What the pool itself has put there cannot be told from objects.
-    let mut own_objects = false;
-    for &op in ops {
-        match op {
-            Op::Alloc { layout, zeroed } => {
-                let layout = layout.layout();
-                let result = if zeroed { pool.zeroed(layout) } else { pool.alloc(layout) };
-                if let Ok(start) = result {
-                    let object = shadow.add(start, layout);
-                    if zeroed {
-                        object.check_zero();
-                    }
-                    object.fill();
-                }
-            }
-            Op::Dealloc(which) => {
-                let Some(object) = shadow.take(which) else { continue };
-                object.check(object.layout.size());
-                // SAFETY: a live object, not used any more.
-                unsafe { pool.dealloc(object.start, object.layout) };
-                shadow.freed.push((object.start, object.layout));
-            }
-            Op::Free(which) => {
-                let Some(object) = shadow.take(which) else { continue };
-                object.check(object.layout.size());
-                // SAFETY: a live object, not used any more.
-                assert!(unsafe { pool.free(object.start, object.layout) });
-                shadow.freed.push((object.start, object.layout));
-            }
-            Op::Resize { which, layout } => {
-                let Some(mut object) = shadow.take(which) else { continue };
-                let new = layout.layout();
-                // SAFETY: a live object of that layout.
-                match unsafe { pool.resize(object.start, object.layout, new) } {
-                    Ok(start) => {
-                        object.start = start;
-                        object.check(object.layout.size().min(new.size()));
-                        shadow.add(start, new).fill();
-                    }
-                    Err(_) => {
-                        object.check(object.layout.size());
-                        shadow.add(object.start, object.layout).fill();
-                    }
-                }
-            }
-            Op::FreeNearby { which, far } => {
-                let Some(object) = shadow.pick(which) else { continue };
-                let address = object.start.addr().get().wrapping_add_signed(far as isize);
-                let Some(address) = std::num::NonZeroUsize::new(address) else { continue };
-                let wrong = object.start.with_addr(address);
-                if P::NOTICES == Notices::All && shadow.is_none(address.get()) && !own_objects {
-                    // SAFETY: all misuse is noticed.
-                    assert!(!unsafe { pool.free(wrong, Layout::new::<u8>()) });
-                }
-            }
-            Op::FreeAgain(which) => {
-                let Some(at) = usize::from(which).checked_rem(shadow.freed.len()) else { continue };
-                let (start, layout) = shadow.freed[at];
-                if P::NOTICES == Notices::All && shadow.is_none(start.addr().get()) {
-                    // SAFETY: all misuse is noticed.
-                    assert!(!unsafe { pool.free(start, layout) });
-                }
-            }
-            Op::Defer(size) => {
-                let ran = shadow.ran.clone();
-                let action = move || {
-                    ran.fetch_add(1, Relaxed);
-                };
-                shadow.to_run += usize::from(pool.defer(size.into(), action));
-                own_objects = true;
-                shadow.freed.clear();
-            }
-            Op::Own => {
-                // It counts in either case: one that is refused is dropped at once.
-                pool.own(Counts(shadow.ran.clone()));
-                shadow.to_run += 1;
-                own_objects = true;
-                shadow.freed.clear();
-            }
-            Op::Reset => {
-                shadow.forget_all();
-                pool.reset();
-                assert_eq!(shadow.ran.load(Relaxed), shadow.to_run);
-                own_objects = false;
-                pool.check_empty();
-            }
-            Op::Tidy => pool.tidy(),
-            Op::Limit(size) => {
-                if let Some(account) = account {
-                    account.set_limit(Some(size.bytes().min(MOST)));
-                }
-            }
-            Op::Fail { after, forever } => {
-                if let Some(faulty) = faulty {
-                    faulty.fail_after(after.into(), forever);
-                }
+    for (number, part) in ops.split(|op| matches!(op, Op::Reset)).enumerate() {
+        if number > 0 {
+            shadow.forget_all();
+            pool.reset();
+            assert_eq!(shadow.ran.load(Relaxed), shadow.to_run);
+            pool.check_empty();
+            if let Some(account) = account {
+                assert_eq!(pool.held(), account.held());
             }
         }
-        if let Some(account) = account {
-            assert_eq!(pool.held(), account.held());
-        }
+        shadow.part(&pool, part, account, faulty);
     }
     for object in &shadow.live {
         object.check(object.layout.size());
@@ -246,7 +302,7 @@ pub fn run<P: Subject, S: BlockSource>(
         // SAFETY: a live object, not used any more.
         unsafe { pool.dealloc(object.start, object.layout) };
     }
-    if !own_objects {
+    if !shadow.own_objects {
         pool.check_empty();
     }
     drop(pool);

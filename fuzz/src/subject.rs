@@ -1,6 +1,6 @@
 //! Pools as one kind of thing, with what differs between them said once.
 
-use cenote::{AllocError, BlockSource, ChunkPool, CountedPool, Pool};
+use cenote::{AllocError, BlockSource, Buffer, ChunkPool, CountedPool, Pool};
 use std::alloc::Layout;
 use std::ptr::NonNull;
 
@@ -18,6 +18,7 @@ pub enum Notices {
 /// dropped.
 pub unsafe trait Subject {
     const NOTICES: Notices;
+    type Source: BlockSource;
     fn alloc(&self, layout: Layout) -> Result<NonNull<u8>, AllocError>;
     fn zeroed(&self, layout: Layout) -> Result<NonNull<u8>, AllocError>;
     /// # Safety
@@ -39,6 +40,10 @@ pub unsafe trait Subject {
     /// Whether a cleanup was registered, which allocates this much and runs `action`.
     fn defer(&self, size: usize, action: impl FnOnce() + Send + 'static) -> bool;
     fn own<T: Send + 'static>(&self, value: T) -> bool;
+    /// A buffer in the pool, if it can have one.
+    fn buffer(&self) -> Option<Buffer<'_, Self::Source>> {
+        None
+    }
     fn tidy(&self);
     fn reset(&mut self);
     fn held(&self) -> usize;
@@ -88,6 +93,7 @@ macro_rules! common {
 // SAFETY: that is what the pool promises.
 unsafe impl<S: BlockSource + 'static> Subject for Pool<S> {
     const NOTICES: Notices = Notices::Some;
+    type Source = S;
     common!();
     unsafe fn free(&self, start: NonNull<u8>, layout: Layout) -> bool {
         // SAFETY: the caller's promise.
@@ -105,6 +111,9 @@ unsafe impl<S: BlockSource + 'static> Subject for Pool<S> {
         };
         self.try_defer_with(act).is_ok()
     }
+    fn buffer(&self) -> Option<Buffer<'_, S>> {
+        Some(Buffer::new(self))
+    }
     fn tidy(&self) {}
     fn check_empty(&self) {}
 }
@@ -112,6 +121,7 @@ unsafe impl<S: BlockSource + 'static> Subject for Pool<S> {
 // SAFETY: that is what the pool promises.
 unsafe impl<S: BlockSource + 'static> Subject for CountedPool<S> {
     const NOTICES: Notices = Notices::Some;
+    type Source = S;
     common!();
     unsafe fn free(&self, start: NonNull<u8>, layout: Layout) -> bool {
         if layout.size() == 0 {
@@ -138,6 +148,7 @@ unsafe impl<S: BlockSource + 'static> Subject for CountedPool<S> {
 // SAFETY: that is what the pool promises.
 unsafe impl<S: BlockSource + 'static> Subject for ChunkPool<S> {
     const NOTICES: Notices = Notices::All;
+    type Source = S;
     common!();
     unsafe fn free(&self, start: NonNull<u8>, _: Layout) -> bool {
         // SAFETY: the caller's promise; what is no object is noticed.

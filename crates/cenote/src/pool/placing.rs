@@ -62,11 +62,7 @@ impl<S: BlockSource> Pool<S> {
 
     #[cold]
     #[inline(never)]
-    fn bump_cold<M: Mode>(
-        &self,
-        size: usize,
-        align: usize,
-    ) -> Result<NonNull<u8>, M::Error> {
+    fn bump_cold<M: Mode>(&self, size: usize, align: usize) -> Result<NonNull<u8>, M::Error> {
         match self.first_block(size) {
             Ok(true) if align <= HEADER_ALIGN => {
                 let (last, end) = self.window();
@@ -84,11 +80,7 @@ impl<S: BlockSource> Pool<S> {
     /// Apart from [`Pool::bump_cold`], so that the first block's way has a small frame.
     #[cold]
     #[inline(never)]
-    fn slow_aligned<M: Mode>(
-        &self,
-        size: usize,
-        align: usize,
-    ) -> Result<NonNull<u8>, M::Error> {
+    fn slow_aligned<M: Mode>(&self, size: usize, align: usize) -> Result<NonNull<u8>, M::Error> {
         let Ok(layout) = Layout::from_size_align(size, align) else {
             return M::fail(AllocError::too_large(size));
         };

@@ -79,9 +79,9 @@ use grown::Grown;
 ///
 /// # Failing
 ///
-/// Every method that allocates has a `try_` twin, which returns an [`AllocError`](crate::AllocError) where the
-/// account's limit refuses, the system has no memory, or the size is one that no object can
-/// have. The twin without `try_` panics in the first and last case, and calls the process's
+/// Every method that allocates has a `try_` twin, which returns an
+/// [`AllocError`](crate::AllocError) where the account's limit refuses, the system has no memory, or
+/// the size is one that no object can have. The twin without `try_` panics in the first and last case, and calls the process's
 /// allocation error handler in the second.
 ///
 /// # Threads

@@ -89,6 +89,7 @@ mod chain;
 mod chunk;
 mod cleanup;
 mod collections;
+mod copy;
 mod counted;
 pub mod debug;
 mod error;

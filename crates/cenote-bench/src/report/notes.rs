@@ -39,8 +39,8 @@ const NOTES: &[(&str, &str)] = &[
     ),
     (
         "values:",
-        "the same three nanoseconds for each text, of which most are the C library's copy of it; oxc_allocator runs \
-         two or three instructions fewer, as it goes down through its chunk and has one end to compare with.",
+        "most of a slice's time is the C library's copy of it, which is the same for all; texts of 8 to 32 B are \
+         copied without it by ours.",
     ),
     (
         "fast path: allocate a layout known only at run time",

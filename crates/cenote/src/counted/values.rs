@@ -1,6 +1,7 @@
 //! What users put in: values, slices, text and bytes, each with an owner that frees it.
 
 use super::{CountedBox, CountedPool};
+use crate::copy::copy_slice;
 use crate::error::{Mode, Must, Try, must};
 use crate::{AllocError, BlockSource, size};
 use core::alloc::Layout;
@@ -49,7 +50,7 @@ impl<S: BlockSource> CountedPool<S> {
         let mut slots = self.slots::<M, T>(from.len())?;
         let to = NonNull::from(&mut *slots).cast::<T>();
         // SAFETY: there is room for as many, fresh, so it does not overlap `from`.
-        unsafe { to.copy_from_nonoverlapping(NonNull::from(from).cast(), from.len()) };
+        unsafe { copy_slice(from, to) };
         // SAFETY: just written.
         Ok(unsafe { CountedBox::assume_init(slots) })
     }
@@ -512,7 +513,7 @@ impl<S: BlockSource> Filling<'_, u8, S> {
         // SAFETY: there is room for so many more.
         let to = unsafe { self.slots.start().add(self.done) };
         // SAFETY: room for as many, in memory that nobody else has a reference to.
-        unsafe { to.copy_from_nonoverlapping(NonNull::from(from).cast(), from.len()) };
+        unsafe { copy_slice(from, to) };
         self.done += from.len();
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! [`Growing`]: an array in a pool while its final size is not known yet.
 
 use super::Pool;
+use crate::copy::copy_slice;
 use crate::error::Mode;
 use crate::{AllocError, BlockSource, size};
 use core::alloc::Layout;
@@ -180,7 +181,7 @@ impl<T, P: Grows> Growing<T, P> {
         // SAFETY: there is room for as many more.
         let slots = unsafe { self.start.add(self.len) };
         // SAFETY: room for as many, in memory that nobody else has a reference to.
-        unsafe { slots.copy_from_nonoverlapping(NonNull::from(from).cast(), from.len()) };
+        unsafe { copy_slice(from, slots) };
         self.len += from.len();
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Slices, text and bytes.
 
 use super::{Bytes, Growing, MIN_ALIGN, Pool};
+use crate::copy::copy_slice;
 use crate::error::{Mode, Must, Try, must};
 use crate::{AllocError, BlockSource, size};
 use core::fmt;
@@ -77,7 +78,7 @@ impl<S: BlockSource> Pool<S> {
     fn slice_copy_in<M: Mode, T: Copy>(&self, from: &[T]) -> Result<&mut [T], M::Error> {
         let start = self.room::<M, T>(size_of_val(from))?;
         // SAFETY: `start` has room for as many, and is fresh, so it does not overlap `from`.
-        unsafe { start.copy_from_nonoverlapping(NonNull::from(from).cast(), from.len()) };
+        unsafe { copy_slice(from, start) };
         // SAFETY: so many elements were just written.
         Ok(unsafe { slice::from_raw_parts_mut(start.as_ptr(), from.len()) })
     }

@@ -2,6 +2,7 @@
 
 use super::SharedPool;
 use crate::cleanup::{CleanupKey, Entry, Owned};
+use crate::copy::copy_slice;
 use crate::error::{Mode, Must, Try, must};
 use crate::pool::{Bytes, Filling, Growing};
 use crate::{AllocError, BlockSource, size};
@@ -59,7 +60,7 @@ impl<S: BlockSource> SharedPool<S> {
     fn slice_copy_in<M: Mode, T: Copy>(&self, from: &[T]) -> Result<&mut [T], M::Error> {
         let start = self.slots::<M, T>(from.len())?;
         // SAFETY: `start` has room for as many, and is fresh, so it does not overlap `from`.
-        unsafe { start.copy_from_nonoverlapping(NonNull::from(from).cast(), from.len()) };
+        unsafe { copy_slice(from, start) };
         // SAFETY: so many elements were just written.
         Ok(unsafe { slice::from_raw_parts_mut(start.as_ptr(), from.len()) })
     }

@@ -6,8 +6,10 @@ use axum::serve::{IncomingStream, Listener};
 use cenote::{Account, SharedPool, SharedPoolBuilder};
 use http::Request;
 use http::request::Parts;
+use std::any::Any;
 use std::borrow::Cow;
 use std::io;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::panic::Location;
 use std::pin::Pin;
@@ -96,7 +98,10 @@ impl<L> PoolListener<L> {
     }
 }
 
-impl<L: Listener> Listener for PoolListener<L> {
+impl<L: Listener> Listener for PoolListener<L>
+where
+    L::Addr: 'static,
+{
     type Io = PoolIo<L::Io>;
     type Addr = L::Addr;
 
@@ -112,7 +117,8 @@ impl<L: Listener> Listener for PoolListener<L> {
                 if let Some(view) = &self.view {
                     view.watch_shared(&pool);
                 }
-                return (PoolIo { io, pool: ConnectionPool(pool) }, address);
+                let peer = (&address as &dyn Any).downcast_ref().copied();
+                return (PoolIo { io, pool: ConnectionPool { pool, peer } }, address);
             }
         }
     }
@@ -188,7 +194,10 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for PoolIo<I> {
 /// `into_make_service_with_connect_info::<ConnectionPool>()` and served by a [`PoolListener`].
 /// What a request puts into it stays until the connection ends: put in little, and once.
 #[derive(Clone, Debug)]
-pub struct ConnectionPool(SharedPool);
+pub struct ConnectionPool {
+    pool: SharedPool,
+    peer: Option<SocketAddr>,
+}
 
 impl ConnectionPool {
     /// The pool of the connection of this request, if it has one.
@@ -199,18 +208,28 @@ impl ConnectionPool {
     /// The handle itself, for collections.
     #[must_use]
     pub fn handle(&self) -> SharedPool {
-        self.0.clone()
+        self.pool.clone()
+    }
+
+    /// The client's address; `None` where connections do not come from one, such as those of a
+    /// Unix socket.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 }
 
 impl Deref for ConnectionPool {
     type Target = SharedPool;
     fn deref(&self) -> &SharedPool {
-        &self.0
+        &self.pool
     }
 }
 
-impl<L: Listener> Connected<IncomingStream<'_, PoolListener<L>>> for ConnectionPool {
+impl<L: Listener> Connected<IncomingStream<'_, PoolListener<L>>> for ConnectionPool
+where
+    L::Addr: 'static,
+{
     fn connect_info(stream: IncomingStream<'_, PoolListener<L>>) -> Self {
         stream.io().pool().clone()
     }

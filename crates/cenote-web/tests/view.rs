@@ -11,8 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request};
-use axum::middleware::{self, Next};
+use axum::extract::ConnectInfo;
 use axum::routing::get;
 use cenote::{Account, Pool, SharedPool};
 use cenote_web::view::{Access, Peer, View};
@@ -191,14 +190,6 @@ fn a_shared_pool_is_seen_while_it_is_there_and_block_by_block() {
 
 /// A service on axum whose requests have pools, with the view beside it.
 async fn serve(view: &View, layer: PoolLayer, kept: Arc<Mutex<Vec<RequestPool>>>) -> SocketAddr {
-    async fn tell_peer(
-        ConnectInfo(peer): ConnectInfo<SocketAddr>,
-        mut request: Request,
-        next: Next,
-    ) -> axum::response::Response {
-        request.extensions_mut().insert(Peer(peer));
-        next.run(request).await
-    }
     let keep = move |pool: RequestPool| async move {
         pool.try_alloc_str("still needed").expect("memory");
         kept.lock().expect("no panic").push(pool);
@@ -207,8 +198,7 @@ async fn serve(view: &View, layer: PoolLayer, kept: Arc<Mutex<Vec<RequestPool>>>
     let view = Router::new()
         .route_service("/pools", view.service())
         .route_service("/pools.json", view.service())
-        .route_service("/metrics", view.service())
-        .layer(middleware::from_fn(tell_peer));
+        .route_service("/metrics", view.service());
     let app = Router::new()
         .route("/keep", get(keep))
         .route("/hello", get(|pool: RequestPool| async move { pool.handles().to_string() }))
@@ -392,6 +382,48 @@ async fn in_axum_the_page_and_the_metrics_are_served_to_this_machine() {
     let request = http::Request::get("/pools").header(HOST, "localhost").body(()).expect("valid");
     let response = tower::Service::call(&mut open.service(), request).await.expect("infallible");
     assert_eq!(response.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn axum_tells_the_view_where_clients_are_and_who_is_not_told_shows_it_to_nobody() {
+    let process = Account::root("process");
+    let view = View::builder(&process).hosts(["test"]).build();
+    let app = Router::new().route_service("/pools.json", view.service());
+    let bind = || tokio::net::TcpListener::bind("127.0.0.1:0");
+    let socket = bind().await.expect("a port");
+    let pooled = bind().await.expect("a port");
+    let untold = bind().await.expect("a port");
+    let addresses = [&socket, &pooled, &untold].map(|one| one.local_addr().expect("an address"));
+    let told = app.clone().into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(socket, told).await });
+    let told = app.clone().into_make_service_with_connect_info::<ConnectionPool>();
+    let pooled = PoolListener::new(pooled, &process);
+    tokio::spawn(async move { axum::serve(pooled, told).await });
+    tokio::spawn(async move { axum::serve(untold, app).await });
+    for (address, status) in addresses.into_iter().zip([200, 200, 403]) {
+        let mut client = Client::connect(address).await;
+        let answer = client.get("/pools.json").await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert_eq!(answer.text().contains("does not tell the view"), status == 403);
+    }
+    // From elsewhere it is not shown; and a service that knows better than the socket is believed.
+    let here: SocketAddr = ([127, 0, 0, 1], 40_000).into();
+    let far: SocketAddr = ([192, 0, 2, 1], 40_000).into();
+    for (socket, told, status) in [
+        (here, None, 200),
+        (far, None, 403),
+        (here, Some(Peer(far)), 403),
+        (far, Some(Peer(here)), 200),
+    ] {
+        let mut request =
+            http::Request::get("/pools").header(HOST, "localhost").body(()).expect("valid");
+        request.extensions_mut().insert(ConnectInfo(socket));
+        if let Some(told) = told {
+            request.extensions_mut().insert(told);
+        }
+        let response = tower::Service::call(&mut view.service(), request).await;
+        assert_eq!(response.expect("infallible").status(), status, "{socket} {told:?}");
+    }
 }
 
 #[test]

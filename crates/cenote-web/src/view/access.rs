@@ -42,9 +42,18 @@ impl Policy {
         if method != Method::GET && method != Method::HEAD {
             return refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered");
         }
-        let near = peer.is_some_and(|peer| peer.to_canonical().is_loopback());
-        if self.access == Access::Loopback && !near {
-            return refuse(StatusCode::FORBIDDEN, "shown to clients of this machine only");
+        if self.access == Access::Loopback {
+            let why = match peer {
+                Some(peer) if peer.to_canonical().is_loopback() => None,
+                Some(_) => Some("shown to clients of this machine only"),
+                None => Some(
+                    "shown to clients of this machine only, and the service does not tell the \
+                     view where this one is",
+                ),
+            };
+            if let Some(why) = why {
+                return refuse(StatusCode::FORBIDDEN, why);
+            }
         }
         if !self.host_is_ours(uri, headers) {
             return refuse(

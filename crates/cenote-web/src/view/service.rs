@@ -2,19 +2,19 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Extensions, Request, Response, StatusCode};
 use http_body_util::Full;
 
 use super::View;
 use super::answer::{self, Answer};
 
 /// The client's address, as an extension of a request: put it there so that [`ViewService`]
-/// knows who asks.
+/// knows who asks, where nothing else says so, or to know better.
 ///
 /// ```
 /// use cenote_web::view::Peer;
@@ -30,8 +30,15 @@ pub struct Peer(pub SocketAddr);
 pub struct ViewService(View);
 
 impl View {
-    /// The view as a `tower` service, for `axum::Router::route_service` and the like. Requests
-    /// must have a [`Peer`] among their extensions, unless anyone may look.
+    /// The view as a `tower` service, for `axum::Router::route_service` and the like.
+    ///
+    /// Unless anyone may look, requests must say where they come from: by a [`Peer`] among their
+    /// extensions, or by what axum puts there for
+    /// `into_make_service_with_connect_info::<SocketAddr>()`, or `::<ConnectionPool>()`. Those that
+    /// do not are answered with 403.
+    ///
+    /// A proxy on this machine is a client of this machine, whoever asks it: keep it from these
+    /// paths, or put a [`Peer`] there from what it says.
     #[must_use]
     pub fn service(&self) -> ViewService {
         ViewService(self.clone())
@@ -48,7 +55,7 @@ impl<B> tower_service::Service<Request<B>> for ViewService {
     }
 
     fn call(&mut self, request: Request<B>) -> Served {
-        let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
+        let peer = peer(request.extensions());
         match self.0.answer(request.method(), request.uri(), request.headers(), peer) {
             Some(answer) => Served(Inner::Answer(answer)),
             None => {
@@ -61,6 +68,19 @@ impl<B> tower_service::Service<Request<B>> for ViewService {
             }
         }
     }
+}
+
+/// Where a request comes from, by who knows best.
+fn peer(extensions: &Extensions) -> Option<IpAddr> {
+    let told = extensions.get::<Peer>().map(|peer| peer.0);
+    #[cfg(feature = "axum")]
+    let told = {
+        use axum::extract::ConnectInfo;
+        let socket = || extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+        let pool = || extensions.get::<ConnectInfo<crate::ConnectionPool>>()?.0.peer();
+        told.or_else(socket).or_else(pool)
+    };
+    told.map(|peer| peer.ip())
 }
 
 /// The future of [`ViewService`].

@@ -128,13 +128,14 @@ fn show(out: &mut impl Write, frame: &[u8], terminal: bool) -> io::Result<()> {
         out.write_all(frame)?;
         return out.write_all(b"\n");
     }
-    // Line by line over what was there, so that nothing flickers.
-    let mut text = b"\x1b[H".to_vec();
+    // Line by line over what was there, so that nothing flickers; lines that are too long end at
+    // the right side, since the rows were counted as if they did.
+    let mut text = b"\x1b[H\x1b[?7l".to_vec();
     for line in frame.split_inclusive(|&byte| byte == b'\n') {
         text.extend_from_slice(line.strip_suffix(b"\n").unwrap_or(line));
         text.extend_from_slice(b"\x1b[K\n");
     }
-    text.extend_from_slice(b"\x1b[J");
+    text.extend_from_slice(b"\x1b[J\x1b[?7h");
     out.write_all(&text)?;
     out.flush()
 }
@@ -215,5 +216,26 @@ impl Service {
             return Err(format!("{}: schema {} is not known here", self.address, look.schema));
         }
         Ok(look)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_takes_one_row_of_a_terminal_however_long_it_is() {
+        let frame = format!("{}\nshort\n", "x".repeat(500));
+        let mut out = Vec::new();
+        show(&mut out, frame.as_bytes(), true).expect("room");
+        let text = String::from_utf8(out).expect("text");
+        let (begin, rest) = text.split_once('x').expect("the line");
+        let (_, end) = rest.split_once("short").expect("the other");
+        // Long lines end at the right side while the frame is drawn, and only then.
+        assert!(begin.ends_with("\x1b[?7l") && !rest.contains("\x1b[?7l"), "{text:?}");
+        assert!(end.ends_with("\x1b[?7h") && !begin.contains("\x1b[?7h"), "{text:?}");
+        let mut out = Vec::new();
+        show(&mut out, frame.as_bytes(), false).expect("room");
+        assert_eq!(out, format!("{frame}\n").into_bytes());
     }
 }

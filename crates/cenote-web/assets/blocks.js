@@ -65,15 +65,21 @@ const drawMap = map => {
 
 const blocks = (closed) => {
   const panel = $('blocks');
-  let pool = null, drawn = '';
+  let pool = null, drawn = '', from = null;
   $('blocks-legend').replaceChildren(...PARTS.map(([part, name]) => el('li', {}, el('span', {class: 'key p-' + part}), name)));
-  const close = () => { pool = null; panel.hidden = true; closed(); };
+  const close = () => {
+    // Back to what opened it, or to where the keyboard would begin in the treemap.
+    const focused = panel.contains(document.activeElement);
+    pool = null; panel.hidden = true; closed();
+    if (focused) (from?.isConnected ? from : $('treemap').querySelector('[tabindex="0"]'))?.focus();
+  };
   $('blocks-close').addEventListener('click', close);
   panel.addEventListener('keydown', event => { if (event.key === 'Escape') close(); });
   return {
     get id() { return pool ? pool.id : null; },
     open(row) {
       pool = row; drawn = '';
+      if (!panel.contains(document.activeElement)) from = document.activeElement;
       put($('blocks-title'), 'text', 'Blocks of ' + label(row.path, row.numbers).slice(1).join(' › '));
       put($('blocks-facts'), 'text', row.id ? 'Asking.' : 'The view was not shown the pools of this account: only what it holds is known.');
       $('blocks-map').replaceChildren();

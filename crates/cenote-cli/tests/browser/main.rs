@@ -123,23 +123,37 @@ fn the_page_lives_while_a_load_runs() {
         browser.screen(1280, 900, false);
     }
 
-    // The block map of a pool, by keyboard alone.
+    // The block map of a pool, by keyboard alone: arrows move from tile to tile, which stay where
+    // they are meanwhile.
+    browser.get("document.getElementById('pause').click()");
     browser.get("document.querySelector('#treemap .leaf[tabindex=\"0\"]').focus()");
     let focused = "document.activeElement.getAttribute('aria-label')";
-    let before = browser.get("document.activeElement.style.cssText");
+    let place = "[...document.querySelectorAll('#treemap .leaf')].indexOf(document.activeElement)";
+    let mut places = vec![number(&mut browser, place)];
     for key in ["ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp"] {
         browser.press(key);
+        places.push(number(&mut browser, place));
     }
+    assert!(places.iter().all(|&place| place >= 0.0), "{places:?}");
+    assert!(places.windows(2).any(|two| two[0] != two[1]), "{places:?}");
     assert!(browser.get(focused).as_str().is_some_and(|label| label.contains(" held, ")));
-    let _ = before;
+    browser.get("document.getElementById('pause').click()");
+    browser.until("document.body.className === 'live'");
     browser.get(
-        "[...document.querySelectorAll('#treemap .leaf')].find(e => /request #/.test(e.getAttribute('aria-label'))).focus()",
+        "[...document.querySelectorAll('#treemap .leaf.old')].find(e => /request #/.test(e.getAttribute('aria-label'))).focus()",
     );
     browser.press("Enter");
     browser.until("document.querySelectorAll('#blocks-map .block svg rect.p-used').length > 0");
     assert_eq!(browser.get("document.activeElement.id"), "blocks");
     browser.press("Escape");
     browser.until("document.getElementById('blocks').hidden");
+    // The keyboard is where it was, and not at the page's beginning.
+    let label = browser.get(focused);
+    assert!(label.as_str().is_some_and(|label| label.contains("request #")), "{label}");
+    browser.press("Enter");
+    browser.until("!document.getElementById('blocks').hidden");
+    browser.get("document.getElementById('blocks-close').click()");
+    browser.until("/request #/.test(document.activeElement.getAttribute('aria-label'))");
 
     // And of a pool of chunks, by its row.
     open_row(&mut browser, "cache");

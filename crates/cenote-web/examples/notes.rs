@@ -7,6 +7,8 @@
 //! curl localhost:3000/notes/1
 //! curl localhost:3000/tags/shop
 //! ```
+//!
+//! `http://localhost:3000/pools` shows the pools meanwhile, to this machine.
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -15,11 +17,13 @@ use axum::routing::{get, post};
 use bytes::Bytes;
 use cenote::{Account, AllocError, SharedPool};
 use cenote_web::json::{self, PoolVec};
+use cenote_web::view::{View, events};
 use cenote_web::{ConnectionPool, Error, PoolBytes, PoolLayer, PoolListener, RequestPool};
 use http::StatusCode;
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// What a client sends. Its strings are in the request's body, or beside it in the pool.
 #[derive(Deserialize)]
@@ -110,13 +114,21 @@ fn note<'p>(pool: &'p SharedPool, db: &Connection, row: &Row<'_>) -> Result<Note
 }
 
 /// The service. Each request may hold a megabyte.
-pub fn app(service: &Account, db: Db) -> Router {
+pub fn app(view: &View, db: Db) -> Router {
     Router::new()
         .route("/notes", post(add))
         .route("/notes/{id}", get(one))
         .route("/tags/{tag}", get(tagged))
-        .layer(PoolLayer::new(service).under_connections().limit(1 << 20))
+        .layer(PoolLayer::new(view.root()).view(view).under_connections().limit(1 << 20))
         .with_state(db)
+}
+
+/// The pools of the service, live.
+pub fn pools(view: &View) -> Router {
+    Router::new()
+        .route_service("/pools", view.service())
+        .route_service("/pools.json", view.service())
+        .route_service("/metrics", view.service())
 }
 
 /// The database, used by one thread at a time, of those that may block.
@@ -194,11 +206,15 @@ impl IntoResponse for Fault {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    events::install(); // for whoever subscribes to `tracing`
     let service = Account::root("notes").with_limit(Some(256 << 20));
+    let view = View::builder(&service).age_limit("request", Duration::from_secs(10)).build();
     let db = Db::open(std::path::Path::new("notes.db"))?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-    println!("http://{}/notes", listener.local_addr()?);
-    let app = app(&service, db).into_make_service_with_connect_info::<ConnectionPool>();
-    axum::serve(PoolListener::new(listener, &service).limit(4 << 20), app).await?;
+    let address = listener.local_addr()?;
+    println!("http://{address}/notes\nhttp://{address}/pools");
+    let listener = PoolListener::new(listener, &service).view(&view).limit(4 << 20);
+    let app = app(&view, db).merge(pools(&view));
+    axum::serve(listener, app.into_make_service_with_connect_info::<ConnectionPool>()).await?;
     Ok(())
 }

@@ -8,10 +8,12 @@ mod notes;
 mod common;
 
 use cenote::Account;
+use cenote_web::view::View;
 use cenote_web::{ConnectionPool, PoolListener};
 use common::{Client, until};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
 /// The service, and what is to be looked at and kept while it runs.
@@ -27,8 +29,10 @@ async fn serve() -> Running {
     let db = notes::Db::open(&folder.path().join("notes.db")).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let app = notes::app(&account, db).into_make_service_with_connect_info::<ConnectionPool>();
-    let listener = PoolListener::new(listener, &account).limit(4 << 20);
+    let view = View::builder(&account).hosts(["test"]).build();
+    let app = notes::app(&view, db).merge(notes::pools(&view));
+    let app = app.into_make_service_with_connect_info::<ConnectionPool>();
+    let listener = PoolListener::new(listener, &account).view(&view).limit(4 << 20);
     tokio::spawn(async move { axum::serve(listener, app).await });
     Running { address, account, _folder: folder }
 }
@@ -101,6 +105,38 @@ async fn a_request_over_its_limit_is_a_503_that_names_it_and_others_are_served()
     assert!(refused.text().contains("limit of 1048576 bytes"), "{}", refused.text());
     let one = client.get("/notes/1").await;
     assert_eq!((one.status, parsed(&one.body)["title"].as_str()), (200, Some("large")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_pools_are_shown_while_requests_are_under_way() {
+    let service = serve().await;
+    let mut client = Client::connect(service.address).await;
+    // Half of a request: its pool is there until the rest comes, or the client goes.
+    let mut half = Client::connect(service.address).await;
+    let head = b"POST /notes HTTP/1.1\r\nhost: test\r\ncontent-length: 3000\r\n\r\n{\"title\": ";
+    half.stream.write_all(head).await.unwrap();
+    let look = async {
+        loop {
+            let shown = parsed(&client.get("/pools.json").await.body);
+            if shown["pools"].as_array().unwrap().iter().any(|pool| pool["name"] == "request") {
+                return shown;
+            }
+        }
+    };
+    let limit = std::time::Duration::from_secs(30);
+    let shown = tokio::time::timeout(limit, look).await.expect("the request is shown");
+    let pools = shown["pools"].as_array().unwrap();
+    let names = |name| pools.iter().filter(|pool| pool["name"] == name).count();
+    // None for the requests that look: they are not under the layer.
+    assert_eq!((names("request"), names("connection"), pools.len()), (1, 2, 3), "{shown}");
+    let request = pools.iter().find(|pool| pool["name"] == "request").unwrap();
+    assert_eq!(request["path"], json!(["notes", "connection", "request"]));
+    assert_eq!((&request["kind"], &request["limit_bytes"]), (&"shared".into(), &(1 << 20).into()));
+    drop(half);
+    until("the request's end", || service.account.snapshot().live_below() == 1).await;
+    let metrics = client.get("/metrics").await;
+    assert!(metrics.text().contains("cenote_pools_live{account=\"notes/connection/request\"} 0"));
+    assert_eq!(client.post("/pools", b"").await.status, 405);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,5 @@
-//! What goes into the log by itself: refused charges, bad frees and unusual peaks, as events of
-//! `tracing` that name the account.
+//! What goes into the log: refused charges and bad frees, once [`install`] was called, and unusual
+//! peaks, as events of `tracing` that name the account.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};

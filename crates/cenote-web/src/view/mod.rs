@@ -43,6 +43,12 @@
 //! [`RequestPools::view`](crate::RequestPools::view) and
 //! [`PoolListener::view`](crate::PoolListener::view) show it the pools of requests and connections.
 //!
+//! # In the log
+//!
+//! [`events::install`] has refused charges and bad frees told as events of `tracing`, once for the
+//! process. Unusual peaks of the layer's requests are told by themselves, and so are the accounts
+//! of requests, in the span that they are worked on in.
+//!
 //! # What it costs
 //!
 //! Nothing while nobody looks, but the note of each pool: a look at the clock and a push (and for
@@ -58,7 +64,8 @@
 //! Only GET and HEAD are answered, and only to clients of the same machine, unless
 //! [`ViewBuilder::access`] says otherwise. A request must name a host that the view goes by
 //! (`localhost`, an address, or one of [`ViewBuilder::hosts`]), so that a page from elsewhere
-//! cannot reach it by a name of its own. The page may use its own script and style and nothing
+//! cannot reach it by a name of its own. A proxy on this machine is a client of this machine,
+//! whoever asks it: keep it from these paths. The page may use its own script and style and nothing
 //! else; it shows names as text. No answer contains memory of a pool, only sizes.
 
 mod access;

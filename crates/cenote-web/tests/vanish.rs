@@ -250,6 +250,7 @@ fn ten_thousand_requests_whose_clients_vanish_leave_no_pool_and_take_no_block() 
         // what is looked for is a request that takes one although others gave theirs back.
         service.spawn_blocking(prime).await.expect("it does not panic");
         let (before, begun) = (BLOCKS.load(SeqCst), requests(&account.snapshot()));
+        assert!(before > 0, "blocks that are taken are noticed");
         crowd(address, 12, 950).await;
         // A client that is gone may still wait to be accepted, and be a pool for a moment.
         until("all are gone, and hold nothing", || {

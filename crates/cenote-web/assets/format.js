@@ -54,9 +54,16 @@ const duration = s => {
   return Math.floor(s / 86400) + ' d';
 };
 
+/** Accounts right under the root of which there are several of a name, as of a service's requests. */
+const several = new Set();
+/** Of workers there is one of each name, whatever pools it has had. */
+const countNames = look => look.accounts.filter(row => row.path.length === 2)
+  .filter(row => row.accounts > 1 || row.created > 1 && row.live <= row.accounts)
+  .forEach(row => several.add(row.path[1]));
+
 /** The names of a pool's accounts, numbered where a name alone does not tell. */
 const label = (path, numbers) => path.map((name, i) =>
-  i > 1 && numbers && numbers[i] ? name + ' #' + numbers[i] : name);
+  (i > 1 || i === 1 && several.has(name)) && numbers && numbers[i] ? name + ' #' + numbers[i] : name);
 
 /** A line of what was lately, in an SVG that stays. */
 const spark = () => {

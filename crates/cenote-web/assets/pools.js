@@ -72,6 +72,7 @@ const open = pool => {
 };
 
 const show = look => {
+  countNames(look);
   put($('service'), 'text', look.name);
   document.title = 'Pools: ' + look.name;
   for (const shown of shownTiles) {

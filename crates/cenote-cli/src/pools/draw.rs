@@ -124,7 +124,7 @@ fn table(
         Sort::Used => b.used_bytes.cmp(&a.used_bytes),
         Sort::Peak => b.peak_bytes.cmp(&a.peak_bytes),
         Sort::Refused => b.refused.cmp(&a.refused),
-        Sort::Name => a.label().cmp(&b.label()),
+        Sort::Name => look.label(a).cmp(&look.label(b)),
     });
     writeln!(
         out,
@@ -136,7 +136,7 @@ fn table(
         writeln!(
             out,
             "{style}{mark} {:<44} {:>8}{style:#} {:>10} {:>5} {:>10} {:>10} {:>8}  {DIM}{}{DIM:#}",
-            clip(&Plain(&pool.label()).to_string(), 44),
+            clip(&Plain(&look.label(pool)).to_string(), 44),
             Age(pool.age_seconds),
             size(pool.held_bytes),
             percent(pool.used_bytes, pool.held_bytes),

@@ -67,16 +67,81 @@ pub(super) struct Memory {
     pub(super) other_grown_bytes: Option<i64>,
 }
 
-impl Pool {
-    /// The names of its accounts, numbered where a name alone does not tell which.
-    pub(super) fn label(&self) -> String {
-        let names = self.path.iter().enumerate().skip(usize::from(self.path.len() > 1));
+impl Look {
+    /// The names of a pool's accounts, numbered where a name alone does not tell which.
+    pub(super) fn label(&self, pool: &Pool) -> String {
+        let numbered = |at: usize| at > 1 || at == 1 && self.are_several(&pool.path[..2]);
+        let names = pool.path.iter().enumerate().skip(usize::from(pool.path.len() > 1));
         let names: Vec<_> = names
-            .map(|(at, name)| match self.numbers.get(at) {
-                Some(number) if at > 1 => format!("{name}#{number}"),
+            .map(|(at, name)| match pool.numbers.get(at) {
+                Some(number) if numbered(at) => format!("{name}#{number}"),
                 _ => name.clone(),
             })
             .collect();
-        if names.is_empty() { self.name.clone() } else { names.join("/") }
+        if names.is_empty() { pool.name.clone() } else { names.join("/") }
+    }
+
+    /// Whether an account right under the root is one of several of its name, as connections are
+    /// and workers are not.
+    fn are_several(&self, path: &[String]) -> bool {
+        let row = self.accounts.iter().find(|row| row.path == path);
+        row.is_some_and(|row| row.accounts > 1 || row.created > 1 && row.live <= row.accounts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pools_of_one_name_are_told_apart_wherever_their_accounts_are() {
+        let account = |path: &[&str], accounts: u64, live: u64, created: u64| {
+            serde_json::json!({ "path": path, "accounts": accounts, "live": live,
+                "created": created, "held_bytes": 0, "used_bytes": 0, "peak_bytes": 0,
+                "limit_bytes": null, "refused": 0, "age_seconds": null,
+                "age_limit_seconds": null, "created_at": "" })
+        };
+        let pool = |path: &[&str], numbers: &[u64]| {
+            serde_json::json!({ "path": path, "numbers": numbers, "created_at": "",
+                "age_seconds": null, "held_bytes": 0, "used_bytes": 0, "peak_bytes": 0,
+                "limit_bytes": null, "refused": 0 })
+        };
+        let look: Look = serde_json::from_value(serde_json::json!({
+            "schema": 1,
+            "accounts": [
+                account(&["process"], 1, 0, 0),
+                account(&["process", "worker-0"], 1, 1, 1),
+                account(&["process", "worker-0", "request"], 1, 1, 1),
+                account(&["process", "cache"], 1, 4, 4),
+                account(&["process", "connection"], 2, 2, 9),
+                account(&["process", "connection", "request"], 2, 2, 2),
+                account(&["process", "job"], 1, 1, 7),
+            ],
+            "pools": [
+                pool(&["process"], &[0]),
+                pool(&["process", "worker-0"], &[0, 1]),
+                pool(&["process", "worker-0", "request"], &[0, 1, 1]),
+                pool(&["process", "cache"], &[0, 2]),
+                pool(&["process", "connection"], &[0, 3]),
+                pool(&["process", "connection", "request"], &[0, 3, 1]),
+                pool(&["process", "connection", "request"], &[0, 9, 1]),
+                pool(&["process", "job"], &[0, 12]),
+            ],
+        }))
+        .expect("a look");
+        let labels: Vec<_> = look.pools.iter().map(|pool| look.label(pool)).collect();
+        assert_eq!(
+            labels,
+            [
+                "process",
+                "worker-0",
+                "worker-0/request#1",
+                "cache",
+                "connection#3",
+                "connection#3/request#1",
+                "connection#9/request#1",
+                "job#12"
+            ]
+        );
     }
 }

@@ -62,6 +62,11 @@ fn the_page_lives_while_a_load_runs() {
     assert_eq!(browser.get(overlaps), 0);
     assert!(number(&mut browser, "document.querySelectorAll('#treemap .group').length") >= 2.0);
 
+    // Pools of one name are told apart, right under the root too; workers have names of their own.
+    browser.until("new Set([...document.querySelectorAll('#pools td.name button')].map(e => e.textContent).filter(name => /^job #\\d+$/.test(name))).size === 2");
+    browser.until("new Set([...document.querySelectorAll('#treemap .leaf')].map(e => e.getAttribute('aria-label').split(':')[0]).filter(name => /^job #\\d+$/.test(name))).size === 2");
+    assert_eq!(browser.get("[...document.querySelectorAll('#pools td.name button')].filter(e => /^(worker-\\d|api|other work|cache) #/.test(e.textContent)).length"), 0);
+
     // Names with markup are text.
     browser.until(&format!(
         "[...document.querySelectorAll('#accounts th.path')].some(e => e.textContent === {})",

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use allocator_api2::vec::Vec;
-use cenote::{ChunkPool, Pool};
+use cenote::{ChunkPool, Pool, SharedPool};
 use cenote_cli::serve::{Config, Server};
 use cenote_web::RequestPools;
 use socket2::{Domain, Socket, Type};
@@ -78,6 +78,10 @@ impl Site {
                 kept.alloc_slice_copy(&[1_u64; 300]);
                 kept.alloc_zeroed_bytes(60_000);
                 let _also = kept.clone();
+                // Of one name right under the root, as in a service without workers of its own.
+                let jobs = [account.shared_child("job"), account.shared_child("job")];
+                let jobs = jobs.map(|job| SharedPool::try_on(&job).expect("memory"));
+                jobs.iter().for_each(|job| view.watch(job.downgrade()));
                 let _ = end.await;
             });
         }));

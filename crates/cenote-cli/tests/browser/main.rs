@@ -1,7 +1,8 @@
 //! `/pools` in a real browser, while a load runs.
 //!
 //! Skipped, loudly, where there is no Chromium. With `CENOTE_SCREENSHOTS` set to a folder, the
-//! pictures of the documentation are written there.
+//! pictures of the documentation are written there: one test at a time (`--test-threads=1`), since
+//! they show the memory of the whole process.
 
 #![forbid(unsafe_code)]
 
@@ -31,7 +32,7 @@ fn number(browser: &mut Browser, expression: &str) -> f64 {
 #[test]
 fn the_page_lives_while_a_load_runs() {
     let Some(mut browser) = browser() else { return };
-    let site = Site::under_load(NAME, Some(Duration::from_secs(1)));
+    let site = Site::under_load(NAME, Some(Duration::from_secs(1)), 2);
     browser.screen(1280, 900, false);
     browser.open(&format!("http://{}/pools", site.address()));
     browser.until("document.body.className === 'live'");
@@ -192,7 +193,7 @@ fn the_page_lives_while_a_load_runs() {
 #[test]
 fn it_can_be_read_in_the_dark_in_the_light_and_on_a_phone() {
     let Some(mut browser) = browser() else { return };
-    let site = Site::under_load("uploads", None);
+    let site = Site::under_load("uploads", None, 0);
     let folder = std::env::var_os("CENOTE_SCREENSHOTS");
     for (name, width, height, dark, pool) in [
         ("light", 1280, 1360, false, "request"),

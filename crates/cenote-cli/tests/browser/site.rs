@@ -30,8 +30,9 @@ pub(crate) struct Site {
 impl Site {
     /// A server of three files with two workers; two clients that ask all the time, twelve that
     /// take nothing of what they asked for, a pool on an account called `name`, and a cache.
-    /// Requests older than `request_age` are marked.
-    pub(crate) fn under_load(name: &str, request_age: Option<Duration>) -> Self {
+    /// Requests older than `request_age` are marked. Besides, so many `jobs`: pools on accounts of
+    /// one name right under the root, as in a service without workers of its own.
+    pub(crate) fn under_load(name: &str, request_age: Option<Duration>, jobs: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("small.txt"), [b'x'; 2000]).expect("a file");
         fs::write(folder.path().join("large.bin"), vec![7; 20 << 20]).expect("a file");
@@ -78,9 +79,8 @@ impl Site {
                 kept.alloc_slice_copy(&[1_u64; 300]);
                 kept.alloc_zeroed_bytes(60_000);
                 let _also = kept.clone();
-                // Of one name right under the root, as in a service without workers of its own.
-                let jobs = [account.shared_child("job"), account.shared_child("job")];
-                let jobs = jobs.map(|job| SharedPool::try_on(&job).expect("memory"));
+                let job = |_| SharedPool::try_on(&account.shared_child("job")).expect("memory");
+                let jobs: std::vec::Vec<_> = (0..jobs).map(job).collect();
                 jobs.iter().for_each(|job| view.watch(job.downgrade()));
                 let _ = end.await;
             });

@@ -62,10 +62,8 @@ impl<S: BlockSource> Pool<S> {
     /// nor want to know why it failed, as collections do not.
     #[inline(always)]
     pub(crate) fn quiet_alloc(&self, layout: Layout) -> Option<NonNull<u8>> {
-        let (last, end) = self.window();
-        let (from, to) = (last.addr().get(), end.addr().get());
-        if let Some(fit) = debug::fit_up_any(from, to, layout.size(), layout.align()) {
-            return Some(self.accept(last, fit, layout.size()));
+        if let Some(start) = self.place_any(layout) {
+            return Some(start);
         }
         let mut start = NonNull::dangling();
         self.alloc_quietly(layout, &mut start).then_some(start)

@@ -23,12 +23,19 @@ impl<S: BlockSource> Pool<S> {
     /// Places an object at an alignment known only now.
     #[inline(always)]
     pub(super) fn bump_any<M: Mode>(&self, layout: Layout) -> Result<NonNull<u8>, M::Error> {
-        let (last, end) = self.window();
-        match debug::fit_up_any(last.addr().get(), end.addr().get(), layout.size(), layout.align())
-        {
-            Some(fit) => Ok(self.accept(last, fit, layout.size())),
+        match self.place_any(layout) {
+            Some(start) => Ok(start),
             None => self.bump_cold::<M>(layout.size(), layout.align()),
         }
+    }
+
+    /// The same where the current block has room.
+    #[inline(always)]
+    pub(super) fn place_any(&self, layout: Layout) -> Option<NonNull<u8>> {
+        let (last, end) = self.window();
+        let (from, to) = (last.addr().get(), end.addr().get());
+        let fit = debug::fit_up_any(from, to, layout.size(), layout.align())?;
+        Some(self.accept(last, fit, layout.size()))
     }
 
     /// Places bytes without alignment at the other end of the window: at most

@@ -92,6 +92,7 @@ mod collections;
 mod copy;
 mod counted;
 pub mod debug;
+mod empty;
 mod error;
 #[cfg(all(unix, feature = "std"))]
 mod files;

@@ -6,6 +6,7 @@
 //! another one, so that a pool which lives for days may register and cancel for days.
 
 use crate::cleanup::{Cleanup, CleanupKey, Cleanups, Entry, PoolPtr, Record};
+use crate::empty::NO_WINDOW;
 use crate::supply::Supply;
 use crate::{AllocError, BlockSource, debug, size, window};
 use core::alloc::Layout;
@@ -70,8 +71,8 @@ impl Lasting {
     pub(super) const fn new() -> Self {
         Self {
             newest: Cell::new(ptr::null_mut()),
-            last: Cell::new(super::NO_WINDOW),
-            end: Cell::new(super::NO_WINDOW),
+            last: Cell::new(NO_WINDOW),
+            end: Cell::new(NO_WINDOW),
             slots: Cell::new(ptr::null_mut()),
             spares: [const { Cell::new(ptr::null_mut()) }; CLASSES],
             made: Cell::new(0),
@@ -276,8 +277,8 @@ impl Lasting {
             return;
         }
         self.newest.set(ptr::null_mut());
-        self.last.set(super::NO_WINDOW);
-        self.end.set(super::NO_WINDOW);
+        self.last.set(NO_WINDOW);
+        self.end.set(NO_WINDOW);
         self.slots.set(ptr::null_mut());
         self.spares.iter().for_each(|spares| spares.set(ptr::null_mut()));
         self.made.set(0);

@@ -24,6 +24,7 @@ pub use builder::CountedPoolBuilder;
 use crate::account::Account;
 use crate::cleanup::{Cleanups, Panicked, PoolPtr};
 use crate::debug::{Levels, Watch};
+use crate::empty::NO_WINDOW;
 use crate::inspect::CountedBlockSnapshot;
 use crate::large::LargeObjects;
 use crate::supply::Supply;
@@ -426,12 +427,6 @@ impl<S: BlockSource> fmt::Debug for CountedPool<S> {
             .finish_non_exhaustive()
     }
 }
-
-/// The window of a pool without blocks: nothing fits.
-const NO_WINDOW: NonNull<u8> = NonNull::<Aligned>::dangling().cast();
-
-#[repr(align(16))]
-struct Aligned;
 
 /// The address of an object without bytes.
 fn dangling(align: usize) -> NonNull<u8> {

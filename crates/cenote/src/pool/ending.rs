@@ -1,8 +1,9 @@
 //! A pool's reset, and its end: cleanups run, and blocks stay or go back.
 
 use super::block::{Block, HEADER};
-use super::{HEADER_ALIGN, NO_WINDOW, Pool, grown};
+use super::{HEADER_ALIGN, Pool, grown};
 use crate::cleanup::{Panicked, PoolPtr};
+use crate::empty::NO_WINDOW;
 use crate::{BlockSource, debug};
 use core::alloc::Layout;
 use core::mem::ManuallyDrop;

@@ -29,6 +29,7 @@ use crate::account::Account;
 use crate::chain::Links;
 use crate::cleanup::Cleanups;
 use crate::debug::{Levels, Watch};
+use crate::empty::NO_WINDOW;
 use crate::inspect::BlockSnapshot;
 use crate::large::LargeObjects;
 use crate::supply::Supply;
@@ -325,13 +326,6 @@ pub(crate) const LARGEST_BLOCK: usize = 1 << 30;
 
 /// What blocks are aligned to, and so is what comes right after a header.
 pub(crate) const HEADER_ALIGN: usize = 16;
-
-/// The window of a pool without blocks: nothing but nothing fits, which needs no check of its
-/// own.
-const NO_WINDOW: NonNull<u8> = NonNull::<Aligned>::dangling().cast();
-
-#[repr(align(16))]
-struct Aligned;
 
 /// The address `addr` in the block that `base` points into.
 #[inline(always)]

@@ -4,6 +4,7 @@ use crate::{BlockSource, Pool};
 use alloc::rc::Rc;
 use alloc::sync::Arc;
 use core::fmt;
+use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 use core::ptr::NonNull;
 
@@ -64,6 +65,10 @@ pub struct Kept<H: PoolHandle, T: ?Sized> {
     // Before the handle, so that nothing here points to freed memory at any time.
     value: NonNull<T>,
     handle: H,
+    /// Invariant, as `&mut T` is: the pool may own the value ([`Pool::own`]), and drops it as the
+    /// type that it was put in as. What is put in its place must be of that very type, or it
+    /// would be dropped after what it refers to.
+    _type: PhantomData<*mut T>,
 }
 
 // SAFETY: it is the value, which it alone refers to, and the handle, both of which may be sent.
@@ -84,7 +89,7 @@ impl<H: PoolHandle, T: ?Sized + 'static> Kept<H, T> {
         make: impl for<'p> FnOnce(&'p H::Pool) -> Result<&'p mut T, E>,
     ) -> Result<Self, E> {
         let value = NonNull::from(make(handle.pool())?);
-        Ok(Self { value, handle })
+        Ok(Self { value, handle, _type: PhantomData })
     }
 
     /// The handle that keeps the pool.
@@ -107,7 +112,7 @@ impl<H: PoolHandle, T: ?Sized + 'static> Kept<H, T> {
         part: impl for<'p> FnOnce(&'p mut T) -> &'p mut U,
     ) -> Kept<H, U> {
         let value = NonNull::from(part(&mut this));
-        Kept { value, handle: this.handle }
+        Kept { value, handle: this.handle, _type: PhantomData }
     }
 }
 

@@ -1,7 +1,8 @@
 //! A pool may be sent to another thread, and accounts may be shared among threads.
 use cenote::inspect::{AccountSnapshot, PoolSnapshot};
 use cenote::{
-    Account, AllocError, Blocks, ConfigError, Faulty, Kept, Pool, SharedBuffer, SharedPool, System,
+    Account, AllocError, Blocks, Buddy, Cached, Chain, ChunkPool, ConfigError, CountedPool, Faulty,
+    Kept, Locked, Pool, SharedBuffer, SharedPool, System, WeakSharedPool,
 };
 
 fn send<T: Send>() {}
@@ -13,6 +14,14 @@ fn main() {
     send::<Pool<&Blocks>>();
     send::<Pool<Faulty<System>>>();
     send::<Pool<Pool>>();
+    send::<CountedPool>();
+    send::<ChunkPool>();
+    send::<Buddy<'static>>();
+    send::<Cached<System>>();
+    share::<Locked<Faulty<System>>>();
+    share::<WeakSharedPool>();
+    share::<WeakSharedPool<Faulty<System>>>();
+    share::<Chain<'static, SharedPool>>();
     share::<Account>();
     share::<AllocError>();
     share::<ConfigError>();

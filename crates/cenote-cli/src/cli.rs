@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
 
+use crate::outlet::{self, LogWriter};
 use crate::pools::PoolsArgs;
 use crate::serve::{Config, Timeouts};
 use crate::units::{parse_duration, parse_size};
@@ -170,14 +171,17 @@ pub fn main() -> ExitCode {
     };
     match cli.command {
         Command::Serve(args) => {
-            start_log(args.log);
-            match serve::run((*args).into_config()) {
-                Ok(code) => code,
-                Err(error) => {
-                    complain(&error.to_string());
-                    ExitCode::from(2)
-                }
+            if let Err(error) = outlet::start() {
+                complain(&format!("a thread cannot be started: {error}"));
+                return ExitCode::from(2);
             }
+            start_log(args.log);
+            let code = serve::run((*args).into_config()).unwrap_or_else(|error| {
+                outlet::STDERR.line(format_args!("{error}"));
+                ExitCode::from(2)
+            });
+            outlet::finish();
+            code
         }
         Command::Pools(args) => match pools::run(&args) {
             Ok(code) => code,
@@ -232,12 +236,13 @@ fn complain(what: &str) {
 }
 
 fn start_log(level: LogLevel) {
-    let stderr = io::stderr();
     // A second call in one process (tests) keeps the first log.
     let _ = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::from(level))
-        .with_ansi(stderr.is_terminal())
+        .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        .with_writer(io::stderr)
+        // It would print to stderr, and panic where that cannot be written to.
+        .log_internal_errors(false)
+        .with_writer(|| LogWriter)
         .try_init();
 }

@@ -11,6 +11,7 @@
 compile_error!("the cenote command is for Linux");
 
 pub mod cli;
+mod outlet;
 pub mod pools;
 pub mod serve;
 pub mod tour;

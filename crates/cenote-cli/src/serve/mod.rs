@@ -29,7 +29,6 @@ mod socket;
 mod text;
 mod worker;
 
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,9 +40,12 @@ use std::time::Duration;
 use cenote::Account;
 use cenote_web::view::{Access, View, events};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc::UnboundedReceiver, watch};
 
 pub use errors::StartError;
+use worker::Alive;
+
+use crate::outlet::{self, STDERR, STDOUT};
 
 /// How a server is to be run.
 #[derive(Clone, Debug)]
@@ -129,6 +131,8 @@ pub struct Server {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<usize>>,
+    /// Workers that are at their end.
+    ended: UnboundedReceiver<usize>,
 }
 
 impl std::fmt::Debug for Server {
@@ -170,10 +174,12 @@ impl Server {
             Arc::new(Shared { config, process, view, pools_shown, busy: AtomicUsize::new(0) });
         let (stop, stopped) = watch::channel(false);
         let (ready, wait) = mpsc::channel();
-        let mut server = Self { shared, address, stop, workers: Vec::new() };
+        let (ends, ended) = tokio::sync::mpsc::unbounded_channel();
+        let mut server = Self { shared, address, stop, workers: Vec::new(), ended };
         for (index, listener) in listeners.into_iter().enumerate() {
             let (shared, stop, ready) = (server.shared.clone(), stopped.clone(), ready.clone());
-            let start = worker::Start { shared, index, listener, stop, ready };
+            let alive = Some(Alive::new(index, ends.clone()));
+            let start = worker::Start { shared, index, listener, stop, ready, alive };
             let thread = thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .spawn(move || worker::run(start));
@@ -208,6 +214,17 @@ impl Server {
         &self.shared.view
     }
 
+    /// Waits until a worker is at its end though nobody told it to stop: it has panicked, or cannot
+    /// accept connections any more. Returns its number. Its clients are served by nobody, so the
+    /// process should end.
+    pub async fn worker_ended(&mut self) -> usize {
+        match self.ended.recv().await {
+            Some(index) => index,
+            // All are gone, and have been told.
+            None => std::future::pending().await,
+        }
+    }
+
     /// Stops accepting, and waits for the requests in flight, but no longer than
     /// [`Timeouts::stop`]. Returns how many connections were cut off after that.
     pub fn stop(self) -> usize {
@@ -218,6 +235,7 @@ impl Server {
 }
 
 /// Runs a server until it is told to stop by SIGINT or SIGTERM; a second signal stops it at once.
+/// If a worker ends by itself, all are stopped, and the exit code is 1.
 ///
 /// # Errors
 /// When it cannot be started.
@@ -231,26 +249,37 @@ pub fn run(config: Config) -> Result<ExitCode, StartError> {
         };
         let (mut interrupt, mut terminate) =
             (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        let mut hangup = listen(SignalKind::hangup())?;
         let grace = config.timeouts.stop;
-        let server = Server::start(config)?;
+        let mut server = Server::start(config)?;
         // Only now: what cannot be started is one line.
         events::install();
         greet(&server);
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+        let failed = loop {
+            tokio::select! {
+                _ = interrupt.recv() => break None,
+                _ = terminate.recv() => break None,
+                _ = hangup.recv() => say(format_args!("SIGHUP: there is nothing to reopen; going on")),
+                index = server.worker_ended() => break Some(index),
+            }
+        };
+        if let Some(index) = failed {
+            STDERR.line(format_args!("worker-{index} ended by itself; stopping"));
         }
         say(format_args!("stopping; requests in flight may finish"));
         let stopping = tokio::task::spawn_blocking(move || server.stop());
-        tokio::select! {
-            cut = stopping => match cut.unwrap_or(0) {
-                0 => say(format_args!("stopped; every request in flight was finished")),
-                cut => say(format_args!("stopped; {cut} connections were cut off after {grace:?}")),
-            },
+        let cut = tokio::select! {
+            cut = stopping => cut.unwrap_or(0),
             _ = interrupt.recv() => leave_at_once(),
             _ = terminate.recv() => leave_at_once(),
+        };
+        match cut {
+            0 => say(format_args!("stopped; every request in flight was finished")),
+            cut => say(format_args!("stopped; {cut} connections were cut off after {grace:?}")),
         }
-        Ok(ExitCode::SUCCESS)
+        let Some(index) = failed else { return Ok(ExitCode::SUCCESS) };
+        STDERR.line(format_args!("stopped because worker-{index} ended by itself"));
+        Ok(ExitCode::FAILURE)
     })
 }
 
@@ -272,13 +301,14 @@ fn greet(server: &Server) {
     }
 }
 
-/// One line on stdout, which may be closed.
+/// One line on stdout.
 fn say(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(io::stdout(), "{line}");
+    STDOUT.line(line);
 }
 
 /// The runtime would wait for the thread that waits for the workers.
 fn leave_at_once() -> ! {
     say(format_args!("stopped at once"));
+    outlet::finish();
     std::process::exit(1)
 }

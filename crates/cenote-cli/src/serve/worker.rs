@@ -16,7 +16,8 @@ use cenote_web::view::events::Peaks;
 use cenote_web::view::{Answering, Local};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
-use tokio::sync::watch;
+use rustix::io::Errno;
+use tokio::sync::{mpsc::UnboundedSender, watch};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tracing::{debug, error, warn};
@@ -63,6 +64,27 @@ pub(crate) struct Start {
     pub(crate) stop: watch::Receiver<bool>,
     /// Where to say that it serves, or why it cannot.
     pub(crate) ready: mpsc::Sender<Result<(), StartError>>,
+    /// Until the worker is at its end.
+    pub(crate) alive: Option<Alive>,
+}
+
+/// Tells when its worker is at its end: once it is dropped, be it by a panic.
+pub(crate) struct Alive {
+    index: usize,
+    ends: UnboundedSender<usize>,
+}
+
+impl Alive {
+    pub(crate) fn new(index: usize, ends: UnboundedSender<usize>) -> Self {
+        Self { index, ends }
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        // When all are being stopped nobody listens any more.
+        let _ = self.ends.send(self.index);
+    }
 }
 
 /// Waits until the server is told to stop.
@@ -155,6 +177,13 @@ async fn serve(mut start: Start) -> usize {
                     connections.spawn_local(connection::serve(worker.clone(), stream, address));
                 }
                 Err(error) if gone(&error) => debug!("a client left before it was served: {error}"),
+                Err(error) if broken(&error) => {
+                    error!("worker-{} cannot accept connections any more: {error}", worker.index);
+                    // Who runs the server stops all; those that are connected are served till then.
+                    drop(start.alive.take());
+                    stopped(&mut start.stop).await;
+                    break;
+                }
                 Err(error) => {
                     warn!("a connection cannot be accepted: {error}");
                     sleep(ACCEPT_PAUSE).await;
@@ -212,6 +241,13 @@ fn rest(worker: &Worker) {
 /// Whether accepting failed because of that one client.
 fn gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+}
+
+/// Whether the listener itself is no good: it will not get better. One that was handed to the
+/// process is shared with who handed it over, who may have shut it down.
+fn broken(error: &io::Error) -> bool {
+    let error = Errno::from_io_error(error);
+    matches!(error, Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP))
 }
 
 /// A panic ends the connection it happened on, not the server.

@@ -4,6 +4,7 @@
 //! taken off the list before it is called: so it runs once whatever it does, one registered
 //! meanwhile runs too, and one that panics does not keep the others from running.
 
+use core::alloc::Layout;
 use core::cell::Cell;
 use core::fmt;
 use core::mem::ManuallyDrop;
@@ -63,6 +64,22 @@ enum Fate {
     Forget,
 }
 
+/// What becomes of a record's memory when its cleanup is spent: it was run, or cancelled.
+pub(crate) trait Home {
+    /// # Safety
+    /// `record` is the first field of an `Entry` of this layout, off the list, whose action was
+    /// moved out; `pool` is its pool, of the type that registered it.
+    unsafe fn spent(pool: PoolPtr, record: NonNull<Record>, entry: Layout);
+}
+
+/// It stays as it is until the pool's reset.
+pub(crate) enum Stays {}
+
+impl Home for Stays {
+    #[inline(always)]
+    unsafe fn spent(_: PoolPtr, _: NonNull<Record>, _: Layout) {}
+}
+
 /// The part of a cleanup that the list needs; its action lies behind it.
 pub(crate) struct Record {
     newer: Cell<*mut Record>,
@@ -75,11 +92,29 @@ pub(crate) struct Record {
     act: unsafe fn(NonNull<Record>, Fate, PoolPtr),
 }
 
+/// Of those that are spent, in a list of their own.
 impl Record {
-    /// Whether its memory may be used for another cleanup: it is not on the list, and its
-    /// action was moved out of it.
-    pub(crate) fn is_spent(&self) -> bool {
-        self.ticket.get() == 0
+    /// Puts a spent one before others, with the bytes of its memory.
+    ///
+    /// # Safety
+    /// It is a record in place, off the list of cleanups; its action was moved out.
+    pub(crate) unsafe fn shelve(record: NonNull<Self>, bytes: usize, before: *mut Self) {
+        // SAFETY: the caller's promise.
+        let key = unsafe { &raw mut (*record.as_ptr()).key };
+        // SAFETY: a field of the record, to which there is no reference now.
+        unsafe { key.write(CleanupKey { kind: "", number: bytes as u64 }) };
+        // SAFETY: the caller's promise.
+        unsafe { record.as_ref() }.shelve_before(before);
+    }
+
+    pub(crate) fn shelve_before(&self, next: *mut Self) {
+        debug_assert_eq!(self.ticket.get(), 0, "a cleanup on the list has been put aside");
+        self.older.set(next);
+    }
+
+    /// The bytes of its memory, and the next one.
+    pub(crate) fn shelved(&self) -> (usize, *mut Self) {
+        (self.key.number as usize, self.older.get())
     }
 }
 
@@ -91,27 +126,30 @@ pub(crate) struct Entry<F> {
 }
 
 impl<F: FnOnce(PoolPtr)> Entry<F> {
-    pub(crate) fn new(key: CleanupKey, action: F) -> Self {
+    pub(crate) fn new<H: Home>(key: CleanupKey, action: F) -> Self {
         let record = Record {
             newer: Cell::new(ptr::null_mut()),
             older: Cell::new(ptr::null_mut()),
             ticket: Cell::new(0),
             key,
-            act: Self::act,
+            act: Self::act::<H>,
         };
         Self { record, action: ManuallyDrop::new(action) }
     }
 
     /// # Safety
     /// `record` is the first field of an `Entry<F>` whose action is still there; it is taken
-    /// out here, once.
-    unsafe fn act(record: NonNull<Record>, fate: Fate, pool: PoolPtr) {
+    /// out here, once. It is off the list, and `pool` is its pool, with `H` for a home.
+    unsafe fn act<H: Home>(record: NonNull<Record>, fate: Fate, pool: PoolPtr) {
         let entry = record.cast::<Self>();
         // SAFETY: `repr(C)`: the entry begins where its record does.
         let action = unsafe { &raw mut (*entry.as_ptr()).action };
         // SAFETY: the caller's promise: it is there, and not taken again.
         let action = unsafe { action.read() };
         let action = ManuallyDrop::into_inner(action);
+        // Before it runs, which may panic.
+        // SAFETY: the caller's promise; the action was just moved out.
+        unsafe { H::spent(pool, record, Layout::new::<Self>()) };
         match fate {
             Fate::Run => action(pool),
             Fate::Forget => drop(action),

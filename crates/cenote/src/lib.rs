@@ -102,6 +102,7 @@ mod large;
 mod line;
 pub mod misuse;
 mod pool;
+mod seats;
 mod shared;
 pub mod size;
 mod source;

@@ -4,9 +4,11 @@
 //! In debug builds a tenth of the messages pass, so that the test takes a moment; all ten
 //! million with `cargo test --release`.
 
-use cenote::{Account, CountedPool};
+use cenote::{Account, ChunkPool, CountedPool};
 use std::alloc::Layout;
 use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 mod common;
 use common::Dice;
@@ -111,21 +113,69 @@ fn one_that_stays_keeps_its_block_and_no_other() {
     assert!(pool.held_bytes() <= 2 * 4096 + 256, "{}", pool.held_bytes());
 }
 
+/// Closures of some sizes and alignments, so many of each pending at a time, of which some are
+/// run and the others cancelled, in the order that `turn` says.
+macro_rules! cleanups_come_and_go {
+    ($pool:expr) => {
+        let mut pool = $pool;
+        let kept = [(); 20].map(|()| pool.defer(|| ()));
+        let mut most = 0;
+        for number in 0..MESSAGES / 20 {
+            let early = pool.defer(move || assert!(number < MESSAGES));
+            let never = pool.defer(move || unreachable!("{number}"));
+            let mut others = Vec::new();
+            for turn in 0..6 {
+                let (small, large) = ([number; 20], [number; 300]);
+                others.push(match (turn + number) % 4 {
+                    0 => pool.defer(move || assert_eq!(small[19], number)),
+                    1 => pool.defer(move || assert_eq!(large[299], number)),
+                    2 => {
+                        pool.defer(move || assert_eq!(Wide([number as u8; 64]).0[0], number as u8))
+                    }
+                    _ => pool.defer(move || {}),
+                });
+            }
+            assert!(never.cancel());
+            for (turn, cleanup) in others.into_iter().enumerate() {
+                assert!(if turn % 2 == 0 { cleanup.cancel() } else { cleanup.run() });
+            }
+            assert!(early.run());
+            if number == 1000 {
+                most = pool.held_bytes();
+            }
+        }
+        assert_eq!(pool.held_bytes(), most);
+        assert_eq!(pool.snapshot().cleanups, 20);
+        assert!(kept.into_iter().all(|cleanup| cleanup.cancel()));
+        // What is remembered of them goes with the memory.
+        pool.reset();
+        assert!((0..100).map(|_| pool.defer(|| ())).all(|cleanup| cleanup.is_pending()));
+    };
+}
+
+#[repr(align(64))]
+struct Wide([u8; 64]);
+
 #[test]
 fn cleanups_registered_and_cancelled_for_days_take_no_more_memory() {
+    cleanups_come_and_go!(CountedPool::new());
+    cleanups_come_and_go!(ChunkPool::new());
+}
+
+#[test]
+fn a_cleanup_that_registers_others_while_it_runs_early_may_get_its_own_memory() {
+    let count = Arc::new(AtomicUsize::new(0));
     let pool = CountedPool::new();
-    let kept = [(); 20].map(|()| pool.defer(|| ()));
-    let mut most = 0;
-    for number in 0..MESSAGES / 10 {
-        let early = pool.defer(move || assert!(number < MESSAGES));
-        let never = pool.defer(move || unreachable!("{number}"));
-        assert!(never.cancel());
-        assert!(early.run());
-        if number == 1000 {
-            most = pool.held_bytes();
-        }
+    for _ in 0..10 {
+        let (count, again) = (count.clone(), count.clone());
+        let first = pool.defer_with(move |pool: &CountedPool| {
+            count.fetch_add(1, Relaxed);
+            pool.defer(move || assert!(again.fetch_add(10, Relaxed) > 0));
+        });
+        assert!(first.run());
     }
-    assert_eq!(pool.held_bytes(), most);
-    assert_eq!(pool.snapshot().cleanups, 20);
-    assert!(kept.into_iter().all(|cleanup| cleanup.cancel()));
+    let held = pool.held_bytes();
+    drop(pool);
+    assert_eq!(count.load(Relaxed), 110);
+    assert!(held <= 4096, "{held}");
 }

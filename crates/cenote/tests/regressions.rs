@@ -224,35 +224,39 @@ fn a_long_chain_of_accounts_ends_without_recursion() {
 struct Wide([u8; 64]);
 
 /// Cancels a cleanup, keeps its handle, and registers others, which may be put in its place.
-fn a_handle_stays_over(cancelled_is_wide: bool) {
-    let pool = CountedPool::new();
-    let key = CleanupKey::new("stale", 1);
-    let register = |wide: bool| {
-        // Ones wherever one may look for the cancelled cleanup's ticket, which is 1.
-        let (aligned, words) = (Wide([1; 64]), [1_u64; 11]);
-        if wide {
-            pool.defer_keyed(key, move || {
-                black_box(&aligned.0);
-            })
-        } else {
-            pool.defer_keyed(key, move || {
-                black_box(&words);
-            })
+macro_rules! a_handle_stays_over {
+    ($pool:expr, $cancelled_is_wide:expr) => {
+        let pool = $pool;
+        let key = CleanupKey::new("stale", 1);
+        let register = |wide: bool| {
+            // Ones wherever one may look for the cancelled cleanup's ticket, which is 1.
+            let (aligned, words) = (Wide([1; 64]), [1_u64; 11]);
+            if wide {
+                pool.defer_keyed(key, move || {
+                    black_box(&aligned.0);
+                })
+            } else {
+                pool.defer_keyed(key, move || {
+                    black_box(&words);
+                })
+            }
+        };
+        let stale = register($cancelled_is_wide);
+        assert!(pool.cleanup(key).unwrap().cancel());
+        for _ in 0..100 {
+            register(!$cancelled_is_wide);
+            assert!(!stale.is_pending());
         }
+        assert!(!stale.run());
     };
-    let stale = register(cancelled_is_wide);
-    assert!(pool.cleanup(key).unwrap().cancel());
-    for _ in 0..100 {
-        register(!cancelled_is_wide);
-        assert!(!stale.is_pending());
-    }
-    assert!(!stale.run());
 }
 
 #[test]
 fn a_handle_of_a_cancelled_cleanup_never_finds_another_in_its_memory() {
-    a_handle_stays_over(true);
-    a_handle_stays_over(false);
+    a_handle_stays_over!(CountedPool::new(), true);
+    a_handle_stays_over!(CountedPool::new(), false);
+    a_handle_stays_over!(ChunkPool::new(), true);
+    a_handle_stays_over!(ChunkPool::new(), false);
 }
 
 #[test]

@@ -1,11 +1,20 @@
 //! What a pool does at its end: deferred calls, owned values.
 
 use super::ChunkPool;
-use crate::cleanup::{Cleanup, CleanupKey, Entry, Owned, PoolPtr};
+use crate::cleanup::{Cleanup, CleanupKey, Home, Owned, PoolPtr, Record};
 use crate::error::{Mode, Must, Try, must};
 use crate::{AllocError, BlockSource};
 use core::alloc::Layout;
 use core::ptr::NonNull;
+
+impl<S: BlockSource> Home for ChunkPool<S> {
+    unsafe fn spent(pool: PoolPtr, record: NonNull<Record>, entry: Layout) {
+        // SAFETY: the caller's promise: a pool of this type, which registered it.
+        let pool = unsafe { pool.cast::<Self>().as_ref() };
+        // SAFETY: the caller's promise, passed on.
+        unsafe { pool.seats.put(record, entry, 0) }
+    }
+}
 
 #[allow(clippy::mut_from_ref, reason = "each call gives other memory")]
 impl<S: BlockSource> ChunkPool<S> {
@@ -14,11 +23,14 @@ impl<S: BlockSource> ChunkPool<S> {
         key: CleanupKey,
         action: F,
     ) -> Result<Cleanup<'_>, M::Error> {
-        let entry = self.take::<M>(Layout::new::<Entry<F>>())?.cast();
-        // SAFETY: memory for an entry, fresh from the pool.
-        unsafe { entry.write(Entry::new(key, action)) };
-        // SAFETY: just written; it is not freed before the pool is reset or dropped.
-        Ok(unsafe { self.cleanups.push(entry, self.erased()) })
+        let fresh = |seat| self.take::<Try>(seat);
+        // SAFETY: this pool and its list; an object of the pool stays until it is freed, and
+        // nobody frees these before the pool is reset or dropped.
+        unsafe {
+            let list = &self.cleanups;
+            self.seats.register::<Self, F>(list, self.erased(), key, action, 0, fresh)
+        }
+        .or_else(M::fail)
     }
 
     fn own_in<M: Mode, T: Send + 'static>(&self, value: T) -> Result<&mut T, M::Error> {
@@ -42,9 +54,10 @@ impl<S: BlockSource> ChunkPool<S> {
 
     /// Calls `action` when the pool is reset or dropped: last registered, first called.
     ///
-    /// The closure is kept in the pool, as an object that stays until then, even if the
-    /// cleanup is cancelled or run early. It must be `Send`, since the pool may be dropped on
-    /// another thread, and `'static`, since it may outlive what it could borrow.
+    /// The closure is kept in the pool, as an object that stays until then; where the cleanup is
+    /// cancelled or run early, its memory is used for later ones. It must be `Send`, since the
+    /// pool may be dropped on another thread, and `'static`, since it may outlive what it could
+    /// borrow.
     ///
     /// ```
     /// use cenote::ChunkPool;

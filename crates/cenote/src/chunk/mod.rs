@@ -29,6 +29,7 @@ use crate::debug::{Levels, Watch};
 use crate::error::Mode;
 use crate::large::LargeObjects;
 use crate::misuse::OnBadFree;
+use crate::seats::Seats;
 use crate::supply::Supply;
 use crate::{AllocError, BlockSource, Blocks, debug};
 use cluster::Clusters;
@@ -124,6 +125,8 @@ pub struct ChunkPool<S: BlockSource = Blocks> {
     watched: Cell<bool>,
     on_bad_free: OnBadFree,
     created_at: &'static Location<'static>,
+    /// Those of cleanups that are spent.
+    seats: Seats,
     supply: Supply<S>,
 }
 
@@ -223,6 +226,7 @@ impl<S: BlockSource> ChunkPool<S> {
             watched: Cell::new(false),
             on_bad_free: config.on_bad_free,
             created_at,
+            seats: Seats::new(),
             supply: Supply::new(config.name, config.source, config.account, config.wipe, watch),
         }
     }
@@ -455,6 +459,7 @@ impl<S: BlockSource> ChunkPool<S> {
     /// With the first panic of a cleanup, after everything is done.
     pub fn reset(&mut self) {
         let panicked = self.run_cleanups();
+        self.seats.forget();
         self.recent.clear();
         self.large.empty(&self.supply);
         for (slot, stack) in self.slots.iter().zip(&self.stacks) {

@@ -1,10 +1,20 @@
 //! What a counted pool does at its end: deferred calls, and owned values.
 
 use super::CountedPool;
-use crate::cleanup::{Cleanup, CleanupKey, Owned, PoolPtr};
+use crate::cleanup::{Cleanup, CleanupKey, Home, Owned, PoolPtr, Record};
 use crate::error::{Mode, Must, Try, must};
 use crate::{AllocError, BlockSource};
 use core::alloc::Layout;
+use core::ptr::NonNull;
+
+impl<S: BlockSource> Home for CountedPool<S> {
+    unsafe fn spent(pool: PoolPtr, record: NonNull<Record>, entry: Layout) {
+        // SAFETY: the caller's promise: a pool of this type, which registered it.
+        let pool = unsafe { pool.cast::<Self>().as_ref() };
+        // SAFETY: the caller's promise, passed on.
+        unsafe { pool.lasting.spent(record, entry) }
+    }
+}
 
 #[allow(clippy::mut_from_ref, reason = "each call gives other memory")]
 impl<S: BlockSource> CountedPool<S> {
@@ -14,8 +24,11 @@ impl<S: BlockSource> CountedPool<S> {
         action: F,
     ) -> Result<Cleanup<'_>, M::Error> {
         // SAFETY: this pool and its list.
-        unsafe { self.lasting.register(&self.supply, &self.cleanups, self.erased(), key, action) }
-            .or_else(M::fail)
+        unsafe {
+            let (supply, list) = (&self.supply, &self.cleanups);
+            self.lasting.register::<S, Self, F>(supply, list, self.erased(), key, action)
+        }
+        .or_else(M::fail)
     }
 
     fn defer_with_in<M: Mode>(

@@ -5,13 +5,13 @@
 //! until the reset. The memory of a cleanup that was run or cancelled is used again for
 //! another one, so that a pool which lives for days may register and cancel for days.
 
-use crate::cleanup::{Cleanup, CleanupKey, Cleanups, Entry, PoolPtr, Record};
+use crate::cleanup::{Cleanup, CleanupKey, Cleanups, Home, PoolPtr, Record};
 use crate::empty::NO_WINDOW;
+use crate::seats::Seats;
 use crate::supply::Supply;
 use crate::{AllocError, BlockSource, debug, size, window};
 use core::alloc::Layout;
 use core::cell::Cell;
-use core::mem::offset_of;
 use core::ptr::{self, NonNull};
 
 use super::block::at;
@@ -19,13 +19,6 @@ use super::block::at;
 /// The first block's size; each next one is twice as large, up to the largest.
 const FIRST: usize = 256;
 const LARGEST: usize = 4096;
-/// Slots have sizes of powers of two from this one up, less a block's header, so that spent
-/// ones suit others and large ones fill a block; those of the last class any size above.
-const SMALLEST_SLOT: usize = 128;
-const CLASSES: usize = 8;
-/// How many spent slots of the last class are looked at for one that is large enough.
-const TRIES: usize = 4;
-
 /// The header of a block.
 #[repr(C, align(16))]
 struct Chunk {
@@ -33,38 +26,15 @@ struct Chunk {
     layout: Layout,
 }
 
-/// What stands before each cleanup: how to find its memory again.
-#[repr(C)]
-struct Slot {
-    /// All slots, linked.
-    older: *mut Slot,
-    /// Slots that were found to be spent, linked.
-    spare: Cell<*mut Slot>,
-    /// Bytes from the slot's beginning on that are the cleanup's.
-    bytes: usize,
-    record: Cell<NonNull<Record>>,
-}
-
-/// A slot with a cleanup in it.
-#[repr(C)]
-struct Seat<F> {
-    slot: Slot,
-    entry: Entry<F>,
-}
+/// A seat is so much less than a power of two that large ones fill a block.
+const LESS: usize = size_of::<Chunk>();
 
 pub(super) struct Lasting {
     newest: Cell<*mut Chunk>,
     /// The window of the block with most room.
     last: Cell<NonNull<u8>>,
     end: Cell<NonNull<u8>>,
-    slots: Cell<*mut Slot>,
-    /// Spent ones, for each class.
-    spares: [Cell<*mut Slot>; CLASSES],
-    /// Slots there are, and cleanups registered since they were last looked through.
-    made: Cell<usize>,
-    since: Cell<usize>,
-    /// Cleanups registered so far: each one's number is its ticket.
-    tickets: Cell<u64>,
+    seats: Seats,
 }
 
 impl Lasting {
@@ -73,11 +43,7 @@ impl Lasting {
             newest: Cell::new(ptr::null_mut()),
             last: Cell::new(NO_WINDOW),
             end: Cell::new(NO_WINDOW),
-            slots: Cell::new(ptr::null_mut()),
-            spares: [const { Cell::new(ptr::null_mut()) }; CLASSES],
-            made: Cell::new(0),
-            since: Cell::new(0),
-            tickets: Cell::new(0),
+            seats: Seats::new(),
         }
     }
 
@@ -164,8 +130,8 @@ impl Lasting {
     /// Registers a cleanup.
     ///
     /// # Safety
-    /// `cleanups` is the list of this pool, and `pool` is the pool.
-    pub(super) unsafe fn register<'p, S: BlockSource, F: FnOnce(PoolPtr) + Send>(
+    /// `cleanups` is the list of this pool, and `pool` is the pool, of the type that is `H`.
+    pub(super) unsafe fn register<'p, S: BlockSource, H: Home, F: FnOnce(PoolPtr) + Send>(
         &self,
         supply: &Supply<S>,
         cleanups: &'p Cleanups,
@@ -173,101 +139,19 @@ impl Lasting {
         key: CleanupKey,
         action: F,
     ) -> Result<Cleanup<'p>, AllocError> {
-        let seat = self.seat::<S, F>(supply)?;
-        let entry = seat.as_ptr();
-        // SAFETY: memory for a `Seat<F>`: only its entry's address is taken.
-        let entry = unsafe { &raw mut (*entry).entry };
-        // SAFETY: a part of that memory is not at null.
-        let entry = unsafe { NonNull::new_unchecked(entry) };
-        // SAFETY: memory for the entry, which nothing uses: it is fresh, or its cleanup spent.
-        unsafe { entry.write(Entry::new(key, action)) };
-        // SAFETY: its slot was written by `seat`.
-        unsafe { seat.cast::<Slot>().as_ref() }.record.set(entry.cast());
-        self.tickets.set(self.tickets.get() + 1);
-        self.since.set(self.since.get() + 1);
-        // SAFETY: just written, in memory that stays a record's until the pool's end; no
-        // ticket is given twice. The rest is the caller's promise.
-        Ok(unsafe { cleanups.push_as(self.tickets.get(), entry, pool) })
+        let fresh = |seat| self.place(supply, seat);
+        // SAFETY: the caller's promise; what is placed here stays until the pool's end.
+        unsafe { self.seats.register::<H, F>(cleanups, pool, key, action, LESS, fresh) }
     }
 
-    /// A slot for a cleanup with such an action, its entry not written: one that is spent, or
-    /// a new one.
-    fn seat<S: BlockSource, F>(&self, supply: &Supply<S>) -> Result<NonNull<Seat<F>>, AllocError> {
-        let least = Layout::new::<Seat<F>>();
-        let class = class_of(least.size());
-        let size = match class < CLASSES - 1 {
-            true => (SMALLEST_SLOT << class) - size_of::<Chunk>(),
-            false => least.size(),
-        };
-        let layout = Layout::from_size_align(size, least.align())
-            .map_err(|_| AllocError::too_large(size))?;
-        let record_at = offset_of!(Seat<F>, entry);
-        if let Some(slot) = self.spare(layout, record_at) {
-            return Ok(slot.cast());
-        }
-        let start = match self.place_here(layout) {
-            Some(start) => start,
-            None => {
-                // Looking through all slots is worth it only after as many registrations as
-                // make it cheap for each of them, or for as many bytes.
-                if self.since.get() >= self.made.get() / 2 || layout.size() >= 32 * self.made.get()
-                {
-                    self.collect_spares();
-                    if let Some(slot) = self.spare(layout, record_at) {
-                        return Ok(slot.cast());
-                    }
-                }
-                self.place(supply, layout)?
-            }
-        };
-        let slot = Slot {
-            older: self.slots.get(),
-            spare: Cell::new(ptr::null_mut()),
-            bytes: layout.size(),
-            record: Cell::new(NonNull::dangling()),
-        };
-        // SAFETY: fresh memory for a `Seat<F>`, which begins with its slot.
-        unsafe { start.cast::<Slot>().write(slot) };
-        self.slots.set(start.cast().as_ptr());
-        self.made.set(self.made.get() + 1);
-        Ok(start.cast())
-    }
-
-    /// A spent slot that is large enough, if there is one among the first. The record must come
-    /// to lie where the old one was: handles of that one still look for its ticket there.
-    fn spare(&self, layout: Layout, record_at: usize) -> Option<NonNull<Slot>> {
-        let mut newer: Option<&Slot> = None;
-        let spares = self.spares.get(class_of(layout.size()))?;
-        let mut at = spares.get();
-        for _ in 0..TRIES {
-            let slot = self.in_place(at)?;
-            let next = slot.spare.get();
-            let same_place = slot.record.get().addr().get() - at.addr() == record_at;
-            if same_place && layout.size() <= slot.bytes && at.addr() & (layout.align() - 1) == 0 {
-                match newer {
-                    None => spares.set(next),
-                    Some(newer) => newer.spare.set(next),
-                }
-                return NonNull::new(at);
-            }
-            newer = Some(slot);
-            at = next;
-        }
-        None
-    }
-
-    fn collect_spares(&self) {
-        self.since.set(0);
-        self.spares.iter().for_each(|spares| spares.set(ptr::null_mut()));
-        let mut at = self.slots.get();
-        while let Some(slot) = self.in_place(at) {
-            // SAFETY: every slot has had a cleanup, whose record is still there.
-            let spent = unsafe { slot.record.get().as_ref() }.is_spent();
-            if spent && let Some(spares) = self.spares.get(class_of(slot.bytes)) {
-                slot.spare.set(spares.replace(at));
-            }
-            at = slot.older;
-        }
+    /// Takes the record of a cleanup in that is spent.
+    ///
+    /// # Safety
+    /// It is a record from [`Lasting::register`], for an entry of this layout, and off the list;
+    /// its action was moved out.
+    pub(super) unsafe fn spent(&self, record: NonNull<Record>, entry: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.seats.put(record, entry, LESS) }
     }
 
     /// Gives all memory back, after the cleanups have run.
@@ -279,10 +163,7 @@ impl Lasting {
         self.newest.set(ptr::null_mut());
         self.last.set(NO_WINDOW);
         self.end.set(NO_WINDOW);
-        self.slots.set(ptr::null_mut());
-        self.spares.iter().for_each(|spares| spares.set(ptr::null_mut()));
-        self.made.set(0);
-        self.since.set(0);
+        self.seats.forget();
         while let Some(chunk) = NonNull::new(at) {
             // SAFETY: a block of this list, still in place.
             let Chunk { older, layout } = unsafe { chunk.read() };
@@ -293,14 +174,7 @@ impl Lasting {
     }
 
     fn in_place<T>(&self, at: *mut T) -> Option<&T> {
-        // SAFETY: null, or a header or slot of this list, which stays in place until the end.
+        // SAFETY: null, or a header of this list, which stays in place until the end.
         unsafe { at.as_ref() }
     }
-}
-
-/// Which list a slot of so many bytes is on.
-fn class_of(bytes: usize) -> usize {
-    let above = bytes.saturating_add(size_of::<Chunk>()).div_ceil(SMALLEST_SLOT);
-    let above = above.checked_next_power_of_two().unwrap_or(usize::MAX);
-    (above.ilog2() as usize).min(CLASSES - 1)
 }

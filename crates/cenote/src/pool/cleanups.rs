@@ -1,7 +1,7 @@
 //! What a pool does at its end: deferred calls, owned values, files.
 
 use super::Pool;
-use crate::cleanup::{Cleanup, CleanupKey, Entry, Owned, PoolPtr};
+use crate::cleanup::{Cleanup, CleanupKey, Entry, Owned, PoolPtr, Stays};
 use crate::error::{Mode, Must, Try, must};
 use crate::{AllocError, BlockSource};
 use core::ptr::NonNull;
@@ -36,7 +36,7 @@ impl<S: BlockSource> Pool<S> {
     ) -> Result<Cleanup<'_>, M::Error> {
         let entry = self.bump::<M>(size_of::<Entry<F>>(), align_of::<Entry<F>>())?.cast();
         // SAFETY: memory for an entry, fresh from the pool.
-        unsafe { entry.write(Entry::new(key, action)) };
+        unsafe { entry.write(Entry::new::<Stays>(key, action)) };
         // SAFETY: just written; pool memory stays in place until the cleanups have run.
         Ok(unsafe { self.cleanups.push(entry, self.erased()) })
     }

@@ -1,7 +1,7 @@
 //! Values, slices and text; what runs when the last handle goes.
 
 use super::SharedPool;
-use crate::cleanup::{CleanupKey, Entry, Owned};
+use crate::cleanup::{CleanupKey, Entry, Owned, Stays};
 use crate::copy::copy_slice;
 use crate::error::{Mode, Must, Try, must};
 use crate::pool::{Bytes, Filling, Growing};
@@ -121,7 +121,7 @@ impl<S: BlockSource> SharedPool<S> {
     ) -> Result<(), M::Error> {
         let entry = self.slot::<M, Entry<F>>()?;
         // SAFETY: memory for an entry, fresh from the pool.
-        unsafe { entry.write(Entry::new(CleanupKey::NONE, action)) };
+        unsafe { entry.write(Entry::new::<Stays>(CleanupKey::NONE, action)) };
         // SAFETY: just written, in this pool's memory; its action is `Send`.
         unsafe { self.state().push_cleanup(entry) };
         Ok(())

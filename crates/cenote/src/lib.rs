@@ -30,6 +30,8 @@
 //!   lives for days; [`CountedBox`] frees one.
 //! - [`ChunkPool`]: each object given back by itself, for tables and caches.
 //! - [`Account`]: the tree of who holds what, with limits and live figures.
+//! - [`Reservation`]: bytes of an account for memory that lies elsewhere, such as a `Vec`'s or a C
+//!   library's.
 //! - [`Chain`]: buffers in a pool, written with vectored I/O.
 //! - [`SharedPool`]: a pool with handles on several threads, for async services;
 //!   [`SharedBuffer`] grows in one, and `Freeze` (feature `bytes`) makes `Bytes` of what is there.
@@ -112,7 +114,7 @@ mod table;
 mod thread;
 pub mod window;
 
-pub use account::Account;
+pub use account::{Account, Reservation};
 pub use chain::{Chain, ChainPool};
 pub use chunk::{ChunkPool, ChunkPoolConfig, ChunkPoolStat};
 pub use cleanup::{Cleanup, CleanupKey};

@@ -4,7 +4,7 @@
 
 mod common;
 
-use cenote::{Account, Pool, System};
+use cenote::{Account, Pool, Reservation, System};
 use common::{Counting, Dice, seed};
 use std::alloc::Layout;
 use std::ptr::NonNull;
@@ -20,6 +20,8 @@ struct Model {
     live: usize,
     created: u64,
     refused: u64,
+    reserved: usize,
+    overcommitted: u64,
     exact: bool,
 }
 
@@ -40,6 +42,8 @@ impl Tree {
             live: 0,
             created: 0,
             refused: 0,
+            reserved: 0,
+            overcommitted: 0,
             exact,
         };
         tree.0.push(new(Account::root("root"), None, false));
@@ -85,6 +89,26 @@ impl Tree {
         }
     }
 
+    /// What is reserved at `index` changes, and is held there.
+    fn reserve(&mut self, index: usize, size: isize) {
+        self.charge(index, size);
+        let path: Vec<_> = self.above(index).collect();
+        for at in path {
+            let reserved = &mut self.0[at].reserved;
+            *reserved = reserved.checked_add_signed(size).expect("no less than nothing");
+        }
+    }
+
+    /// `size` bytes are going to be reserved whatever the limits.
+    fn overcommit(&mut self, index: usize, size: usize) {
+        let path: Vec<_> = self.above(index).collect();
+        for at in path {
+            let node = &mut self.0[at];
+            let room = node.limit.map_or(size, |limit| limit.saturating_sub(node.held));
+            node.overcommitted += size.saturating_sub(room) as u64;
+        }
+    }
+
     fn check(&self) {
         for model in &self.0 {
             let (account, name) = (&model.account, model.account.path());
@@ -93,6 +117,8 @@ impl Tree {
             assert_eq!(account.created(), model.created, "created on {name}");
             assert_eq!(account.refused(), model.refused, "refused by {name}");
             assert_eq!(account.limit(), model.limit, "limit of {name}");
+            assert_eq!(account.reserved(), model.reserved, "reserved of {name}");
+            assert_eq!(account.overcommitted(), model.overcommitted, "overcommitted by {name}");
             let (peak, least) = (account.peak(), model.peak);
             assert!(peak >= least, "peak of {name}: {peak}, not {least}");
             // While a pool's table of large objects grows there are two for a moment.
@@ -105,14 +131,71 @@ impl Tree {
 /// A pool, its account's index, and its large objects.
 type Used<'c> = (Pool<&'c Counting>, usize, Vec<(NonNull<u8>, usize)>);
 
+/// One step of one reservation, on this thread or on another.
+fn reserve_run(
+    dice: &mut Dice,
+    tree: &mut Tree,
+    all: &mut Vec<(Reservation, usize)>,
+    chosen: usize,
+) {
+    let (mut reservation, index) = all.swap_remove(chosen);
+    let (had, size) = (reservation.bytes(), dice.below(600_000));
+    let step = dice.below(6);
+    if step == 0 {
+        // Whatever the limits, so it is not to be much.
+        tree.overcommit(index, size / 8);
+    }
+    let other = all.iter().position(|(_, at)| step == 4 && *at == index);
+    let other = other.map(|at| all.swap_remove(at).0);
+    let work = || {
+        match step {
+            0 => reservation.grow(size / 8),
+            1 => return reservation.try_grow(size),
+            2 => return reservation.resize(size),
+            3 => all.push((reservation.split(size % (had + 1)), index)),
+            4 => other.into_iter().for_each(|other| reservation.merge(other).expect("its account")),
+            _ => reservation.shrink(had),
+        }
+        Ok(())
+    };
+    let outcome = if dice.once_in(8) {
+        thread::scope(|scope| scope.spawn(work).join().unwrap())
+    } else {
+        work()
+    };
+    let grown = if step == 1 { size } else { size.saturating_sub(had) };
+    let full = if matches!(step, 1 | 2) { tree.full(index, grown) } else { None };
+    assert_eq!(outcome.is_err(), full.is_some(), "step {step} of {size} bytes, {had} before");
+    if let Err(error) = outcome {
+        let by = tree.0.iter().position(|model| Some(&model.account) == error.account()).unwrap();
+        assert!(tree.above(index).any(|at| at == by), "not above: {error}");
+        tree.0[by].refused += 1;
+        assert_eq!((reservation.bytes(), error.size()), (had, grown));
+    }
+    // What was split off, or merged, was charged before.
+    if !matches!(step, 3 | 4) {
+        tree.reserve(index, reservation.bytes() as isize - had as isize);
+    }
+    all.push((reservation, index));
+}
+
 /// Pools whose every block is a large object of the size asked for, so that what is charged is
 /// known: all but the table.
 fn model_run(dice: &mut Dice, steps: usize) {
     let mut tree = Tree::grow(dice, 12);
     let counting = Counting::new();
     let mut pools: Vec<Used<'_>> = Vec::new();
+    let mut reservations: Vec<(Reservation, usize)> = Vec::new();
     for step in 0..steps {
-        match dice.below(12) {
+        match dice.below(16) {
+            12 => {
+                let index = dice.below(tree.0.len());
+                reservations.push((tree.0[index].account.reservation(), index));
+            }
+            13..=15 if !reservations.is_empty() => {
+                let chosen = dice.below(reservations.len());
+                reserve_run(dice, &mut tree, &mut reservations, chosen);
+            }
             0 | 1 if pools.len() < 20 => {
                 let index = dice.below(tree.0.len());
                 let account = &tree.0[index].account;
@@ -130,6 +213,8 @@ fn model_run(dice: &mut Dice, steps: usize) {
             3 => {
                 let index = dice.below(tree.0.len());
                 let limit = (!dice.once_in(3)).then(|| dice.below(4 << 20));
+                // What this thread has in reserve was charged under the limit before.
+                Account::settle();
                 tree.0[index].account.set_limit(limit);
                 tree.0[index].limit = limit;
             }
@@ -193,12 +278,12 @@ fn model_run(dice: &mut Dice, steps: usize) {
             _ => {}
         }
         tree.check();
-        assert_eq!(counting.bytes(), tree.0[0].held);
+        assert_eq!(counting.bytes(), tree.0[0].held - tree.0[0].reserved);
     }
-    drop(pools);
+    drop((pools, reservations));
     assert_eq!(counting.bytes(), 0);
     for model in &mut tree.0 {
-        (model.held, model.live) = (0, 0);
+        (model.held, model.live, model.reserved) = (0, 0, 0);
     }
     tree.check();
 }

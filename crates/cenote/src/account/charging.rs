@@ -5,7 +5,7 @@
 //! other threads, the shared account without a reserve that is enough, and refusals, which leave
 //! no trace in any counter.
 
-use super::node::everyones;
+use super::node::{NO_LIMIT, everyones};
 use super::{Node, Record, life, record};
 use crate::AllocError;
 use crate::sync::modelled::Ordering::*;
@@ -294,6 +294,64 @@ impl Node {
             at = node.parent();
         }
         self.set_quantum();
+    }
+
+    /// Charges here and to every account above, whatever their limits; `false`, with nothing
+    /// changed, where the sum would be more than any memory is. For what [`Node::charge`] refused.
+    #[cold]
+    pub(super) fn charge_beyond(&self, size: usize) -> bool {
+        let me = thread::record();
+        let mut root = self;
+        self.each_up(|node| root = node);
+        // First, and exactly: what it has room for, those below have.
+        let most = NO_LIMIT - size as isize;
+        let fits = |held| (held <= most).then(|| held + size as isize);
+        let Ok(before) = root.held.fetch_update(AcqRel, Relaxed, fits) else { return false };
+        root.count_beyond(before, root.room.load(Relaxed), size);
+        self.each_up(|node| {
+            if !ptr::eq(node, root) {
+                node.charge_one_beyond(size, me);
+            }
+            node.notice_peak();
+        });
+        self.each_up(|node| {
+            if node.owner.load(Relaxed) == everyones() {
+                node.set_quantum();
+            }
+        });
+        true
+    }
+
+    /// Charges this account alone, whoever's it is, and whatever its limit.
+    fn charge_one_beyond(&self, size: usize, me: *const Record) {
+        let owner = self.owner.load(Relaxed);
+        let (held, room);
+        if ptr::eq(owner, me) {
+            (held, room) = (self.held.load(Relaxed), self.room.load(Relaxed));
+            self.held.store(held.wrapping_add(size as isize), Relaxed);
+        } else if owner == everyones() {
+            held = self.held.fetch_add(size as isize, AcqRel);
+            room = self.room.load(Relaxed);
+        } else {
+            room = self.room.fetch_sub(size as isize, AcqRel);
+            held = self.held.load(Relaxed);
+            // In this order for the reason that `charge_one` gives.
+            self.most.fetch_sub(size as isize, Relaxed);
+            self.far.fetch_add(size as isize, Relaxed);
+        }
+        self.count_beyond(held, room, size);
+    }
+
+    /// Counts what a charge of `size` bytes had beyond the limit, by the figures before it.
+    fn count_beyond(&self, held: isize, room: isize, size: usize) {
+        let room = room.wrapping_sub(held).clamp(0, size as isize);
+        self.overcommitted.fetch_add((size as isize - room) as u64, Relaxed);
+    }
+
+    /// Credits `size` bytes that were charged here, and were no block.
+    #[cold]
+    pub(super) fn give_back(&self, size: usize) {
+        self.credit_rest(size, thread::record());
     }
 
     /// Takes a charge back from here up to, and without, `until` (`None`: to the root); from the

@@ -35,6 +35,7 @@ pub(crate) struct Sums {
     pub(crate) accounts: u64,
     pub(crate) created: u64,
     pub(crate) refused: u64,
+    pub(crate) overcommitted: u64,
     pub(crate) recycled: u64,
     pub(crate) peak: usize,
     pub(crate) limit: Option<usize>,
@@ -173,6 +174,7 @@ impl Sums {
             accounts: 1,
             created: node.created(),
             refused: node.refused(),
+            overcommitted: node.overcommitted.load(Relaxed),
             recycled: node.recycled(),
             peak: node.peak(),
             limit: node.limit(),
@@ -184,6 +186,7 @@ impl Sums {
         self.accounts += other.accounts;
         self.created += other.created;
         self.refused += other.refused;
+        self.overcommitted += other.overcommitted;
         self.recycled += other.recycled;
         self.peak = self.peak.max(other.peak);
         self.limit = self.limit.max(other.limit);

@@ -3,7 +3,8 @@
 //! Files: this one has the handle and what users call; `node` the counters, and whose an account
 //! is; `charging` the charging of blocks up the tree; `family` the accounts under one, and what
 //! closed ones left; `life` who keeps an account alive and how its end is noticed; `record` what
-//! accounts know of a thread; `walk` reading a tree in use; `report` what is told of refusals.
+//! accounts know of a thread; `walk` reading a tree in use; `report` what is told of refusals;
+//! `reservation` charges for memory that no pool has.
 
 mod charging;
 mod family;
@@ -13,6 +14,7 @@ mod model;
 mod node;
 mod record;
 mod report;
+mod reservation;
 #[cfg(all(test, feature = "std", not(loom)))]
 mod tests;
 mod walk;
@@ -22,6 +24,7 @@ pub(crate) use node::Node;
 pub(crate) use record::Record;
 #[cfg(feature = "std")]
 pub(crate) use record::thread_ends;
+pub use reservation::Reservation;
 pub use walk::{Closed, Seen};
 
 use crate::inspect::AccountSnapshot;
@@ -186,7 +189,8 @@ impl Account {
         self.node().limit()
     }
 
-    /// Bytes of blocks and large objects that pools on this account and those under it hold.
+    /// Bytes of blocks and large objects that pools on this account and those under it hold, and
+    /// of their [reservations](Reservation).
     pub fn held(&self) -> usize {
         self.node().held()
     }

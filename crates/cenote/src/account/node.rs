@@ -37,7 +37,7 @@ use crate::Blocks as Memory;
 use crate::System as Memory;
 
 /// "No limit", far from both ends, so that sums with it cannot wrap.
-const NO_LIMIT: isize = isize::MAX / 2;
+pub(super) const NO_LIMIT: isize = isize::MAX / 2;
 
 pub(super) fn everyones() -> *mut Record {
     ptr::without_provenance_mut(1)
@@ -91,6 +91,10 @@ pub(crate) struct Node {
     far_created: AtomicU64,
     pub(super) far_recycled: AtomicU64,
     pub(super) refused: AtomicU64,
+    /// Of the bytes held, those of reservations, on this account and on those under it.
+    pub(super) reservations: AtomicUsize,
+    /// Bytes that reservations charged beyond the limit, all in all.
+    pub(super) overcommitted: AtomicU64,
     limit: AtomicIsize,
     /// For a shared account: twice what a thread may take beyond its need, which it may keep.
     pub(super) spare: AtomicUsize,
@@ -159,6 +163,8 @@ impl Node {
             far_created: AtomicU64::new(0),
             far_recycled: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            reservations: AtomicUsize::new(0),
+            overcommitted: AtomicU64::new(0),
             limit: AtomicIsize::new(NO_LIMIT),
             spare: AtomicUsize::new(2 * LARGEST_QUANTUM),
             bound: AtomicPtr::new(ptr::null_mut()),

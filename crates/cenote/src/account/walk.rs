@@ -79,6 +79,12 @@ impl Closed<'_> {
         self.0.sums.refused
     }
 
+    /// Bytes that reservations charged beyond their limits.
+    #[must_use]
+    pub fn overcommitted(&self) -> u64 {
+        self.0.sums.overcommitted
+    }
+
     /// Bytes of blocks that their pools gave back.
     #[must_use]
     pub fn recycled(&self) -> u64 {

@@ -47,12 +47,17 @@ pub struct AccountSnapshot {
     pub created: u64,
     /// Bytes held by pools on it and on accounts under it.
     pub held_bytes: usize,
+    /// Of these, bytes of [reservations](crate::Reservation); the rest are blocks.
+    pub reserved_bytes: usize,
     /// The most ever held; of several accounts, by any one of them.
     pub peak_bytes: usize,
     /// Its limit, if it has one of its own; of several accounts, the largest.
     pub limit_bytes: Option<usize>,
     /// How often its limit refused a charge.
     pub refused: u64,
+    /// Bytes that reservations have charged beyond its limit so far, by
+    /// [`Reservation::grow`](crate::Reservation::grow).
+    pub overcommitted_bytes: u64,
     /// Bytes of blocks that its pools have given back so far.
     pub recycled_bytes: u64,
     /// File and line where it was made.
@@ -91,9 +96,11 @@ impl AccountSnapshot {
             live: account.live(),
             created: account.created(),
             held_bytes: account.held(),
+            reserved_bytes: account.reserved(),
             peak_bytes: account.peak(),
             limit_bytes: account.limit(),
             refused: account.refused(),
+            overcommitted_bytes: account.overcommitted(),
             recycled_bytes: account.recycled(),
             created_at: place(account.created_at()),
             children,
@@ -111,9 +118,11 @@ impl AccountSnapshot {
             live: 0,
             created: history.sums.created,
             held_bytes: 0,
+            reserved_bytes: 0,
             peak_bytes: history.sums.peak,
             limit_bytes: history.sums.limit,
             refused: history.sums.refused,
+            overcommitted_bytes: history.sums.overcommitted,
             recycled_bytes: history.sums.recycled,
             created_at: place(history.created_at),
             children: Vec::new(),
@@ -142,9 +151,11 @@ impl AccountSnapshot {
         self.live += other.live;
         self.created += other.created;
         self.held_bytes += other.held_bytes;
+        self.reserved_bytes += other.reserved_bytes;
         self.peak_bytes = self.peak_bytes.max(other.peak_bytes);
         self.limit_bytes = self.limit_bytes.max(other.limit_bytes);
         self.refused += other.refused;
+        self.overcommitted_bytes += other.overcommitted_bytes;
         self.recycled_bytes += other.recycled_bytes;
         self.children.extend(other.children);
         self.closed.extend(other.closed);
@@ -163,10 +174,20 @@ impl AccountSnapshot {
 
 impl fmt::Display for AccountSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A column that only those see who reserve.
+        let reserves = self.all().any(|account| account.reserved_bytes > 0);
+        let column = |text: &str| if reserves { format!(" {text:>10}") } else { String::new() };
         writeln!(
             f,
-            "{:<32} {:>6} {:>10} {:>10} {:>10} {:>10} {:>8}",
-            "account", "pools", "created", "held", "peak", "limit", "refused"
+            "{:<32} {:>6} {:>10} {:>10}{} {:>10} {:>10} {:>8}",
+            "account",
+            "pools",
+            "created",
+            "held",
+            column("reserved"),
+            "peak",
+            "limit",
+            "refused"
         )?;
         for account in self.all() {
             let depth = 2 * (account.path.len() - self.path.len());
@@ -178,10 +199,11 @@ impl fmt::Display for AccountSnapshot {
                 account.limit_bytes.map_or("-".to_owned(), |bytes| Bytes(bytes).to_string());
             writeln!(
                 f,
-                "{name:<32} {:>6} {:>10} {:>10} {:>10} {limit:>10} {:>8}",
+                "{name:<32} {:>6} {:>10} {:>10}{} {:>10} {limit:>10} {:>8}",
                 account.live,
                 account.created,
                 Bytes(account.held_bytes),
+                column(&Bytes(account.reserved_bytes).to_string()),
                 Bytes(account.peak_bytes),
                 account.refused,
             )?;

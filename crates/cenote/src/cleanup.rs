@@ -406,6 +406,19 @@ impl Panicked {
     }
 }
 
+/// Calls `f`, and lets no panic out of it: for who only looks on.
+#[cfg(feature = "std")]
+pub(crate) fn quietly(f: impl FnOnce()) {
+    if let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)) {
+        drop_quietly(payload);
+    }
+}
+
+#[cfg(not(feature = "std"))]
+pub(crate) fn quietly(f: impl FnOnce()) {
+    f();
+}
+
 /// Drops the payload of a panic that is not passed on. Its destructor may panic too, which is
 /// not worth an abort.
 #[cfg(feature = "std")]

@@ -267,11 +267,12 @@ implement_allocator!(alloc::alloc for crate::SharedPool<S>);
 
 /// A pool's memory as another pool's source: its blocks are objects here. A block given back
 /// joins what is free here at once if it is large or the newest, otherwise at the reset.
-// SAFETY: objects stay in place while the pool is borrowed, as it is by the source.
+// SAFETY: objects stay in place while the pool is borrowed, as it is by the source. Nothing is told
+// before the operation of the pool that stands on this one is over.
 unsafe impl<S: crate::BlockSource> crate::BlockSource for crate::Pool<S> {
     #[inline]
     fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, crate::AllocError> {
-        self.try_alloc_layout(layout)
+        self.hush_alloc(layout)
     }
 
     #[inline]
@@ -284,11 +285,12 @@ unsafe impl<S: crate::BlockSource> crate::BlockSource for crate::Pool<S> {
 /// A counted pool's memory as another pool's source: its blocks are objects here. Those that
 /// do not fit into a page here are large, and go back at once; the others when the page that
 /// they are in is empty.
-// SAFETY: objects stay in place while the pool is borrowed, as it is by the source.
+// SAFETY: objects stay in place while the pool is borrowed, as it is by the source. Nothing is told
+// before the operation of the pool that stands on this one is over.
 unsafe impl<S: crate::BlockSource> crate::BlockSource for crate::CountedPool<S> {
     #[inline]
     fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, crate::AllocError> {
-        self.try_alloc_layout(layout)
+        self.hush_alloc(layout)
     }
 
     #[inline]

@@ -36,7 +36,13 @@ enum Cause {
     /// What was to be formatted said that it could not be.
     Format,
     /// An account's limit.
-    Limit { account: Account, held: usize, limit: usize },
+    Limit {
+        account: Account,
+        held: usize,
+        limit: usize,
+        /// Whether it was counted, and told.
+        told: bool,
+    },
 }
 
 impl AllocError {
@@ -63,7 +69,7 @@ impl AllocError {
     /// `account` would have passed its limit.
     #[cold]
     pub(crate) fn over_limit(account: Account, held: usize, limit: usize, size: usize) -> Self {
-        Self { cause: Cause::Limit { account, held, limit }, size }
+        Self { cause: Cause::Limit { account, held, limit, told: false }, size }
     }
 
     /// The account whose limit refused, if it was a limit.
@@ -71,6 +77,18 @@ impl AllocError {
     pub fn account(&self) -> Option<&Account> {
         match &self.cause {
             Cause::Limit { account, .. } => Some(account),
+            _ => None,
+        }
+    }
+
+    /// The account that refused, if that is to be counted and told. It is not a second time.
+    #[cold]
+    pub(crate) fn untold(&mut self) -> Option<&Account> {
+        match &mut self.cause {
+            Cause::Limit { account, told, .. } if !*told => {
+                *told = true;
+                Some(account)
+            }
             _ => None,
         }
     }
@@ -122,7 +140,7 @@ impl fmt::Display for AllocError {
                 "a value could not be formatted: its Display or Debug returned an error after {} bytes",
                 self.size
             ),
-            Cause::Limit { account, held, limit } => write!(
+            Cause::Limit { account, held, limit, .. } => write!(
                 f,
                 "account {} is at its limit of {limit} bytes ({held} held, {} more asked)",
                 account.path(),
@@ -191,12 +209,21 @@ impl fmt::Display for ConfigError {
 impl core::error::Error for ConfigError {}
 
 /// What a failing allocation does, so that each operation is written once: [`Try`] returns
-/// the error, [`Quiet`] that there is one, and [`Must`] does not return.
+/// the error, [`Quiet`] that there is one, and [`Must`] does not return. With [`Hush`] the caller
+/// goes on, and it is nobody's refusal yet.
 pub(crate) trait Mode {
     /// What the caller gets instead of memory.
     type Error;
-    /// Meets an error in this mode's way.
+    /// Meets an error in this mode's way: one that no account made, or that was told.
     fn fail<T>(error: AllocError) -> Result<T, Self::Error>;
+    /// Meets an error with which an operation ends, whatever it is: a refusal is counted and
+    /// told, if it was not yet. Called where the operation is over, since who is told may use the
+    /// pool; and in cold functions.
+    #[inline(always)]
+    fn refuse<T>(mut error: AllocError) -> Result<T, Self::Error> {
+        crate::told::refused(&mut error);
+        Self::fail(error)
+    }
 }
 
 /// The mode of the `try_` calls: no panic is reachable from them.
@@ -209,6 +236,9 @@ pub(crate) enum Must {}
 /// pointer or null, in one register.
 pub(crate) enum Quiet {}
 
+/// The mode of who has another way, or passes the error on to who may have one: pools as sources.
+pub(crate) enum Hush {}
+
 /// What [`Quiet`] knows of an error.
 pub(crate) struct Denied;
 
@@ -217,6 +247,18 @@ impl Mode for Quiet {
     #[inline(always)]
     fn fail<T>(_: AllocError) -> Result<T, Denied> {
         Err(Denied)
+    }
+}
+
+impl Mode for Hush {
+    type Error = AllocError;
+    #[inline(always)]
+    fn fail<T>(error: AllocError) -> Result<T, AllocError> {
+        Err(error)
+    }
+    #[inline(always)]
+    fn refuse<T>(error: AllocError) -> Result<T, AllocError> {
+        Err(error)
     }
 }
 

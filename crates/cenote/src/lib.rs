@@ -112,6 +112,7 @@ mod supply;
 mod sync;
 mod table;
 mod thread;
+mod told;
 pub mod window;
 
 pub use account::{Account, Reservation};

@@ -1,6 +1,7 @@
 //! Misuse that is noticed in release builds: what it was, and what is done about it.
 
 use crate::sync::Lock;
+use crate::told;
 use core::fmt;
 
 /// A free of something that was not there to be freed. Nothing has changed by it.
@@ -112,22 +113,20 @@ pub enum OnBadFree {
     /// Reports it (see [`on_misuse`]), and returns the error.
     Report,
     /// Reports it, and aborts the process (without the `std` feature, panics): a program that
-    /// frees wrongly may do worse next.
+    /// frees wrongly may do worse next. Where it is found in the middle of an operation (a pool
+    /// gives blocks back to the one that it stands on), that one ends first.
     #[default]
     Abort,
 }
 
 impl OnBadFree {
-    /// Does what the policy says; returns unless that is to abort.
+    /// Does what the policy says, now if no operation is under way; returns unless that is to
+    /// abort. Called where the pool is done, since who is told may use it.
     #[cold]
     #[inline(never)]
-    pub(crate) fn meet(self, pool: &str, error: BadFree) -> BadFree {
-        if self != OnBadFree::Return {
-            report(&Misuse { pool, error });
-        }
-        if self == OnBadFree::Abort {
-            abort(pool, error);
-        }
+    pub(crate) fn meet(self, pool: &'static str, error: BadFree) -> BadFree {
+        told::misused(pool, error, self);
+        told::now();
         error
     }
 }
@@ -160,9 +159,15 @@ type Report = fn(&Misuse<'_>);
 
 static REPORT: Lock<Option<Report>> = Lock::new(None);
 
-/// Sets what is told about misuse, for the whole process. It must not panic, and must not use
-/// the pool that it is told about: that is in the middle of a free. Unless set, a line goes to standard
+/// Sets what is told about misuse, for the whole process. Unless set, a line goes to standard
 /// error (nowhere, without the `std` feature).
+///
+/// It runs on the thread that found the misuse, when its operation is over (the outermost one,
+/// where pools stand on pools), so it may use any pool, the one that it is told about included. A
+/// panic in it goes no further. What it does wrong itself is told once it has returned; what
+/// telling that leads to is only counted.
+///
+/// Sixteen cases of one operation are told; [`untold`] counts what is beyond that.
 ///
 /// ```
 /// cenote::misuse::on_misuse(|misuse| eprintln!("memory: {misuse}"));
@@ -171,7 +176,13 @@ pub fn on_misuse(report: fn(&Misuse<'_>)) {
     *REPORT.lock() = Some(report);
 }
 
-fn report(misuse: &Misuse<'_>) {
+/// How many cases of misuse there was no room to tell of, in the whole process.
+#[must_use]
+pub fn untold() -> u64 {
+    told::untold().1
+}
+
+pub(crate) fn report(misuse: &Misuse<'_>) {
     let told = *REPORT.lock();
     match told {
         Some(report) => report(misuse),
@@ -186,8 +197,9 @@ fn report(misuse: &Misuse<'_>) {
     }
 }
 
+/// Ends the process, as [`OnBadFree::Abort`] says.
 #[cold]
-fn abort(_pool: &str, _error: BadFree) -> ! {
+pub(crate) fn abort(_pool: &str, _error: BadFree) -> ! {
     #[cfg(feature = "std")]
     std::process::abort();
     #[cfg(not(feature = "std"))]

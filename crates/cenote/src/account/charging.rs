@@ -40,7 +40,7 @@ impl Node {
     /// Charges `size` bytes here and to every account above.
     ///
     /// On the owner's thread: nine instructions a level. A refusal, by the account that is
-    /// returned, changes nothing; [`Node::refusal`] counts it and makes the error.
+    /// returned, changes nothing; [`Node::refusal`] makes the error.
     #[inline(always)]
     pub(crate) fn charge(&self, size: usize) -> Result<(), &Node> {
         let me = thread::record();
@@ -391,8 +391,8 @@ impl Node {
         Err(full)
     }
 
-    /// Counts a charge of `size` bytes that this account's limit refused for good, and makes
-    /// the error that names it.
+    /// The error that names this account, whose limit refused a charge of `size` bytes. It is
+    /// counted and told by [`told`](crate::told), if it reaches a caller.
     #[cold]
     #[inline(never)]
     pub(crate) fn refusal(&self, size: usize) -> AllocError {
@@ -400,13 +400,16 @@ impl Node {
             // No limit at all, and yet no room: a size that nobody can have.
             return AllocError::out_of_memory(size);
         };
-        self.refused.fetch_add(1, Relaxed);
         let account = self.handle();
         // Reserves included, if there are any: this near to the limit they are small, and telling
         // them apart would need a lock.
-        let error = AllocError::over_limit(account, self.charged().max(0) as usize, limit, size);
-        super::report::refused(&error);
-        error
+        AllocError::over_limit(account, self.charged().max(0) as usize, limit, size)
+    }
+
+    /// Counts a refusal that reached a caller.
+    #[cold]
+    pub(crate) fn count_refusal(&self) {
+        self.refused.fetch_add(1, Relaxed);
     }
 
     /// Sets how much threads may take beyond their need: a part of the room that is left,

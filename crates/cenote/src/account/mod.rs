@@ -24,6 +24,7 @@ pub(crate) use node::Node;
 pub(crate) use record::Record;
 #[cfg(feature = "std")]
 pub(crate) use record::thread_ends;
+pub(crate) use report::{refusals_are_told, tell_refusal};
 pub use reservation::Reservation;
 pub use walk::{Closed, Seen};
 
@@ -213,7 +214,8 @@ impl Account {
         self.node().created()
     }
 
-    /// How often this account's limit refused a charge.
+    /// How often this account's limit refused something to a caller. What a pool tries, and has
+    /// another way for, is none.
     pub fn refused(&self) -> u64 {
         self.node().refused()
     }

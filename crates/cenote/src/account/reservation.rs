@@ -7,6 +7,7 @@
 
 use super::{Account, Node};
 use crate::AllocError;
+use crate::error::{Mode, Try};
 use crate::size::MAX;
 use crate::sync::modelled::Ordering::Relaxed;
 use core::fmt;
@@ -124,7 +125,7 @@ impl Reservation {
             return Err(AllocError::too_large(more));
         }
         let node = self.account.node();
-        node.charge(more).map_err(|full| full.refusal(more))?;
+        node.charge(more).or_else(|full| Try::refuse(full.refusal(more)))?;
         node.count_reserved(more);
         self.bytes += more;
         Ok(())

@@ -2,7 +2,7 @@
 
 use super::ChunkPool;
 use crate::cleanup::{Cleanup, CleanupKey, Home, Owned, PoolPtr, Record};
-use crate::error::{Mode, Must, Try, must};
+use crate::error::{Hush, Mode, Must, Try, must};
 use crate::{AllocError, BlockSource};
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -23,14 +23,14 @@ impl<S: BlockSource> ChunkPool<S> {
         key: CleanupKey,
         action: F,
     ) -> Result<Cleanup<'_>, M::Error> {
-        let fresh = |seat| self.take::<Try>(seat);
+        let fresh = |seat| self.take::<Hush>(seat);
         // SAFETY: this pool and its list; an object of the pool stays until it is freed, and
         // nobody frees these before the pool is reset or dropped.
         unsafe {
             let list = &self.cleanups;
             self.seats.register::<Self, F>(list, self.erased(), key, action, 0, fresh)
         }
-        .or_else(M::fail)
+        .or_else(M::refuse)
     }
 
     fn own_in<M: Mode, T: Send + 'static>(&self, value: T) -> Result<&mut T, M::Error> {
@@ -38,11 +38,12 @@ impl<S: BlockSource> ChunkPool<S> {
         if core::mem::needs_drop::<T>() {
             let owned = Owned(slot);
             // Registered only once its memory is there, and written before anything can run it.
-            if let Err(error) = self.register::<M, _>(CleanupKey::NONE, move |_| owned.drop_value())
-            {
+            let registered =
+                self.register::<Hush, _>(CleanupKey::NONE, move |_| owned.drop_value());
+            if let Err(error) = registered {
                 // SAFETY: from this pool with this layout, and not used yet.
                 unsafe { self.dealloc(slot.cast(), Layout::new::<T>()) };
-                return Err(error);
+                return M::refuse(error);
             }
         }
         // SAFETY: memory for a `T`, fresh from the pool.

@@ -14,7 +14,7 @@ use super::page::Page;
 use super::stack::DEPTH;
 use crate::misuse::{BadFree, BadFreeKind};
 use crate::supply::wipe;
-use crate::{BlockSource, debug};
+use crate::{BlockSource, debug, told};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
@@ -100,6 +100,7 @@ impl<S: BlockSource> ChunkPool<S> {
     /// check; one that is not of the usual kind; or what is none.
     #[inline(never)]
     fn dealloc_cold(&self, start: NonNull<u8>, layout: Layout) {
+        let _inside = self.supply.inside_of_source();
         match self.class_of(layout) {
             Some(class) => self.dealloc_checked(class, start.addr().get()),
             None if self.free_if_large(start) => {}
@@ -134,6 +135,7 @@ impl<S: BlockSource> ChunkPool<S> {
     /// nothing else is become free, and go where they belong. Worth calling when a pool with
     /// objects in it will not be used for a while.
     pub fn settle(&self) {
+        let _inside = told::inside(true);
         for (class, stack) in self.stacks.iter().enumerate() {
             if stack.count() != 0 {
                 self.put_oldest(class, stack.count());
@@ -148,6 +150,7 @@ impl<S: BlockSource> ChunkPool<S> {
     #[cold]
     #[inline(never)]
     fn put(&self, place: Place) {
+        let _inside = self.supply.inside_of_source();
         let class = place.class;
         if self.supply.wipes() {
             let size = self.slot(class).class().size as usize;
@@ -174,6 +177,7 @@ impl<S: BlockSource> ChunkPool<S> {
     /// Puts the oldest of a class's remembered frees back.
     #[inline(never)]
     fn put_oldest(&self, class: usize, number: usize) {
+        let _inside = told::inside(true);
         let stack = self.stack(class);
         let (mut wrong, mut wrongs) = ([0; DEPTH], 0);
         for address in (0..number).map(|place| stack.at(place).addr()) {
@@ -187,7 +191,6 @@ impl<S: BlockSource> ChunkPool<S> {
         }
         stack.drop_oldest(number);
         self.set_limit(class);
-        // Last, since who is told may use the pool.
         for address in &wrong[..wrongs] {
             self.refuse(*address);
         }
@@ -254,6 +257,7 @@ impl<S: BlockSource> ChunkPool<S> {
     #[cold]
     #[inline(never)]
     fn bad_free(&self, address: usize) -> BadFree {
+        let _inside = told::inside(true);
         if self.recent.has(address) {
             return self.on_bad_free.meet(self.name(), BadFree::new(BadFreeKind::Double, address));
         }

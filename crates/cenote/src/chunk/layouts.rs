@@ -1,7 +1,7 @@
 //! Memory by layout, and objects that change size.
 
 use super::ChunkPool;
-use crate::error::{Mode, Must, Try, must};
+use crate::error::{Hush, Mode, Must, Try, must};
 use crate::{AllocError, BlockSource, debug};
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -147,11 +147,12 @@ impl<S: BlockSource> ChunkPool<S> {
         {
             return Ok(same);
         }
-        let moved = match (self.take::<Try>(new), stays) {
+        let _inside = self.supply.inside();
+        let moved = match (self.take::<Hush>(new), stays) {
             (Ok(moved), _) => moved,
             // Giving memory back must not fail for want of it.
             (Err(_), Some((same, _))) => return Ok(same),
-            (Err(error), None) => return Err(error),
+            (Err(error), None) => return Try::refuse(error),
         };
         // SAFETY: so many bytes at both, the caller's promise; the new ones are fresh.
         unsafe { moved.copy_from_nonoverlapping(start, old.size().min(new.size())) };

@@ -26,12 +26,12 @@ pub use config::ChunkPoolConfig;
 use crate::account::Account;
 use crate::cleanup::{Cleanups, Panicked, PoolPtr};
 use crate::debug::{Levels, Watch};
-use crate::error::Mode;
+use crate::error::{Hush, Mode, Quiet};
 use crate::large::LargeObjects;
 use crate::misuse::OnBadFree;
 use crate::seats::Seats;
 use crate::supply::Supply;
-use crate::{AllocError, BlockSource, Blocks, debug};
+use crate::{AllocError, BlockSource, Blocks, debug, told};
 use cluster::Clusters;
 use core::alloc::Layout;
 use core::cell::Cell;
@@ -339,14 +339,14 @@ impl<S: BlockSource> ChunkPool<S> {
     fn take<M: Mode>(&self, layout: Layout) -> Result<NonNull<u8>, M::Error> {
         match self.take_chunk(layout) {
             Some(chunk) => Ok(chunk),
-            None => self.take_cold(layout).or_else(M::fail),
+            None => self.take_cold::<M>(layout),
         }
     }
 
     /// [`ChunkPool::take`] for those who need not know why there is none: that fits a register.
     #[inline(always)]
     pub(crate) fn quiet_alloc(&self, layout: Layout) -> Option<NonNull<u8>> {
-        self.take_chunk(layout).or_else(|| self.take_cold(layout).ok())
+        self.take_chunk(layout).or_else(|| self.take_cold::<Quiet>(layout).ok())
     }
 
     /// A chunk that is free.
@@ -402,11 +402,19 @@ impl<S: BlockSource> ChunkPool<S> {
     /// No page of the class has a free chunk, or the object is not of the usual kind.
     #[cold]
     #[inline(never)]
-    fn take_cold(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+    fn take_cold<M: Mode>(&self, layout: Layout) -> Result<NonNull<u8>, M::Error> {
+        let _inside = self.supply.inside_of_source();
         match self.class_of(layout) {
             Some(class) => self.take_colder(class, layout.size()),
             None => self.take_large(self.aligned_as_a_chunk(layout)),
         }
+        .or_else(M::refuse)
+    }
+
+    /// [`ChunkPool::take`] for who has another way where it fails.
+    #[inline]
+    pub(crate) fn hush_alloc(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.take::<Hush>(layout)
     }
 
     #[inline(never)]
@@ -421,6 +429,7 @@ impl<S: BlockSource> ChunkPool<S> {
 
     /// No page of this class has a free chunk.
     fn take_from_new_page(&self, class: usize) -> Result<NonNull<u8>, AllocError> {
+        let _inside = told::inside(true);
         let slot = self.slot(class);
         let page = self.free_page()?;
         // SAFETY: the descriptor of a page, in a cluster of this pool.
@@ -459,6 +468,7 @@ impl<S: BlockSource> ChunkPool<S> {
     /// With the first panic of a cleanup, after everything is done.
     pub fn reset(&mut self) {
         let panicked = self.run_cleanups();
+        let inside = self.supply.inside();
         self.seats.forget();
         self.recent.clear();
         self.large.empty(&self.supply);
@@ -468,6 +478,7 @@ impl<S: BlockSource> ChunkPool<S> {
         }
         self.clusters.empty_all(self.keep, &self.supply, &self.geometry);
         self.watch();
+        drop(inside);
         panicked.resume();
     }
 
@@ -501,19 +512,22 @@ impl<S: BlockSource> ChunkPool<S> {
 impl<S: BlockSource> Drop for ChunkPool<S> {
     fn drop(&mut self) {
         let panicked = self.run_cleanups();
+        let inside = self.supply.inside();
         self.large.free_all(&self.supply);
         self.clusters.give_all(&self.supply, &self.geometry);
+        drop(inside);
         panicked.resume();
     }
 }
 
 /// A pool's memory as another pool's source: a block is an object here, and is freed as one.
 // SAFETY: objects stay in place while the pool is borrowed, as it is by the source, and are
-// nobody else's until they are freed.
+// nobody else's until they are freed. Nothing is told before the operation of the pool that stands
+// on this one is over.
 unsafe impl<S: BlockSource> BlockSource for ChunkPool<S> {
     #[inline]
     fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-        self.try_alloc_layout(layout)
+        self.hush_alloc(layout)
     }
 
     #[inline]

@@ -97,6 +97,7 @@ impl<S: BlockSource> super::ChunkPool<S> {
         if layout.size() >= super::geometry::TOO_LARGE {
             return Err(AllocError::too_large(layout.size()));
         }
+        let _inside = self.supply.inside();
         self.large.alloc(&self.supply, layout).or_else(|error| {
             // What is only remembered must not be what memory is refused for.
             if self.recent.count() == 0 {
@@ -109,6 +110,7 @@ impl<S: BlockSource> super::ChunkPool<S> {
 
     /// Gives back what is remembered.
     pub(super) fn settle_large(&self) {
+        let _inside = self.supply.inside();
         while let Some(start) = self.recent.pop() {
             let freed = self.large.free(&self.supply, start);
             debug_assert!(freed, "what is remembered is in the table");
@@ -118,6 +120,7 @@ impl<S: BlockSource> super::ChunkPool<S> {
     /// Frees the large object at this address, if there is one.
     #[inline(never)]
     pub(super) fn free_if_large(&self, start: NonNull<u8>) -> bool {
+        let _inside = self.supply.inside();
         // By the pool's own pointer: the caller's may be good for the object only.
         if let Some((own, room)) = self.large.object(start)
             && let Some(stack) = self.recent.with_room(room)

@@ -28,7 +28,7 @@ impl<S: BlockSource> CountedPool<S> {
             let (supply, list) = (&self.supply, &self.cleanups);
             self.lasting.register::<S, Self, F>(supply, list, self.erased(), key, action)
         }
-        .or_else(M::fail)
+        .or_else(M::refuse)
     }
 
     fn defer_with_in<M: Mode>(
@@ -42,7 +42,7 @@ impl<S: BlockSource> CountedPool<S> {
     }
 
     fn own_in<M: Mode, T: Send + 'static>(&self, value: T) -> Result<&mut T, M::Error> {
-        let slot = self.lasting.place(&self.supply, Layout::new::<T>()).or_else(M::fail)?;
+        let slot = self.lasting.place(&self.supply, Layout::new::<T>()).or_else(M::refuse)?;
         let slot = slot.cast::<T>();
         if core::mem::needs_drop::<T>() {
             let owned = Owned(slot);

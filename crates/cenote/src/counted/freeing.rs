@@ -163,6 +163,7 @@ impl<S: BlockSource> CountedPool<S> {
     /// assert_eq!(pool.held_bytes(), 0);
     /// ```
     pub fn trim(&self) -> usize {
+        let _inside = self.supply.inside();
         let held = || {
             let tables = self.known.bytes(&self.supply) + self.large.table_bytes(&self.supply);
             self.known.len() * self.page() + tables
@@ -227,6 +228,7 @@ impl<S: BlockSource> CountedPool<S> {
     /// window of messages of mixed sizes then holds up to twice as many blocks.)
     #[inline(never)]
     fn emptied_other(&self, header: NonNull<Block>) {
+        let _inside = self.supply.inside_of_source();
         // No reference as an argument, which would have to be good to the end of this call: the
         // block may be given back in it.
         let Some(block) = self.block(header.as_ptr()) else { return };

@@ -70,6 +70,7 @@ impl Lasting {
         if let Some(start) = self.place_here(layout) {
             return Ok(start);
         }
+        let _inside = supply.inside_of_source();
         let before = (self.last.get(), self.end.get());
         self.add_chunk(supply, layout)?;
         let start = self.place_here(layout);

@@ -2,7 +2,7 @@
 
 use super::block::{at, fits};
 use super::{CountedPool, dangling};
-use crate::error::{Mode, Must, Quiet, Try, must};
+use crate::error::{Hush, Mode, Must, Quiet, Try, must};
 use crate::{AllocError, BlockSource, debug, size};
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -46,6 +46,27 @@ impl<S: BlockSource> CountedPool<S> {
     #[inline(always)]
     pub fn try_alloc_layout(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
         self.bump::<Try>(layout)
+    }
+
+    /// [`CountedPool::try_alloc_layout`] for who has another way where it fails.
+    #[inline(always)]
+    pub(crate) fn hush_alloc(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.bump::<Hush>(layout)
+    }
+
+    /// [`CountedPool::try_grow`] likewise.
+    ///
+    /// # Safety
+    /// As for [`CountedPool::try_grow`].
+    #[inline]
+    pub(crate) unsafe fn hush_grow(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<u8>, AllocError> {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.grow_in::<Hush>(start, old, new) }
     }
 
     /// [`CountedPool::try_alloc_layout`] for callers that neither know the alignment when
@@ -189,6 +210,7 @@ impl<S: BlockSource> CountedPool<S> {
         {
             return Ok(same);
         }
+        let _inside = self.supply.inside();
         let moved = self.bump_any::<M>(new)?;
         // SAFETY: `old.size()` bytes at both, the caller's promise; the new ones are fresh.
         unsafe { moved.copy_from_nonoverlapping(start, old.size()) };
@@ -232,11 +254,12 @@ impl<S: BlockSource> CountedPool<S> {
                 return Ok(start);
             }
         }
-        let moved = match self.bump_any::<Try>(new) {
+        let _inside = self.supply.inside();
+        let moved = match self.bump_any::<Hush>(new) {
             Ok(moved) => moved,
             // A large object may stay one: giving memory back must not fail for want of it.
             Err(_) if is_aligned(start, new) && large(old) && large(new) => return Ok(start),
-            Err(error) => return Err(error),
+            Err(error) => return Try::refuse(error),
         };
         // SAFETY: `new.size()` bytes at both, the caller's promise; the new ones are fresh.
         unsafe { moved.copy_from_nonoverlapping(start, new.size()) };

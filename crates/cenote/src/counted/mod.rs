@@ -327,7 +327,9 @@ impl<S: BlockSource> CountedPool<S> {
     /// # Panics
     /// With the first panic of a cleanup, after everything is done.
     pub fn reset(&mut self) {
-        let panicked = self.end(true);
+        let panicked = self.run_cleanups();
+        let inside = self.supply.inside();
+        self.free_apart(true);
         self.open.clear();
         self.empty.clear();
         self.no_window();
@@ -348,20 +350,18 @@ impl<S: BlockSource> CountedPool<S> {
         if let Some(block) = self.empty.pop() {
             self.activate(block);
         }
+        drop(inside);
         panicked.resume();
     }
 
-    /// Runs the cleanups, as long as the pool can still be used by them, and frees what is in
-    /// no block.
-    fn end(&mut self, goes_on: bool) -> Panicked {
-        let panicked = self.run_cleanups();
+    /// Frees what is in no block, after the cleanups.
+    fn free_apart(&mut self, goes_on: bool) {
         if goes_on {
             self.large.empty(&self.supply);
         } else {
             self.large.free_all(&self.supply);
         }
         self.lasting.free_all(&self.supply);
-        panicked
     }
 
     /// Runs the pending cleanups now, the newest first, and those that they register: what a
@@ -404,13 +404,17 @@ impl<S: BlockSource> CountedPool<S> {
 
 impl<S: BlockSource> Drop for CountedPool<S> {
     fn drop(&mut self) {
-        let panicked = self.end(false);
+        // Cleanups are no part of the operation: they find the pool whole.
+        let panicked = self.run_cleanups();
+        let inside = self.supply.inside();
+        self.free_apart(false);
         for block in self.known.iter() {
             // SAFETY: taken with this layout; nothing in it is borrowed any more, and the
             // pool forgets it below.
             unsafe { self.supply.give(block.cast(), self.layout_of_block()) };
         }
         self.known.clear(&self.supply);
+        drop(inside);
         panicked.resume();
     }
 }

@@ -80,19 +80,21 @@ impl<S: BlockSource> CountedPool<S> {
     #[cold]
     #[inline(never)]
     fn bump_cold<M: Mode>(&self, size: usize, align: usize) -> Result<NonNull<u8>, M::Error> {
+        let _inside = self.supply.inside_of_source();
         let Ok(layout) = Layout::from_size_align(size, align) else {
             return M::fail(AllocError::too_large(size));
         };
-        self.slow(layout, Want::Aligned(layout)).or_else(M::fail)
+        self.slow(layout, Want::Aligned(layout)).or_else(M::refuse)
     }
 
     #[cold]
     #[inline(never)]
     fn bump_bytes_cold<M: Mode>(&self, size: usize) -> Result<NonNull<u8>, M::Error> {
+        let _inside = self.supply.inside_of_source();
         let Ok(layout) = Layout::from_size_align(size, 1) else {
             return M::fail(AllocError::too_large(size));
         };
-        self.slow(layout, Want::Packed(size)).or_else(M::fail)
+        self.slow(layout, Want::Packed(size)).or_else(M::refuse)
     }
 
     #[inline(always)]
@@ -140,6 +142,7 @@ impl<S: BlockSource> CountedPool<S> {
     }
 
     fn place_large(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        let _inside = self.supply.inside();
         self.large.alloc(&self.supply, layout).or_else(|error| {
             // What is only kept for later must not be what a limit is passed by.
             if error.account().is_none() || self.trim() == 0 {

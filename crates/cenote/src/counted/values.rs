@@ -467,7 +467,15 @@ impl<'p, T, S: BlockSource> Filling<'p, T, S> {
         let pool = CountedBox::pool(&self.slots);
         let start = self.slots.start();
         // SAFETY: the slots are an object of this pool and layout; the new one is not smaller.
-        let start = unsafe { pool.try_grow(start, old, new) }?;
+        let (start, count) = match unsafe { pool.hush_grow(start, old, new) } {
+            Ok(start) => (start, count),
+            // Near a limit, just enough may be had when twice as much is not.
+            Err(error) => match layout(least).filter(|enough| enough.size() < new.size()) {
+                // SAFETY: likewise.
+                Some(enough) => (unsafe { pool.try_grow(start, old, enough) }?, least),
+                None => return Try::refuse(error),
+            },
+        };
         self.replace_slots(start, count);
         Ok(())
     }

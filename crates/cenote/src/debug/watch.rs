@@ -47,10 +47,10 @@ impl Watch {
         if self.settled { self } else { Self { levels: super::levels(), settled: true, ..self } }
     }
 
-    /// Tells of a misuse, and does what the policy says.
+    /// Notes a misuse, to be told when the operation is over, and met as the policy says.
     #[cold]
-    pub(crate) fn tell(self, pool: &str, kind: BadFreeKind, address: usize) {
-        let _ = self.policy.meet(pool, BadFree::new(kind, address));
+    pub(crate) fn tell(self, pool: &'static str, kind: BadFreeKind, address: usize) {
+        crate::told::misused(pool, BadFree::new(kind, address), self.policy);
     }
 }
 

@@ -114,8 +114,9 @@ impl LargeObjects {
         supply: &Supply<S>,
         layout: Layout,
     ) -> Result<NonNull<u8>, AllocError> {
+        let _inside = supply.inside();
         if !supply.levels().is_none() {
-            return self.alloc_watched(supply, layout, &mut |kind, at| supply.tell(kind, at));
+            return self.alloc_watched(supply, layout);
         }
         let whole = whole(supply, layout)?;
         let start = supply.take(whole)?;
@@ -136,6 +137,7 @@ impl LargeObjects {
         if !supply.levels().is_none() {
             return None;
         }
+        let _inside = supply.inside_of_source();
         let size = layout.size().max(room);
         let roomy = Layout::from_size_align(size, layout.align()).ok()?;
         let whole = whole(supply, roomy).ok()?;
@@ -168,8 +170,9 @@ impl LargeObjects {
 
     /// Frees the object at this address; `false` where there is none.
     pub(crate) fn free<S: BlockSource>(&self, supply: &Supply<S>, start: NonNull<u8>) -> bool {
+        let _inside = supply.inside();
         if !supply.levels().is_none() {
-            return self.free_watched(supply, start, &mut |kind, at| supply.tell(kind, at));
+            return self.free_watched(supply, start);
         }
         self.free_plain(supply, start)
     }
@@ -190,8 +193,9 @@ impl LargeObjects {
     /// is told if there is not, and that is all there is to do.
     #[inline(never)]
     pub(crate) fn dealloc<S: BlockSource>(&self, supply: &Supply<S>, start: NonNull<u8>) -> bool {
+        let _inside = supply.inside();
         if !supply.levels().is_none() {
-            return self.dealloc_watched(supply, start, &mut |kind, at| supply.tell(kind, at));
+            return self.dealloc_watched(supply, start);
         }
         self.free_plain(supply, start)
     }
@@ -242,8 +246,9 @@ impl LargeObjects {
     /// these as well.
     #[cold]
     pub(crate) fn empty<S: BlockSource>(&self, supply: &Supply<S>) {
+        let _inside = supply.inside();
         if supply.levels().contains(Levels::QUARANTINE) {
-            return self.empty_watched(supply, &mut |kind, at| supply.tell(kind, at));
+            return self.empty_watched(supply);
         }
         self.free_all(supply);
     }
@@ -251,6 +256,7 @@ impl LargeObjects {
     /// Frees all objects and the table.
     #[cold]
     pub(crate) fn free_all<S: BlockSource>(&self, supply: &Supply<S>) {
+        let _inside = supply.inside();
         if !supply.levels().is_none() {
             return self.free_all_watched(supply);
         }
@@ -263,7 +269,8 @@ impl LargeObjects {
 
     /// Gives the table back if there are no objects.
     pub(crate) fn trim<S: BlockSource>(&self, supply: &Supply<S>) {
-        self.empty_quarantine(supply, &mut |kind, at| supply.tell(kind, at));
+        let _inside = supply.inside();
+        self.empty_quarantine(supply);
         self.table.trim(supply);
     }
 

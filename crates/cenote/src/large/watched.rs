@@ -15,9 +15,6 @@ use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-/// Is told what was found; the address is where the object begins.
-pub(crate) type Tell<'t> = &'t mut dyn FnMut(BadFreeKind, usize);
-
 /// Marks of what was freed.
 const YOUNG: u64 = 1 << 63;
 const OLD: u64 = 1 << 62;
@@ -46,7 +43,6 @@ impl LargeObjects {
         &self,
         supply: &Supply<S>,
         layout: Layout,
-        tell: Tell<'_>,
     ) -> Result<NonNull<u8>, AllocError> {
         let too_large = || AllocError::too_large(layout.size());
         let asked = Layout::from_size_align(layout.size().max(1), layout.align().max(16))
@@ -54,7 +50,7 @@ impl LargeObjects {
         let plan = Plan::new(supply.levels(), asked.size(), asked.align()).ok_or_else(too_large)?;
         let base = supply.take_apart(plan.whole).or_else(|error| {
             // What is only kept to be looked at must not be what memory is refused for.
-            if self.empty_quarantine(supply, tell) == 0 {
+            if self.empty_quarantine(supply) == 0 {
                 Err(error)
             } else {
                 supply.take_apart(plan.whole)
@@ -77,7 +73,6 @@ impl LargeObjects {
         &self,
         supply: &Supply<S>,
         start: NonNull<u8>,
-        tell: Tell<'_>,
     ) -> bool {
         let address = start.addr().get();
         let found = self.table.find(address).filter(|slot| !slot.is_freed());
@@ -92,15 +87,14 @@ impl LargeObjects {
         unsafe { plan.poison(start) };
         if supply.levels().contains(Levels::QUARANTINE) {
             self.table.replace(Slot { layout: slot.layout | YOUNG, ..slot });
-            self.keep(supply, slot.size(), tell);
+            self.keep(supply, slot.size());
         } else {
             self.table.remove(address);
             give(supply, &slot);
             self.table.shrink(supply);
         }
-        // Last, since who is told may use the pool.
         if !whole {
-            tell(BadFreeKind::Overrun, address);
+            supply.tell(BadFreeKind::Overrun, address);
         }
         true
     }
@@ -111,24 +105,23 @@ impl LargeObjects {
         &self,
         supply: &Supply<S>,
         start: NonNull<u8>,
-        tell: Tell<'_>,
     ) -> bool {
-        if !self.free_watched(supply, start, tell) {
+        if !self.free_watched(supply, start) {
             let address = start.addr().get();
-            tell(self.explain(address), address);
+            supply.tell(self.explain(address), address);
         }
         // There is nothing else to be done about it.
         true
     }
 
     /// Counts what came into quarantine. When its younger half is full, the older one goes.
-    fn keep<S: BlockSource>(&self, supply: &Supply<S>, size: usize, tell: Tell<'_>) {
+    fn keep<S: BlockSource>(&self, supply: &Supply<S>, size: usize) {
         let note = self.table.note() + weight(size);
         self.table.set_note(note);
         if note & !HAS_OLD < HALF {
             return;
         }
-        self.give_freed(supply, OLD, tell);
+        self.give_freed(supply, OLD);
         for slot in self.freed(YOUNG) {
             self.table.replace(Slot { layout: slot.layout ^ (YOUNG | OLD), ..slot });
         }
@@ -147,15 +140,11 @@ impl LargeObjects {
     }
 
     /// Gives back what is in quarantine; how many objects that was.
-    pub(super) fn empty_quarantine<S: BlockSource>(
-        &self,
-        supply: &Supply<S>,
-        tell: Tell<'_>,
-    ) -> usize {
+    pub(super) fn empty_quarantine<S: BlockSource>(&self, supply: &Supply<S>) -> usize {
         if self.table.note() == 0 {
             return 0;
         }
-        let given = self.give_freed(supply, YOUNG | OLD, tell);
+        let given = self.give_freed(supply, YOUNG | OLD);
         if given != 0 {
             self.table.set_note(0);
         }
@@ -171,14 +160,14 @@ impl LargeObjects {
         freed
     }
 
-    fn give_freed<S: BlockSource>(&self, supply: &Supply<S>, marks: u64, tell: Tell<'_>) -> usize {
+    fn give_freed<S: BlockSource>(&self, supply: &Supply<S>, marks: u64) -> usize {
         let freed = self.freed(marks);
         for slot in &freed {
             self.table.remove(slot.start.addr());
             let touched = is_touched(supply, slot);
             give(supply, slot);
             if touched {
-                tell(BadFreeKind::Written, slot.start.addr());
+                supply.tell(BadFreeKind::Written, slot.start.addr());
             }
         }
         freed.len()
@@ -187,8 +176,8 @@ impl LargeObjects {
     /// Frees all objects. They are kept until the next time, as many as are kept of others.
     #[cold]
     #[inline(never)]
-    pub(super) fn empty_watched<S: BlockSource>(&self, supply: &Supply<S>, tell: Tell<'_>) {
-        self.empty_quarantine(supply, tell);
+    pub(super) fn empty_watched<S: BlockSource>(&self, supply: &Supply<S>) {
+        self.empty_quarantine(supply);
         let mut live = Vec::new();
         if live.try_reserve(self.table.len()).is_err() {
             return self.free_all_watched(supply);
@@ -215,8 +204,7 @@ impl LargeObjects {
         if self.table.len() == 0 {
             self.table.clear(supply);
         }
-        // Last, since who is told may use the pool.
-        live.iter().for_each(|slot| tell(BadFreeKind::Overrun, slot.start.addr()));
+        live.iter().for_each(|slot| supply.tell(BadFreeKind::Overrun, slot.start.addr()));
     }
 
     #[cold]

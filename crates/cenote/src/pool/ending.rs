@@ -36,9 +36,12 @@ impl<S: BlockSource> Pool<S> {
     #[cold]
     #[inline(never)]
     fn reset_cold(&mut self) {
+        // Cleanups are no part of the operation: they find the pool whole.
         let panicked = self.run_cleanups();
+        let inside = self.supply.inside();
         self.large.empty(&self.supply);
         self.rewind();
+        drop(inside);
         panicked.resume();
     }
 
@@ -100,6 +103,7 @@ impl<S: BlockSource> Pool<S> {
     #[cold]
     #[inline(never)]
     fn rewind_cold(&mut self) {
+        let _inside = self.supply.inside_of_source();
         self.save_window();
         let used: usize = self.blocks().map(|block| block.used() + block.packed()).sum();
         let used = used + self.grown.next_round();
@@ -218,9 +222,11 @@ impl<S: BlockSource> Pool<S> {
     #[inline(never)]
     unsafe fn end_cold(&mut self) {
         let panicked = self.run_cleanups();
+        let inside = self.supply.inside();
         self.large.free_all(&self.supply);
         // SAFETY: the caller's promise.
         unsafe { self.end() };
+        drop(inside);
         panicked.resume();
     }
 }
@@ -231,6 +237,7 @@ impl<S: BlockSource> Drop for Pool<S> {
             // SAFETY: this is the pool's end.
             return unsafe { self.end_cold() };
         }
+        let _inside = self.supply.inside_of_source();
         // SAFETY: likewise.
         unsafe { self.end() };
     }

@@ -2,7 +2,7 @@
 
 use super::Pool;
 use crate::copy::copy_slice;
-use crate::error::Mode;
+use crate::error::{Mode, Try};
 use crate::{AllocError, BlockSource, size};
 use core::alloc::Layout;
 use core::ptr::{self, NonNull};
@@ -14,8 +14,11 @@ use core::{mem, slice};
 /// Memory stays in place, and is nobody else's, for as long as the value exists, wherever it
 /// is moved to.
 pub(crate) unsafe trait Grows {
+    /// What is refused is not told yet: less may do.
     fn grows_alloc(&self, layout: Layout) -> Result<NonNull<u8>, AllocError>;
 
+    /// Likewise.
+    ///
     /// # Safety
     /// As for [`Pool::try_grow`].
     unsafe fn grows_to(
@@ -40,7 +43,7 @@ pub(crate) unsafe trait Grows {
 unsafe impl<S: BlockSource> Grows for &Pool<S> {
     #[inline(always)]
     fn grows_alloc(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-        self.try_alloc_layout(layout)
+        self.hush_alloc(layout)
     }
 
     #[inline(always)]
@@ -51,7 +54,7 @@ unsafe impl<S: BlockSource> Grows for &Pool<S> {
         new: Layout,
     ) -> Result<NonNull<u8>, AllocError> {
         // SAFETY: the caller's promise, passed on.
-        unsafe { self.try_grow(start, old, new) }
+        unsafe { self.hush_grow(start, old, new) }
     }
 
     #[inline(always)]
@@ -119,8 +122,13 @@ impl<T, P: Grows> Growing<T, P> {
         self.grow(more).or_else(M::fail)
     }
 
+    /// What is refused in the end is told here, where the code is cold.
     #[cold]
     fn grow(&mut self, more: usize) -> Result<(), AllocError> {
+        self.grow_quietly(more).or_else(Try::refuse)
+    }
+
+    fn grow_quietly(&mut self, more: usize) -> Result<(), AllocError> {
         let too_large = || AllocError::too_large(more.saturating_mul(size_of::<T>()));
         let least = self.len.checked_add(more).ok_or_else(too_large)?;
         let capacity = least.max(self.capacity.saturating_mul(2)).max(4);

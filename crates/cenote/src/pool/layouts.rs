@@ -1,7 +1,7 @@
 //! Raw memory by layout, and objects that are freed or change size: what collections need.
 
 use super::{Pool, at, dangling};
-use crate::error::{Mode, Must, Quiet, Try, must};
+use crate::error::{Hush, Mode, Must, Quiet, Try, must};
 use crate::window::MIN_ALIGN;
 use crate::{AllocError, BlockSource, debug, size};
 use core::alloc::Layout;
@@ -56,6 +56,31 @@ impl<S: BlockSource> Pool<S> {
     #[inline(always)]
     pub fn try_alloc_layout(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
         self.layout_in::<Try>(layout)
+    }
+
+    /// [`Pool::try_alloc_layout`] for who has another way where it fails.
+    #[inline(always)]
+    pub(crate) fn hush_alloc(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.layout_in::<Hush>(layout)
+    }
+
+    /// [`Pool::try_grow`] likewise.
+    ///
+    /// # Safety
+    /// As for [`Pool::try_grow`].
+    #[inline]
+    pub(crate) unsafe fn hush_grow(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<u8>, AllocError> {
+        // SAFETY: the caller's promise, passed on.
+        match unsafe { self.grow_newest(start, old, new) } {
+            Some(same) => Ok(same),
+            // SAFETY: likewise.
+            None => unsafe { self.grow_cold::<Hush>(start, old, new) },
+        }
     }
 
     /// [`Pool::try_alloc_layout`] for callers that neither know the alignment when compiling
@@ -319,6 +344,7 @@ impl<S: BlockSource> Pool<S> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<u8>, M::Error> {
+        let _inside = self.supply.inside();
         let outgrown = self.needs_large(new).is_none();
         let room = if outgrown { self.grown.room_for(new.size()) } else { new.size() };
         if start.addr().get() & (new.align() - 1) == 0
@@ -392,13 +418,14 @@ impl<S: BlockSource> Pool<S> {
         {
             return Ok(whole);
         }
-        let moved = match (self.try_alloc_layout(new), large) {
+        let _inside = self.supply.inside();
+        let moved = match (self.layout_in::<Hush>(new), large) {
             (Ok(moved), _) => moved,
             // Giving memory back must not fail for want of it, as long as it stays large.
             (Err(_), Some((whole, _))) if aligned && self.needs_large(new).is_none() => {
                 return Ok(whole);
             }
-            (Err(error), _) => return Err(error),
+            (Err(error), _) => return Try::refuse(error),
         };
         // SAFETY: `new.size()` bytes at both, the caller's promise; the new ones are fresh.
         unsafe { moved.copy_from_nonoverlapping(start, new.size()) };

@@ -70,6 +70,7 @@ impl<S: BlockSource> Pool<S> {
     #[cold]
     #[inline(never)]
     fn bump_cold<M: Mode>(&self, size: usize, align: usize) -> Result<NonNull<u8>, M::Error> {
+        let _inside = self.supply.inside_of_source();
         match self.first_block(size) {
             Ok(true) if align <= HEADER_ALIGN => {
                 let (last, end) = self.window();
@@ -78,7 +79,7 @@ impl<S: BlockSource> Pool<S> {
                     return Ok(self.accept(last, fit, size));
                 }
             }
-            Err(error) => return M::fail(error),
+            Err(error) => return M::refuse(error),
             Ok(_) => {}
         }
         self.slow_aligned::<M>(size, align)
@@ -91,21 +92,22 @@ impl<S: BlockSource> Pool<S> {
         let Ok(layout) = Layout::from_size_align(size, align) else {
             return M::fail(AllocError::too_large(size));
         };
-        self.slow(layout, Want::Aligned(layout)).or_else(M::fail)
+        self.slow(layout, Want::Aligned(layout)).or_else(M::refuse)
     }
 
     #[cold]
     #[inline(never)]
     fn bump_bytes_cold<M: Mode>(&self, size: usize) -> Result<NonNull<u8>, M::Error> {
+        let _inside = self.supply.inside_of_source();
         match self.first_block(size) {
             Ok(true) => return self.bump_bytes::<M>(size),
-            Err(error) => return M::fail(error),
+            Err(error) => return M::refuse(error),
             Ok(false) => {}
         }
         let Ok(layout) = Layout::from_size_align(size, 1) else {
             return M::fail(AllocError::too_large(size));
         };
-        self.slow(layout, Want::Packed(size)).or_else(M::fail)
+        self.slow(layout, Want::Packed(size)).or_else(M::refuse)
     }
 
     /// Takes the block that most pools begin and end with, where this is the moment for it and

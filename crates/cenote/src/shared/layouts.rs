@@ -2,7 +2,7 @@
 
 use super::SharedPool;
 use crate::collections::Objects;
-use crate::error::{Mode, Must, Quiet, Try, must};
+use crate::error::{Hush, Mode, Must, Quiet, Try, must};
 use crate::pool::{Grows, dangling};
 use crate::window::MIN_ALIGN;
 use crate::{AllocError, BlockSource};
@@ -98,6 +98,7 @@ impl<S: BlockSource> SharedPool<S> {
                 return Ok(whole);
             }
         }
+        let _inside = state.supply.inside();
         let moved = self.layout_in::<M>(new)?;
         // SAFETY: so many bytes at both, the caller's promise; the new ones are fresh.
         unsafe { moved.copy_from_nonoverlapping(start, old.size()) };
@@ -143,11 +144,12 @@ impl<S: BlockSource> SharedPool<S> {
         {
             return Ok(whole);
         }
-        let moved = match (self.try_alloc_layout(new), large) {
+        let _inside = state.supply.inside();
+        let moved = match (self.layout_in::<Hush>(new), large) {
             (Ok(moved), _) => moved,
             // Giving memory back must not fail for want of it, as long as it stays large.
             (Err(_), Some((whole, _))) if stays => return Ok(whole),
-            (Err(error), _) => return Err(error),
+            (Err(error), _) => return Try::refuse(error),
         };
         // SAFETY: `new.size()` bytes at both, the caller's promise; the new ones are fresh.
         unsafe { moved.copy_from_nonoverlapping(start, new.size()) };
@@ -203,7 +205,7 @@ macro_rules! grows {
         // borrows.
         unsafe impl<S: BlockSource> Grows for $type {
             fn grows_alloc(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-                self.try_alloc_layout(layout)
+                self.layout_in::<Hush>(layout)
             }
 
             unsafe fn grows_to(
@@ -213,7 +215,7 @@ macro_rules! grows {
                 new: Layout,
             ) -> Result<NonNull<u8>, AllocError> {
                 // SAFETY: the caller's promise, passed on.
-                unsafe { self.try_grow(start, old, new) }
+                unsafe { self.grow_in::<Hush>(start, old, new) }
             }
 
             unsafe fn grows_trim(&self, start: NonNull<u8>, old: Layout, size: usize) -> bool {
@@ -233,11 +235,12 @@ grows!(SharedPool<S>);
 
 /// A shared pool's memory as another pool's source, by a handle or a reference to one: blocks
 /// are objects here. See [`SharedPool::scratch`].
-// SAFETY: objects stay in place while there is a handle, as there is in the source.
+// SAFETY: objects stay in place while there is a handle, as there is in the source. Nothing is told
+// before the operation of the pool that stands on this one is over.
 unsafe impl<S: BlockSource> BlockSource for SharedPool<S> {
     #[inline]
     fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-        self.try_alloc_layout(layout)
+        self.layout_in::<Hush>(layout)
     }
 
     #[inline]

@@ -29,6 +29,7 @@ pub use look::{PoolFigures, PoolLook, WeakSharedPool};
 
 use crate::account::Account;
 use crate::debug::Levels;
+use crate::error::{Mode, Try};
 use crate::inspect::PoolSnapshot;
 use crate::kept::PoolHandle;
 use crate::pool::Shape;
@@ -137,7 +138,7 @@ impl SharedPool {
 impl<S: BlockSource> SharedPool<S> {
     #[inline]
     fn make(making: Making<'_, S>) -> Result<Self, AllocError> {
-        Shared::make(making).map(Self::counted)
+        Shared::make(making).map(Self::counted).or_else(Try::refuse)
     }
 
     /// A handle whose count is taken already.

@@ -211,7 +211,7 @@ impl<S: BlockSource> Shared<S> {
         let Ok(layout) = Layout::from_size_align(size, align) else {
             return M::fail(AllocError::too_large(size));
         };
-        self.slow(layout, Want::Aligned(layout)).or_else(M::fail)
+        self.slow(layout, Want::Aligned(layout)).or_else(M::refuse)
     }
 
     #[cold]
@@ -220,12 +220,14 @@ impl<S: BlockSource> Shared<S> {
         let Ok(layout) = Layout::from_size_align(size, 1) else {
             return M::fail(AllocError::too_large(size));
         };
-        self.slow(layout, Want::Packed(size)).or_else(M::fail)
+        self.slow(layout, Want::Packed(size)).or_else(M::refuse)
     }
 
     /// The current block had no room: a large object, one of the newest blocks (another thread
     /// may just have taken one), or a new one.
     fn slow(&self, layout: Layout, want: Want) -> Result<NonNull<u8>, AllocError> {
+        // Before the lock, so that what is found is told when it is free again.
+        let _inside = self.supply.inside();
         if layout.size() == 0 {
             return Ok(dangling(layout));
         }
@@ -292,6 +294,7 @@ impl<S: BlockSource> Shared<S> {
     /// Frees the large object at this address; `false` where there is none.
     #[cold]
     pub(super) fn free_large(&self, start: NonNull<u8>) -> bool {
+        let _inside = self.supply.inside();
         if self.is_watched() {
             self.dealloc_watched(start);
             return true;
@@ -463,6 +466,7 @@ impl<S: BlockSource> Shared<S> {
     pub(super) unsafe fn give_back(this: NonNull<Self>) {
         // SAFETY: nobody else refers to it any more, and it is not used where it was.
         let state = unsafe { this.read() };
+        let inside = state.supply.inside_of_source();
         let mut at = state.newest.load(Relaxed);
         // SAFETY: blocks of this pool, each until it is given back just below.
         while let Some(block) = unsafe { BlockPtr::new(at) } {
@@ -474,6 +478,7 @@ impl<S: BlockSource> Shared<S> {
             // having been moved out.
             unsafe { state.supply.give(block.memory(), layout) };
         }
+        drop(inside);
     }
 
     /// Runs the cleanups and frees the large objects, not under the lock: who looks may take it.
@@ -487,6 +492,7 @@ impl<S: BlockSource> Shared<S> {
         };
         // SAFETY: the pool of this list. Cleanups of shared pools do not look at their pool.
         let panicked = unsafe { cleanups.run_all(self.erased()) };
+        let _inside = self.supply.inside();
         self.sums.cleanups.store(0, Relaxed);
         large.free_all(&self.supply);
         self.sums.large_bytes.store(0, Relaxed);

@@ -6,23 +6,9 @@
 use super::look::PoolFigures;
 use super::state::Shared;
 use crate::debug::{Levels, Watch};
-use crate::misuse::BadFreeKind;
-use crate::{AllocError, BlockSource};
-use alloc::vec::Vec;
+use crate::{AllocError, BlockSource, told};
 use core::alloc::Layout;
 use core::ptr::NonNull;
-
-/// What was found, until it can be told.
-struct Found(Vec<(BadFreeKind, usize)>);
-
-impl Found {
-    fn note(&mut self, kind: BadFreeKind, address: usize) {
-        // Where there is no memory for it the first ones are told.
-        if self.0.try_reserve(1).is_ok() {
-            self.0.push((kind, address));
-        }
-    }
-}
 
 impl<S: BlockSource> Shared<S> {
     pub(super) fn levels(&self) -> Levels {
@@ -39,29 +25,21 @@ impl<S: BlockSource> Shared<S> {
 
     #[cold]
     pub(super) fn alloc_watched(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-        let mut found = Found(Vec::new());
-        let note = &mut |kind, address| found.note(kind, address);
-        let made = {
-            let rare = self.rare.lock();
-            let made = rare.large.alloc_watched(&self.supply, layout, note);
-            self.tell_large(&rare.large);
-            made
-        };
-        self.tell(found);
+        // Before the lock, so that it goes after it.
+        let _inside = told::inside(true);
+        let rare = self.rare.lock();
+        let made = rare.large.alloc_watched(&self.supply, layout);
+        self.tell_large(&rare.large);
         made
     }
 
     /// Frees the object at this address, or tells that there is none.
     #[cold]
     pub(super) fn dealloc_watched(&self, start: NonNull<u8>) {
-        let mut found = Found(Vec::new());
-        let note = &mut |kind, address| found.note(kind, address);
-        {
-            let rare = self.rare.lock();
-            rare.large.dealloc_watched(&self.supply, start, note);
-            self.tell_large(&rare.large);
-        }
-        self.tell(found);
+        let _inside = told::inside(true);
+        let rare = self.rare.lock();
+        rare.large.dealloc_watched(&self.supply, start);
+        self.tell_large(&rare.large);
     }
 
     /// Completes figures of blocks by those of objects, which are counted here.
@@ -70,11 +48,5 @@ impl<S: BlockSource> Shared<S> {
         let rare = self.rare.lock();
         figures.held_bytes += rare.large.held(&self.supply);
         figures.used_bytes = rare.large.sizes().sum();
-    }
-
-    fn tell(&self, found: Found) {
-        for (kind, address) in found.0 {
-            self.supply.tell(kind, address);
-        }
     }
 }

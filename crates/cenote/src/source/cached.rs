@@ -1,7 +1,7 @@
 //! [`Cached`]: free lists of one's own over any source.
 
 use super::blocks::{Cache, class_of};
-use crate::{AllocError, BlockSource};
+use crate::{AllocError, BlockSource, told};
 use core::alloc::Layout;
 use core::fmt;
 use core::ptr::NonNull;
@@ -48,7 +48,17 @@ impl<S: BlockSource> Cached<S> {
 
     /// Gives all free blocks back to the source; how many bytes that was.
     pub fn trim(&self) -> usize {
+        let _inside = told::inside(!self.is_plain());
         self.cache.drain(&self.source)
+    }
+
+    #[inline]
+    fn acquire_new(&self, block: Layout) -> Result<NonNull<u8>, AllocError> {
+        let _inside = told::inside(!self.is_plain());
+        self.source.acquire(block).or_else(|error| {
+            // What other lists keep may be what is missing.
+            if self.trim() == 0 { Err(error) } else { self.source.acquire(block) }
+        })
     }
 
     /// Bytes of free blocks.
@@ -71,10 +81,7 @@ unsafe impl<S: BlockSource> BlockSource for Cached<S> {
         let Some((bin, block)) = class_of(layout) else { return self.source.acquire(layout) };
         match self.cache.take(bin, block.size()) {
             Some(cached) => Ok(cached),
-            None => self.source.acquire(block).or_else(|error| {
-                // What other lists keep may be what is missing.
-                if self.trim() == 0 { Err(error) } else { self.source.acquire(block) }
-            }),
+            None => self.acquire_new(block),
         }
     }
 
@@ -95,6 +102,11 @@ unsafe impl<S: BlockSource> BlockSource for Cached<S> {
     unsafe fn release_apart(&self, block: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise, passed on.
         unsafe { self.source.release_apart(block, layout) }
+    }
+
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.source.is_plain()
     }
 
     fn fit(&self, layout: Layout) -> usize {

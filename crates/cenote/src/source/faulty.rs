@@ -106,6 +106,10 @@ unsafe impl<S: BlockSource> BlockSource for Faulty<S> {
         unsafe { self.under.release(block, layout) }
     }
 
+    fn is_plain(&self) -> bool {
+        self.under.is_plain()
+    }
+
     fn fit(&self, layout: Layout) -> usize {
         self.under.fit(layout)
     }

@@ -39,7 +39,23 @@ pub(crate) use blocks::Cache;
 /// - that stays true while the source value is moved, and for as long as the source lives;
 /// - `fit` is a function of the layout alone: the same answer each time, at least the size
 ///   asked for, and a fixed point (`fit` of a layout with the answer as its size is the answer);
-/// - no method unwinds, and none uses the pool that it is called by.
+///   it uses no pool;
+/// - no method unwinds;
+/// - no method uses a pool or a source that stands on this one (that may be the one which calls, in
+///   the middle of an operation): it allocates nothing there, frees nothing, and neither resets,
+///   trims nor looks at it. Neither does what the method calls: a closure or a `Drop` of the
+///   program's, say.
+///
+/// Methods may use other pools, and accounts. What these refuse is told, and bad frees that they
+/// find are, when the operation is over that called the source: so no hook
+/// ([`Account::on_refused`](crate::Account::on_refused),
+/// [`on_misuse`](crate::misuse::on_misuse)) runs inside of it. An error that `acquire` returns is
+/// a refusal only if the pool has no other way; a source that asks another one passes on its error.
+///
+/// The library's pools and sources keep these promises, those of its types that have a source of
+/// the program's under them as far as that one does. Beside the sources, the program's own code that
+/// runs inside an operation is the global allocator, by way of [`System`]: one that uses pools must
+/// use none that stands on `System`, or on what does.
 ///
 /// ```
 /// use cenote::{AllocError, BlockSource, Pool, System};
@@ -106,6 +122,15 @@ pub unsafe trait BlockSource {
         unsafe { self.release(block, layout) }
     }
 
+    /// Whether no code of the program's can run in these methods, and nothing be found that is to be
+    /// told: so that an operation which calls them need not be noted as under way. That is for
+    /// the library's own sources to say.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        false
+    }
+
     /// How many bytes a block of this layout really takes. A caller that can use more than it
     /// needs asks here first, and then acquires that much; accounts are charged so too.
     #[inline]
@@ -136,6 +161,11 @@ unsafe impl<S: BlockSource + ?Sized> BlockSource for &S {
     unsafe fn release_apart(&self, block: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise, passed on.
         unsafe { (**self).release_apart(block, layout) }
+    }
+
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        (**self).is_plain()
     }
 
     #[inline(always)]

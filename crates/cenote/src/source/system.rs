@@ -59,4 +59,9 @@ unsafe impl BlockSource for System {
         // SAFETY: the caller's promise: `block` came from `acquire` with this layout.
         unsafe { alloc::alloc::dealloc(block.as_ptr(), layout) }
     }
+
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        true
+    }
 }

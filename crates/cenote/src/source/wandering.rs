@@ -98,6 +98,11 @@ unsafe impl BlockSource for SharedBlocks {
         unsafe { System.release(ptr, layout) }
     }
 
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        true
+    }
+
     #[inline]
     fn fit(&self, layout: Layout) -> usize {
         crate::Blocks.fit(layout)

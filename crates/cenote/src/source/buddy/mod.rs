@@ -14,7 +14,7 @@ pub use builder::{BuddyBuilder, RegionError};
 use crate::misuse::{BadFree, BadFreeKind, OnBadFree};
 use crate::source::System;
 use crate::supply::Supply;
-use crate::{AllocError, BlockSource, ConfigError};
+use crate::{AllocError, BlockSource, ConfigError, told};
 use core::alloc::Layout;
 use core::fmt;
 use core::marker::PhantomData;
@@ -319,6 +319,7 @@ impl<S: BlockSource> Buddy<'_, S> {
     #[cold]
     #[inline(never)]
     fn free_cold(&self, block: NonNull<u8>, error: BadFree) -> Result<usize, BadFree> {
+        let _inside = told::inside(true);
         let freed = self.free_watched(block.addr().get(), None).unwrap_or(Err(error));
         freed.map_err(|error| self.on_bad_free.meet(self.name, error))
     }
@@ -327,6 +328,7 @@ impl<S: BlockSource> Buddy<'_, S> {
     #[cold]
     #[inline(never)]
     fn bad_release(&self, block: NonNull<u8>, layout: Layout) {
+        let _inside = told::inside(true);
         let address = block.addr().get();
         let order = self.region.orders().order_of(layout.size(), layout.align());
         // No order is so large: a layout that no block can have is a wrong one.

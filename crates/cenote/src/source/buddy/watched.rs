@@ -13,7 +13,7 @@ use super::Buddy;
 use super::orders::Tag;
 use crate::debug::{Levels, Plan};
 use crate::misuse::{BadFree, BadFreeKind};
-use crate::{AllocError, BlockSource};
+use crate::{AllocError, BlockSource, told};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::alloc::Layout;
@@ -97,6 +97,7 @@ impl<S: BlockSource> Buddy<'_, S> {
     pub(super) fn acquire_cold(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
         let error = AllocError::out_of_memory(layout.size());
         let Some(watched) = &self.watched else { return Err(error) };
+        let _inside = told::inside(true);
         let orders = self.region.orders();
         let order = orders.order_of(layout.size(), layout.align()).ok_or(error.clone())?;
         let take = || self.region.unhidden(|region| region.take(order, layout.size()));
@@ -153,9 +154,14 @@ impl<S: BlockSource> Buddy<'_, S> {
             self.give_back(index, order);
         }
         if !whole {
-            self.on_bad_free.meet(self.name, BadFree::new(BadFreeKind::Overrun, address));
+            self.note(BadFreeKind::Overrun, address);
         }
         Some(Ok(self.region.orders().bytes(order)))
+    }
+
+    /// Notes what was found, to be told when the operation is over.
+    fn note(&self, kind: BadFreeKind, address: usize) {
+        told::misused(self.name, BadFree::new(kind, address), self.on_bad_free);
     }
 
     fn give_back(&self, index: usize, order: u32) {
@@ -173,8 +179,7 @@ impl<S: BlockSource> Buddy<'_, S> {
         watched.set_asked(index, 0);
         self.give_back(index, order);
         if !untouched {
-            let error = BadFree::new(BadFreeKind::Written, start.addr().get());
-            self.on_bad_free.meet(self.name, error);
+            self.note(BadFreeKind::Written, start.addr().get());
         }
     }
 
@@ -186,13 +191,13 @@ impl<S: BlockSource> Buddy<'_, S> {
     #[cold]
     pub(super) fn end_watched(&self) {
         let Some(watched) = &self.watched else { return };
+        let _inside = told::inside(true);
         self.empty_quarantine(watched);
         for (index, order, free) in self.region.blocks() {
             let Some(start) = self.region.frame_of(index).filter(|_| !free) else { continue };
             // SAFETY: it is out, so it was dressed so.
             if !unsafe { self.plan(watched, index, order).is_whole(start) } {
-                let error = BadFree::new(BadFreeKind::Overrun, start.addr().get());
-                self.on_bad_free.meet(self.name, error);
+                self.note(BadFreeKind::Overrun, start.addr().get());
             }
         }
     }

@@ -92,7 +92,7 @@ const blocks = (closed) => {
       if (!pool || !pool.id) return;
       const asked = pool, response = await ask('pools.json?pool=' + encodeURIComponent(asked.id));
       if (pool !== asked) return;
-      if (response.status === 404) { put($('blocks-facts'), 'text', 'It is gone.' + (drawn ? ' These were its blocks.' : '')); return; }
+      if (response.status === 404) { put($('blocks-facts'), 'text', 'It is gone.' + (drawn ? ' These were its blocks.' : '')); pool = null; return; }
       if (!response.ok) { if (!drawn) put($('blocks-facts'), 'text', 'Its thread has no time now. Asking again.'); return; }
       const map = await response.json(), text = JSON.stringify(map);
       if (text === drawn || pool !== asked) return;

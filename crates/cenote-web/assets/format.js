@@ -65,6 +65,10 @@ const countNames = look => look.accounts.filter(row => row.path.length === 2)
 const label = (path, numbers) => path.map((name, i) =>
   (i > 1 || i === 1 && several.has(name)) && numbers && numbers[i] ? name + ' #' + numbers[i] : name);
 
+/** Whether a pool is what is looked for: by its path, its name or the place where it was made. */
+const matches = (pool, find) => !find
+  || (label(pool.path, pool.numbers).join('/') + ' ' + pool.name + ' ' + pool.created_at).toLowerCase().includes(find);
+
 /** A line of what was lately, in an SVG that stays. */
 const spark = () => {
   const under = svg('path', {class: 'under'}), line = svg('path');

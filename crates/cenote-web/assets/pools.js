@@ -55,12 +55,14 @@ const drawMemory = look => {
 let last = null, chosen = null, paused = false, lostSince = null, timer = 0, round = 0;
 const history = new Map();
 const map = treemap($('treemap'), $('tip'), $('map-legend'), pool => open(pool));
-const pools = poolTable($('pools'), pool => open(pool));
+const pools = poolTable($('pools'), pool => open(pool), () => { drawTree(); note(); });
 const accounts = accountTable($('accounts'));
-const panel = blocks(() => { chosen = null; if (last) draw(last); });
+const panel = blocks(() => { chosen = null; if (last) draw(last); note(); });
+
+const drawTree = () => { if (last) map.draw(last, chosen, pools.find()); };
 
 const draw = look => {
-  map.draw(look, chosen);
+  map.draw(look, chosen, pools.find());
   pools.draw(look, chosen);
 };
 
@@ -68,13 +70,44 @@ const open = pool => {
   chosen = pool.id;
   panel.open(pool);
   if (last) draw(last);
+  note();
   panel.refresh(ask).catch(() => {});
+};
+
+/** Notes in the address what is shown, so that a link shows the same to others. */
+const note = () => {
+  const {sort, find} = pools.state(), said = new URLSearchParams();
+  if (sort !== 'held-') said.set('sort', sort);
+  if (find) said.set('find', find);
+  if (chosen) said.set('pool', chosen);
+  if (paused) said.set('paused', '');
+  const address = said.size ? '#' + said : location.pathname + location.search;
+  if (location.hash !== (said.size ? address : '')) window.history.replaceState(null, '', address);
+};
+
+/** What the address asks for: done as soon as there is something to show. */
+let asked = null;
+const heed = () => {
+  asked = new URLSearchParams(location.hash.slice(1));
+  pools.restore({sort: asked.get('sort'), find: asked.get('find')});
+  if (last) obey(last);
+};
+const obey = look => {
+  const {pool, paused: pause} = Object.fromEntries(asked);
+  asked = null;
+  draw(look);
+  const found = look.pools.find(row => row.id === pool);
+  if (found) open(found);
+  else if (pool) put($('tip'), 'text', 'The pool that the address names is not among those shown any more.');
+  if ((pause !== undefined) !== paused) $('pause').click();
 };
 
 const show = look => {
   countNames(look);
   put($('service'), 'text', look.name);
-  document.title = 'Pools: ' + look.name;
+  const {host, pid, version, started} = look.process;
+  put($('who'), 'text', [host, 'pid ' + pid, version && 'version ' + version, 'since ' + moment(started)].filter(Boolean).join(' · '));
+  document.title = 'Pools: ' + look.name + ' · ' + (host ?? 'pid') + ' ' + pid;
   for (const shown of shownTiles) {
     const value = shown.tile.of(look, last);
     put(shown.value, 'text', shown.tile.text(value));
@@ -96,9 +129,15 @@ const show = look => {
   put($('since'), 'text', 'Up ' + duration(look.uptime_seconds)
     + (look.silent.length ? '. No answer in time from ' + look.silent.map(path => path.join('/')).join(', ') + '.' : ''));
   last = look;
+  if (asked) obey(look);
 };
 
 const clock = date => date.toLocaleTimeString();
+/** With its day, unless that is today. */
+const moment = seconds => {
+  const date = new Date(seconds * 1000);
+  return date.toDateString() === new Date().toDateString() ? clock(date) : date.toLocaleString();
+};
 const state = (kind, text) => { put(document.body, 'class', kind); put($('state-text'), 'text', text); };
 
 const ask = async address => {
@@ -136,11 +175,14 @@ $('pause').addEventListener('click', () => {
   round += 1;
   if (paused) state('paused', 'Paused at ' + clock(new Date()));
   else tick();
+  note();
 });
 // A page that nobody sees asks for nothing.
 document.addEventListener('visibilitychange', () => {
   clearTimeout(timer);
   if (!document.hidden && !paused) tick();
 });
-new ResizeObserver(() => { if (last) map.draw(last, chosen); }).observe($('treemap'));
+new ResizeObserver(drawTree).observe($('treemap'));
+window.addEventListener('hashchange', heed);
+heed();
 tick();

@@ -18,7 +18,7 @@ const COLUMNS = [
   {id: 'cleanups', title: 'Cleanups', number: true, opt: true, sort: row => row.cleanups ?? -1, text: row => count(row.cleanups)},
 ];
 
-const poolTable = (table, choose) => {
+const poolTable = (table, choose, changed) => {
   let column = COLUMNS[3], down = true, find = '', look = null, chosen = null;
   const rows = new Map();
   const heads = COLUMNS.map(head => el('th', {scope: 'col', class: (head.number ? 'n' : '') + (head.opt ? ' opt' : '')},
@@ -31,11 +31,12 @@ const poolTable = (table, choose) => {
     down = downwards ?? (next === column ? !down : Boolean(next.number));
     column = next;
     draw();
+    changed();
   };
   const make = () => {
-    const button = el('button', {type: 'button', onclick: () => choose(row.pool)});
+    const name = el('bdi'), button = el('button', {type: 'button', onclick: () => choose(row.pool)}, name);
     const cells = COLUMNS.map((head, i) => el('td', {class: (i === 0 ? 'name' : head.id === 'creator' ? 'at' : head.number ? 'n' : '') + (head.opt ? ' opt' : '')}, i === 0 ? button : ''));
-    const row = {element: el('tr', {}, ...cells), cells, button, pool: null};
+    const row = {element: el('tr', {}, ...cells), cells, button, name, pool: null};
     return row;
   };
   const draw = () => {
@@ -43,7 +44,7 @@ const poolTable = (table, choose) => {
     heads.forEach((head, i) => put(head, 'aria-sort', COLUMNS[i] === column ? (down ? 'descending' : 'ascending') : null));
     put($('fattest'), 'aria-pressed', String(column.id === 'held' && down));
     put($('oldest'), 'aria-pressed', String(column.id === 'age' && down));
-    const list = look.pools.filter(pool => !find || (label(pool.path, pool.numbers).join('/') + ' ' + pool.name + ' ' + pool.created_at).toLowerCase().includes(find));
+    const list = look.pools.filter(pool => matches(pool, find));
     const sign = down ? -1 : 1;
     list.sort((a, b) => {
       const [x, y] = [column.sort(a), column.sort(b)];
@@ -58,7 +59,7 @@ const poolTable = (table, choose) => {
       row.pool = pool;
       COLUMNS.forEach((head, i) => {
         const text = head.text(pool);
-        if (i === 0) { put(row.button, 'text', text); put(row.button, 'title', pool.path.join('/') + ': ' + pool.kind + ' ' + pool.name); }
+        if (i === 0) { put(row.name, 'text', text); put(row.button, 'title', pool.path.join('/') + ': ' + pool.kind + ' ' + pool.name); }
         else put(row.cells[i], 'text', head.id === 'age' && pool.over_age ? text + ' ⚠' : text);
       });
       put(row.element, 'class', (pool.over_age ? 'old' : '') + (pool.id && pool.id === chosen ? ' chosen' : ''));
@@ -77,8 +78,20 @@ const poolTable = (table, choose) => {
   };
   $('fattest').addEventListener('click', () => sortBy('held', true));
   $('oldest').addEventListener('click', () => sortBy('age', true));
-  $('find').addEventListener('input', event => { find = event.target.value.toLowerCase(); draw(); });
-  return {draw(next, id) { look = next; chosen = id; draw(); }};
+  $('find').addEventListener('input', event => { find = event.target.value.toLowerCase(); draw(); changed(); });
+  return {
+    draw(next, id) { look = next; chosen = id; draw(); },
+    find: () => find,
+    /** What is looked for and how it is sorted, for the address; and back. */
+    state: () => ({sort: column.id + (down ? '-' : '+'), find: $('find').value}),
+    restore({sort, find: text}) {
+      const found = COLUMNS.find(head => head.id === (sort ?? '').slice(0, -1));
+      if (found) { column = found; down = sort.endsWith('-'); }
+      $('find').value = text ?? '';
+      find = $('find').value.toLowerCase();
+      draw();
+    },
+  };
 };
 
 const accountTable = table => {

@@ -1,19 +1,19 @@
 
 // Who holds the memory, as areas: worker, connection, request.
 
-const HUES = 6;
-const hues = new Map();
 /** worker-0 and worker-1 are workers. */
 const kind = name => name.replace(/[-_ ]?\d+$/, '') || name;
-/** A colour for each kind of account, in the order in which they are first seen. */
+/** A colour for each kind of account: one of 24, by its name alone, so that it is the same tomorrow. The hash
+ * begins with a number by which a server's usual names lie far apart. */
 const hue = numbered => {
-  const name = kind(numbered);
-  if (!hues.has(name)) hues.set(name, hues.size % HUES);
-  return hues.get(name);
+  let hash = 619;
+  for (const letter of kind(numbered)) hash = Math.imul(hash ^ letter.codePointAt(0), 0x01000193) >>> 0;
+  return 'oklch(var(--hues) ' + 15 * ((hash >>> 5) % 24) + ')';
 };
 
-/** The tree to be drawn: pools that are told one by one, and the rest of each path as one. */
-const build = look => {
+/** The tree to be drawn: pools that are told one by one, and the rest of each path as one; only what
+ * is looked for, if something is. */
+const build = (look, find) => {
   const root = {key: '', name: look.name, label: look.name, children: new Map(), value: 0};
   const place = (path, numbers) => {
     const names = label(path, numbers);
@@ -27,7 +27,7 @@ const build = look => {
   };
   const shown = new Map();
   for (const pool of look.pools) {
-    if (pool.path[0] !== look.name || pool.held_bytes <= 0 && !pool.over_age) continue;
+    if (pool.path[0] !== look.name || pool.held_bytes <= 0 && !pool.over_age || !matches(pool, find)) continue;
     const at = place(pool.path, pool.numbers);
     const key = at.key + '/' + (pool.id ?? 'account');
     at.children.set(key, {key, name: pool.path[pool.path.length - 1], label: at.label, pool, value: pool.held_bytes, used: pool.used_bytes});
@@ -38,7 +38,7 @@ const build = look => {
   }
   // If every pool was told, what is missing has come since.
   const omitted = look.silent.length > 0 || look.pools_shown > look.pools.filter(pool => pool.id).length;
-  for (const row of omitted ? look.accounts : []) {
+  for (const row of omitted && !find ? look.accounts : []) {
     const sum = shown.get(row.path.join('\n')) ?? {held: 0, used: 0, pools: 0};
     const rest = row.own_held_bytes - sum.held;
     // What moved between two readings is no pool.
@@ -156,9 +156,9 @@ const treemap = (box, tip, legend, choose) => {
     element.addEventListener('click', () => element.node.pool && choose(element.node.pool));
     return element;
   };
-  return {draw(look, chosen) {
+  return {draw(look, chosen, find) {
     const {width, height} = box.getBoundingClientRect();
-    areas = layout(build(look), 0, 0, width, height, []);
+    areas = layout(build(look, find), 0, 0, width, height, []);
     const gone = new Map(elements);
     for (const {node, x, y, w, h} of areas) {
       let element = elements.get(node.key);
@@ -176,7 +176,7 @@ const treemap = (box, tip, legend, choose) => {
         continue;
       }
       const [fill, text] = element.children;
-      element.style.setProperty('--hue', 'var(--c' + hue(node.name) + ')');
+      element.style.setProperty('--hue', hue(node.name));
       fill.style.height = (node.used === null || node.used === undefined ? 0 : Math.min(100, 100 * node.used / Math.max(1, node.value))) + '%';
       put(element, 'class', 'leaf' + (node.pool?.over_age ? ' old' : '') + (node.used === null || node.used === undefined ? ' unknown' : ''));
       put(element, 'aria-label', describe(node));
@@ -193,14 +193,14 @@ const treemap = (box, tip, legend, choose) => {
     const first = leaves()[0];
     if (first && !leaves().some(area => area.node.key === current)) point(first.node.key);
     let empty = box.querySelector('.empty');
-    if (!first && !empty) box.append(el('p', {class: 'empty'}, 'Nothing is held.'));
+    if (!first && !empty) box.append(el('p', {class: 'empty'}, find ? 'Nothing that is looked for is held.' : 'Nothing is held.'));
     if (first && empty) empty.remove();
     const names = [...new Set(leaves().map(area => kind(area.node.name)))];
     if (legend.dataset.names !== names.join('\n')) {
       legend.dataset.names = names.join('\n');
       legend.replaceChildren(...names.map(name => {
         const key = el('span', {class: 'key'});
-        key.style.background = 'var(--c' + hue(name) + ')';
+        key.style.background = hue(name);
         return el('li', {}, key, name);
       }));
     }

@@ -160,7 +160,10 @@ impl Server {
         let process = Account::root("process").with_limit(config.process_limit);
         let pools_shown = config.expose_pools || address.ip().is_loopback();
         let access = if config.expose_pools { Access::Anyone } else { Access::Loopback };
-        let mut view = View::builder(&process).access(access).hosts(config.pools_hosts.iter());
+        let mut view = View::builder(&process)
+            .access(access)
+            .hosts(config.pools_hosts.iter())
+            .version(env!("CARGO_PKG_VERSION"));
         for (account, age) in
             [("connection", config.connection_age), ("request", config.request_age)]
         {

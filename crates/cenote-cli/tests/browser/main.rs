@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod chromium;
+mod reading;
 mod site;
 
 use chromium::Browser;
@@ -74,7 +75,10 @@ fn the_page_lives_while_a_load_runs() {
         serde_json::Value::from(NAME)
     ));
     assert_eq!(browser.get("document.querySelectorAll('img').length"), 0);
-    assert_eq!(browser.get("document.title"), "Pools: process");
+    let who = browser.get("document.title + ' / ' + document.getElementById('who').textContent");
+    let (who, pid) = (who.as_str().expect("text"), std::process::id());
+    assert!(who.starts_with("Pools: process · ") && who.contains(&format!(" {pid} / ")), "{who}");
+    assert!(who.contains(&format!("pid {pid} · version ")) && who.contains(" · since "), "{who}");
 
     // Sorting: each column up and down, the fattest and the oldest first.
     let sorted = |browser: &mut Browser, column: &str| {

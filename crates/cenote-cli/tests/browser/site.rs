@@ -1,5 +1,6 @@
 //! A server under load: clients that ask, clients that dawdle, and other work beside it.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -22,7 +23,7 @@ pub(crate) struct Site {
     address: SocketAddr,
     done: Arc<AtomicBool>,
     others: std::vec::Vec<JoinHandle<()>>,
-    cache: Option<oneshot::Sender<()>>,
+    cache: RefCell<Option<oneshot::Sender<()>>>,
     _dawdlers: std::vec::Vec<Socket>,
     _folder: TempDir,
 }
@@ -90,10 +91,15 @@ impl Site {
             address,
             done,
             others,
-            cache: Some(cache),
+            cache: RefCell::new(Some(cache)),
             _dawdlers: dawdlers,
             _folder: folder,
         }
+    }
+
+    /// Ends the cache, and the other work that is not the server's.
+    pub(crate) fn end_cache(&self) {
+        drop(self.cache.take());
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -104,7 +110,7 @@ impl Site {
 impl Drop for Site {
     fn drop(&mut self) {
         self.done.store(true, SeqCst);
-        drop(self.cache.take());
+        self.end_cache();
         for other in self.others.drain(..) {
             let _ = other.join();
         }

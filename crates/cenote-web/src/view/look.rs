@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::State;
 use super::local::Ask;
 use super::memory::resident_bytes;
+use super::process::Process;
 use super::rows::{AccountRow, Place, PoolRow, seconds};
 use super::telling::{Sums, TOLD, Told};
 use super::tree::{Node, Tree};
@@ -31,6 +32,8 @@ pub struct Look {
     pub schema: u32,
     /// The root account's name.
     pub name: String,
+    /// Which process it is.
+    pub process: Process,
     /// Seconds since 1970, of the moment.
     pub now: f64,
     /// Seconds since the view was made.
@@ -140,6 +143,7 @@ impl State {
         Look {
             schema: 1,
             name: self.root.name().to_owned(),
+            process: self.process.clone(),
             now: seconds(std::time::UNIX_EPOCH.elapsed().unwrap_or_default()),
             uptime_seconds: seconds(self.since.elapsed()),
             accounts,

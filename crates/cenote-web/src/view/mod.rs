@@ -78,6 +78,7 @@ mod memory;
 mod metrics;
 mod observer;
 mod page;
+mod process;
 mod rows;
 mod service;
 mod shared;
@@ -90,6 +91,7 @@ pub use answer::Answer;
 pub use local::{Answering, Local};
 pub use look::{BlockCache, Look, Memory};
 pub use map::{Block, BlockMap, Cluster, Page};
+pub use process::Process;
 pub use rows::{AccountRow, PoolRow};
 pub use service::{Peer, ViewService};
 pub use watched::{Gist, Watched, WatchedWeak};
@@ -119,6 +121,7 @@ pub(crate) struct State {
     ages: AgeLimits,
     policy: Policy,
     since: Instant,
+    process: Process,
     baseline: look::Baseline,
     links: Mutex<Vec<Link>>,
     shared: shared::Shared,
@@ -156,6 +159,7 @@ pub struct ViewBuilder {
     root: Account,
     ages: AgeLimits,
     policy: Policy,
+    version: Option<String>,
 }
 
 impl ViewBuilder {
@@ -183,6 +187,20 @@ impl ViewBuilder {
         self
     }
 
+    /// What the service calls its version: shown at the head of the page, and in its JSON.
+    ///
+    /// ```
+    /// use cenote::Account;
+    /// use cenote_web::view::View;
+    /// let process = Account::root("process");
+    /// let view = View::builder(&process).version(env!("CARGO_PKG_VERSION")).build();
+    /// ```
+    #[must_use]
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
     /// The view. Starts its thread; where that cannot be, requests are answered with 503.
     #[must_use]
     pub fn build(self) -> View {
@@ -192,6 +210,7 @@ impl ViewBuilder {
             ages: self.ages,
             policy: self.policy,
             since: Instant::now(),
+            process: Process::now(self.version),
             links: Mutex::default(),
             shared: shared::Shared::default(),
             known: Mutex::default(),
@@ -206,7 +225,8 @@ impl View {
     /// How to make a view of a root account and of all accounts under it.
     #[must_use]
     pub fn builder(root: &Account) -> ViewBuilder {
-        ViewBuilder { root: root.clone(), ages: AgeLimits::default(), policy: Policy::default() }
+        let (root, ages) = (root.clone(), AgeLimits::default());
+        ViewBuilder { root, ages, policy: Policy::default(), version: None }
     }
 
     /// A note for the pools of the calling thread, and the task that answers for it, to be

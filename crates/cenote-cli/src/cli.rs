@@ -12,7 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::outlet::{self, LogWriter};
 use crate::pools::PoolsArgs;
 use crate::serve::{Config, Timeouts};
-use crate::units::{parse_duration, parse_size};
+use crate::units::{parse_count, parse_duration, parse_size};
 use crate::{pools, serve, tour};
 
 /// What the command line says.
@@ -65,6 +65,16 @@ pub struct ServeArgs {
     /// Most memory that all pools together may hold [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub process_limit: Option<usize>,
+
+    /// Most connections at once; for one more, the one that is idle for longest is closed
+    /// [default: as many as the limit of open files allows, which is raised as far as it goes]
+    #[arg(long, value_name = "NUMBER", value_parser = parse_count)]
+    pub max_connections: Option<usize>,
+
+    /// While the process itself has more memory than this, idle connections are closed and new ones
+    /// refused [default: seven eighths of what its control group may have]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub memory_limit: Option<usize>,
 
     /// Answer /pools, /pools.json and /metrics even when listening on an address that others can
     /// reach
@@ -145,6 +155,8 @@ impl ServeArgs {
             request_limit: Some(self.request_limit),
             connection_limit: Some(self.connection_limit),
             process_limit: self.process_limit,
+            max_connections: self.max_connections,
+            memory_limit: self.memory_limit,
             expose_pools: self.expose_pools,
             pools_hosts: self.pools_host,
             connection_age: self.connection_age,

@@ -44,6 +44,18 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Reads a number of things, at least one.
+///
+/// # Errors
+/// A sentence that says what was wrong.
+pub fn parse_count(text: &str) -> Result<usize, String> {
+    match text.trim().parse() {
+        Ok(0) => Err("with none at all nobody would be served".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err(format!("`{text}` is not a number: expected one such as 1000")),
+    }
+}
+
 /// Reads a length of time: `10` or `10s` (seconds), `500ms`, `2m`.
 ///
 /// # Errors

@@ -44,6 +44,11 @@ impl Body {
         Self::Words(text)
     }
 
+    /// With `guard`, which is dropped with it.
+    pub(crate) fn guarded<G>(self, guard: G) -> Guarded<G> {
+        Guarded { body: self, _guard: guard }
+    }
+
     fn left(&self) -> u64 {
         match self {
             Self::Empty => 0,
@@ -87,6 +92,32 @@ impl http_body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left())
+    }
+}
+
+/// A body, and something that lives as long.
+pub(crate) struct Guarded<G> {
+    body: Body,
+    _guard: G,
+}
+
+impl<G: Unpin> http_body::Body for Guarded<G> {
+    type Data = Piece;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Piece>>>> {
+        Pin::new(&mut self.get_mut().body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -14,6 +14,7 @@ use hyper::service::service_fn;
 use tokio::net::TcpStream;
 use tracing::{Instrument, debug, debug_span, info, warn};
 
+use super::places::Seat;
 use super::request;
 use super::socket::{Progress, Socket};
 use super::worker::{Worker, stopped};
@@ -27,6 +28,7 @@ pub(crate) struct Connection {
     pub(crate) account: Account,
     pub(crate) peer: Peer,
     pub(crate) progress: Rc<Progress>,
+    pub(crate) seat: Seat,
 }
 
 /// A client's address. Its text is in the connection's pool: made once, for all lines of the log.
@@ -45,15 +47,21 @@ impl fmt::Display for Peer {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
+pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr, seat: Seat) {
     let limit = worker.shared.config.connection_limit;
     let account = worker.account.child("connection").with_limit(limit);
     // Its path is formatted only where spans of this level are kept.
     let span = debug_span!("connection", account = account.path(), number = account.number());
-    converse(worker, account, stream, address).instrument(span).await;
+    converse(worker, account, stream, address, seat).instrument(span).await;
 }
 
-async fn converse(worker: Rc<Worker>, account: Account, stream: TcpStream, address: SocketAddr) {
+async fn converse(
+    worker: Rc<Worker>,
+    account: Account,
+    stream: TcpStream,
+    address: SocketAddr,
+    seat: Seat,
+) {
     let config = &worker.shared.config;
     let pool =
         match Pool::builder().name("connection").first_block(FIRST_BLOCK).account(&account).build()
@@ -72,22 +80,36 @@ async fn converse(worker: Rc<Worker>, account: Account, stream: TcpStream, addre
     let _ = stream.set_nodelay(true);
     let progress = Rc::new(Progress::default());
     let socket = Socket::new(stream, progress.clone(), config.timeouts.write);
-    let connection = Rc::new(Connection { worker: worker.clone(), account, peer, progress });
+    let connection = Rc::new(Connection { worker: worker.clone(), account, peer, progress, seat });
 
     let service = service_fn(|request| request::serve(connection.clone(), request));
     let mut http = pin!(worker.http.serve_connection(socket, service));
     let mut stop = worker.stop.clone();
+    let told_to_end = async {
+        tokio::select! {
+            () = stopped(&mut stop) => {}
+            () = connection.seat.asked_to_leave() => connection.progress.hurry(),
+        }
+    };
     let result = tokio::select! {
         result = http.as_mut() => result,
-        () = stopped(&mut stop) => {
-            http.as_mut().graceful_shutdown();
-            // Of a client that has not said a word there is nothing to wait for. But it may just
-            // have spoken: look once more.
-            let first = poll_fn(|cx| Poll::Ready(http.as_mut().poll(cx))).await;
-            match first {
+        () = told_to_end => {
+            // The client may just have spoken. So look first, and once again when the runtime has
+            // asked the system who has: hyper closes a connection unread on which nothing has come.
+            let mut now = async || poll_fn(|cx| Poll::Ready(http.as_mut().poll(cx))).await;
+            let mut state = now().await;
+            if state.is_pending() {
+                tokio::task::yield_now().await;
+                state = now().await;
+            }
+            match state {
                 Poll::Ready(result) => result,
+                // There is nothing to wait for.
                 Poll::Pending if !connection.progress.heard() => Ok(()),
-                Poll::Pending => http.await,
+                Poll::Pending => {
+                    http.as_mut().graceful_shutdown();
+                    http.await
+                }
             }
         }
     };

@@ -16,11 +16,13 @@ mod conditional;
 mod connection;
 mod errors;
 mod file;
+mod host;
 mod listen;
 mod listing;
 mod mime;
 mod page;
 mod path;
+mod places;
 mod pools;
 mod range;
 mod request;
@@ -41,8 +43,11 @@ use cenote::Account;
 use cenote_web::view::{Access, View, events};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc::UnboundedReceiver, watch};
+use tracing::warn;
 
 pub use errors::StartError;
+use host::{Memory, Minutely};
+use places::Places;
 use worker::Alive;
 
 use crate::outlet::{self, STDERR, STDOUT};
@@ -62,6 +67,13 @@ pub struct Config {
     pub connection_limit: Option<usize>,
     /// Most bytes that all pools together may hold.
     pub process_limit: Option<usize>,
+    /// Most connections at once; for one more, the one that is idle for longest is closed. `None`:
+    /// as many as the limit of open files is enough for, a quarter of what is left of it being kept
+    /// for the files that are served.
+    pub max_connections: Option<usize>,
+    /// While the process has more memory than this of its own, in bytes, idle connections are closed
+    /// and new ones refused. `None`: seven eighths of what its control group may have.
+    pub memory_limit: Option<usize>,
     /// Show `/pools`, `/pools.json` and `/metrics` even to other machines.
     pub expose_pools: bool,
     /// Names by which they may be asked for, besides `localhost` and addresses.
@@ -85,6 +97,8 @@ impl Config {
             request_limit: None,
             connection_limit: None,
             process_limit: None,
+            max_connections: None,
+            memory_limit: None,
             expose_pools: false,
             pools_hosts: Vec::new(),
             connection_age: None,
@@ -123,6 +137,12 @@ pub(crate) struct Shared {
     pub(crate) pools_shown: bool,
     /// How many workers are not idle.
     pub(crate) busy: AtomicUsize,
+    pub(crate) places: Arc<Places>,
+    pub(crate) memory: Memory,
+    /// Clients for whom there was no place, or no memory; and that could not be accepted.
+    pub(crate) crowded: Minutely,
+    pub(crate) squeezed: Minutely,
+    pub(crate) unaccepted: Minutely,
 }
 
 /// A running server. Dropping it stops it, without waiting.
@@ -173,8 +193,18 @@ impl Server {
         }
         let view = view.build();
         view.stamp(&process);
-        let shared =
-            Arc::new(Shared { config, process, view, pools_shown, busy: AtomicUsize::new(0) });
+        let shared = Arc::new(Shared {
+            places: Arc::new(Places::new(listeners.len())),
+            memory: Memory::new(config.memory_limit),
+            config,
+            process,
+            view,
+            pools_shown,
+            busy: AtomicUsize::new(0),
+            crowded: Minutely::default(),
+            squeezed: Minutely::default(),
+            unaccepted: Minutely::default(),
+        });
         let (stop, stopped) = watch::channel(false);
         let (ready, wait) = mpsc::channel();
         let (ends, ended) = tokio::sync::mpsc::unbounded_channel();
@@ -195,6 +225,14 @@ impl Server {
             wait.recv()
                 .unwrap_or_else(|_| Err(StartError("a worker stopped as it started".to_owned())))?;
         }
+        // Only now: all that the server itself needs is open.
+        let Shared { config, places, .. } = &*server.shared;
+        let room = host::room_for_connections();
+        let asked = config.max_connections.unwrap_or(room);
+        if asked > room {
+            warn!("open files are limited to enough for {room} connections, not {asked}");
+        }
+        places.limit(asked.min(room).max(1));
         Ok(server)
     }
 
@@ -254,6 +292,7 @@ pub fn run(config: Config) -> Result<ExitCode, StartError> {
             (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
         let mut hangup = listen(SignalKind::hangup())?;
         let grace = config.timeouts.stop;
+        host::raise_files();
         let mut server = Server::start(config)?;
         // Only now: what cannot be started is one line.
         events::install();

@@ -15,7 +15,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Response, StatusCode, Uri, Version};
 use tracing::{Instrument, debug, debug_span, info, warn};
 
-use super::body::Body;
+use super::body::{Body, Guarded};
 use super::connection::{Connection, Peer};
 use super::errors::Fault;
 use super::path::{self, FilePath};
@@ -92,14 +92,31 @@ pub(crate) fn header_value(pool: &Pool, value: fmt::Arguments<'_>) -> Result<Hea
     })
 }
 
+/// A request that is being answered, until its response's body is gone.
+pub(crate) struct Busy(Rc<Connection>);
+
+impl Busy {
+    fn new(connection: Rc<Connection>) -> Self {
+        connection.progress.request_began();
+        connection.seat.busy();
+        Self(connection)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.seat.idle();
+    }
+}
+
 /// Answers a request, whatever happens.
 pub(crate) async fn serve(
     connection: Rc<Connection>,
     request: hyper::Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+) -> Result<Response<Guarded<Busy>>, Infallible> {
+    let busy = Busy::new(connection.clone());
     let worker = &connection.worker;
     let shared = &worker.shared;
-    connection.progress.request_began();
     worker.served.set(worker.served.get() + 1);
     let (head, body) = request.into_parts();
     let head =
@@ -160,7 +177,7 @@ pub(crate) async fn serve(
     if close.get() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response)
+    Ok(response.map(|body| body.guarded(busy)))
 }
 
 async fn route(request: &Request<'_>) -> Result<Response<Body>, Fault> {

@@ -25,6 +25,7 @@ const LINGER_BYTES: usize = 256 << 10;
 pub(crate) struct Progress {
     ever: Cell<bool>,
     mid_request: Cell<bool>,
+    hurried: Cell<bool>,
 }
 
 impl Progress {
@@ -36,6 +37,12 @@ impl Progress {
     /// Whether something came since the last request began.
     pub(crate) fn mid_request(&self) -> bool {
         self.mid_request.get()
+    }
+
+    /// Others wait for this connection's place: once nothing is left to be said it is closed at
+    /// once.
+    pub(crate) fn hurry(&self) {
+        self.hurried.set(true);
     }
 
     /// A request's head is complete.
@@ -136,6 +143,9 @@ impl Write for Socket {
             None => {
                 if ready!(Pin::new(&mut socket.io).poll_shutdown(cx)).is_err() {
                     // The client is gone already.
+                    return Poll::Ready(Ok(()));
+                }
+                if socket.progress.hurried.get() {
                     return Poll::Ready(Ok(()));
                 }
                 socket.start_timer(LINGER);

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
@@ -17,12 +17,15 @@ use cenote_web::view::{Answering, Local};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
 use rustix::io::Errno;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc::UnboundedSender, watch};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tracing::{debug, error, warn};
 
 use super::errors::StartError;
+use super::host::Verdict;
+use super::places::{Line, Seat};
 use super::root::Root;
 use super::{Shared, connection};
 
@@ -52,6 +55,7 @@ pub(crate) struct Worker {
     pub(crate) peaks: RefCell<Peaks>,
     pub(crate) http: http1::Builder,
     pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) line: Rc<Line>,
     /// Requests so far.
     pub(crate) served: Cell<u64>,
 }
@@ -116,6 +120,7 @@ impl Worker {
             // A client may shut its side once it has asked; it still wants the answer.
             .half_close(true);
         let (shared, stop) = (shared.clone(), stop.clone());
+        let line = Line::new(shared.places.clone(), *index);
         let worker = Self {
             shared,
             index: *index,
@@ -125,6 +130,7 @@ impl Worker {
             peaks: RefCell::default(),
             http,
             stop,
+            line,
             served: Cell::new(0),
         };
         Ok((worker, answering))
@@ -170,12 +176,22 @@ async fn serve(mut start: Start) -> usize {
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut left, mut done_before) = (0_u64, 0);
     let mut trimmed = true;
+    // A client for whom there is no seat yet. While it waits nobody else is accepted.
+    let mut waiting = None;
     loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => {
-                    connections.spawn_local(connection::serve(worker.clone(), stream, address));
+        if let Some((stream, address)) = waiting.take() {
+            match admit(&worker) {
+                Admitted::To(seat) => {
+                    let serving = connection::serve(worker.clone(), stream, address, seat);
+                    connections.spawn_local(serving);
                 }
+                Admitted::Later => waiting = Some((stream, address)),
+                Admitted::Never => refuse(&stream),
+            }
+        }
+        tokio::select! {
+            accepted = listener.accept(), if waiting.is_none() => match accepted {
+                Ok(client) => waiting = Some(client),
                 Err(error) if gone(&error) => debug!("a client left before it was served: {error}"),
                 Err(error) if broken(&error) => {
                     error!("worker-{} cannot accept connections any more: {error}", worker.index);
@@ -185,10 +201,14 @@ async fn serve(mut start: Start) -> usize {
                     break;
                 }
                 Err(error) => {
-                    warn!("a connection cannot be accepted: {error}");
+                    if let Some(times) = worker.shared.unaccepted.note() {
+                        warn!("connections cannot be accepted ({times} times): {error}");
+                    }
+                    worker.line.ask_longest();
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
+            () = worker.line.rung() => {}
             Some(ended) = connections.join_next() => {
                 left += 1;
                 note(ended);
@@ -211,10 +231,14 @@ async fn serve(mut start: Start) -> usize {
     }
     // Connections that the kernel has accepted would be reset with the listener: their clients
     // think they are served.
-    while let Poll::Ready(Ok((stream, address))) =
-        poll_fn(|cx| Poll::Ready(listener.poll_accept(cx))).await
-    {
-        connections.spawn_local(connection::serve(worker.clone(), stream, address));
+    let mut next = match waiting {
+        None => accept_now(&listener).await,
+        waiting => waiting,
+    };
+    while let Some((stream, address)) = next {
+        let seat = worker.line.seat_anyway();
+        connections.spawn_local(connection::serve(worker.clone(), stream, address, seat));
+        next = accept_now(&listener).await;
     }
     drop((listener, start.listener));
     let deadline = Instant::now() + worker.shared.config.timeouts.stop;
@@ -224,6 +248,70 @@ async fn serve(mut start: Start) -> usize {
     let cut = connections.len();
     connections.shutdown().await;
     cut
+}
+
+/// A client that the kernel has already accepted.
+async fn accept_now(listener: &tokio::net::TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    poll_fn(|cx| match listener.poll_accept(cx) {
+        Poll::Ready(Ok(client)) => Poll::Ready(Some(client)),
+        _ => Poll::Ready(None),
+    })
+    .await
+}
+
+/// What becomes of a new client.
+enum Admitted {
+    To(Seat),
+    /// Once somebody has left.
+    Later,
+    Never,
+}
+
+fn admit(worker: &Worker) -> Admitted {
+    let shared = &*worker.shared;
+    match shared.memory.look() {
+        Verdict::Room => shared.places.grow(),
+        Verdict::Same => {}
+        Verdict::Over(what) => {
+            if let Some(times) = shared.squeezed.note() {
+                let s = if times == 1 { "" } else { "s" };
+                warn!("{what} ({times} time{s}): idle connections are closed, new ones refused");
+            }
+            let most = shared.places.shrink();
+            for _ in 0..most {
+                if !worker.line.ask_longest() {
+                    break;
+                }
+            }
+            // What those held that were asked before is of use once it has gone back.
+            System::trim();
+        }
+    }
+    if let Some(seat) = worker.line.seat() {
+        return Admitted::To(seat);
+    }
+    if shared.places.shrunk() {
+        if worker.line.nobody_can_leave() {
+            worker.line.wait_no_more();
+            return Admitted::Never;
+        }
+    } else if let Some(times) = shared.crowded.note() {
+        let (most, s) = (shared.places.most(), if times == 1 { "" } else { "s" });
+        warn!(
+            "all {most} connections are there ({times} time{s}): for a new one, the one that is \
+             idle for longest is closed"
+        );
+    }
+    Admitted::Later
+}
+
+/// Tells a client that there is no memory for it. Its request, if it is there already, is read:
+/// else it would be told nothing but that the connection is reset.
+fn refuse(stream: &TcpStream) {
+    let _ = stream.try_read(&mut [0; 4096]);
+    let _ = stream.try_write(
+        b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+    );
 }
 
 /// Gives back what is not needed now.

@@ -6,5 +6,6 @@
 #[expect(dead_code, reason = "the server's tests use all of it")]
 #[path = "../server/client.rs"]
 mod client;
+mod crowds;
 mod log;
 mod running;

@@ -139,8 +139,9 @@ enum cenote_misuse {
 int cenote_set_misuse_policy(int policy);
 
 /*
- * What is told about misuse. `message` is one line without its end, valid during the call. It may
- * be called on any thread, and must not use the pool that the message is about.
+ * What is told about misuse. `message` is one line without its end, valid and the same during the
+ * call, whatever is called in it. It may be called on any thread, and must not use the pool that the
+ * message is about.
  */
 typedef void (*cenote_report_fn)(void *data, const char *message);
 
@@ -211,6 +212,7 @@ typedef void (*cenote_cleanup_fn)(void *data);
  * The functions cenote_..._cleanup_add() register a call, to be made once, when the pool is reset
  * or destroyed: the last one registered is called first, while everything in the pool can still be
  * used. One that is registered by a cleanup runs too. They return the cleanup's number, or 0.
+ * A number means that one cleanup as long as the process lives; it is never given again.
  * cenote_..._cleanup_run() makes the call now instead, and cenote_..._cleanup_cancel() sees to it
  * that it is never made; both take time in the number of cleanups that were added since.
  */
@@ -269,7 +271,15 @@ char *cenote_pool_strndup(cenote_pool_t *pool, const char *text, size_t length);
  * Changes the size of an object of this pool, which has `old_size` bytes: in place if it is the
  * newest and its block has room, or large and its memory has; else in new memory, to which as much
  * as fits is copied. Returns where it is now, or NULL, and then it is as it was. Of NULL: memory of
- * `new_size`. `old_size` is what was asked for: with more, bytes behind the object are copied.
+ * `new_size`. `old_size` is what was asked for.
+ *
+ * `object` is checked before anything is read there: what lies in no memory of this pool in use
+ * (CENOTE_ERR_FOREIGN; freed large objects, and those of before a reset, are such or INTERIOR), in a
+ * block's header (CENOTE_ERR_HEADER), in the free middle of a block or inside of a large object, or at
+ * no multiple of 8 where objects are aligned (CENOTE_ERR_INTERIOR), or cannot have `old_size` bytes
+ * (CENOTE_ERR_LAYOUT) is misuse. The inside of a small object is not noticed, nor is a small one that
+ * was moved away. It takes time in the number of blocks, of which the newest is looked at first. With
+ * CENOTE_DEBUG, and in builds for a checker, an object that is not the newest always moves.
  */
 void *cenote_pool_realloc(cenote_pool_t *pool, void *object, size_t old_size, size_t new_size);
 
@@ -321,7 +331,11 @@ void *cenote_counted_zalloc(cenote_counted_t *pool, size_t size);
 void *cenote_counted_calloc(cenote_counted_t *pool, size_t count, size_t size);
 void *cenote_counted_alloc_aligned(cenote_counted_t *pool, size_t size, size_t align);
 void *cenote_counted_alloc_bytes(cenote_counted_t *pool, size_t size);
-/* As cenote_pool_realloc(), but always in new memory, and `object` is checked to be one. */
+/*
+ * As cenote_pool_realloc(), but always in new memory. `object` is checked to be one before anything is
+ * read there, as far as cenote_counted_free() notices; with an `old_size` that reaches beyond what is in
+ * use of its block it is CENOTE_ERR_LAYOUT.
+ */
 void *cenote_counted_realloc(cenote_counted_t *pool, void *object, size_t old_size,
                              size_t new_size);
 
@@ -382,7 +396,11 @@ void *cenote_chunk_alloc(cenote_chunk_t *pool, size_t size);
 void *cenote_chunk_zalloc(cenote_chunk_t *pool, size_t size);
 void *cenote_chunk_calloc(cenote_chunk_t *pool, size_t count, size_t size);
 void *cenote_chunk_alloc_aligned(cenote_chunk_t *pool, size_t size, size_t align);
-/* As cenote_pool_realloc(), but always in new memory, and `object` is checked to be one. */
+/*
+ * As cenote_pool_realloc(), but always in new memory. `object` is checked to be one before anything is
+ * read there, as cenote_chunk_free() does; with an `old_size` that is more than it has it is
+ * CENOTE_ERR_LAYOUT.
+ */
 void *cenote_chunk_realloc(cenote_chunk_t *pool, void *object, size_t old_size, size_t new_size);
 
 /* Frees an object. Every bad free is noticed. NULL is fine. */

@@ -9,7 +9,7 @@ use crate::error::{Status, fail, guard, misconfigured, no_region};
 use crate::handle::{Kind, create, destroy};
 use crate::misuse::{OF_C, TELL};
 use crate::options::{account, cenote_buddy_options_t, name, read, set};
-use crate::pooled::{figure, give, layout, memory};
+use crate::pooled::{exact, figure, give, memory};
 
 /// `cenote_buddy_t`
 #[repr(C)]
@@ -93,7 +93,7 @@ pub unsafe extern "C" fn cenote_buddy_alloc(
 ) -> *mut c_void {
     let take = |buddy: &Buddy<'static>| {
         // A block is aligned to its own size, which is a page's at least.
-        Ok(buddy.acquire(layout(size, 1)?)?)
+        Ok(buddy.acquire(exact(size, 1)?)?)
     };
     // SAFETY: the caller's promise.
     unsafe { memory(buddy.cast_const(), take) }

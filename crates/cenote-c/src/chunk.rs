@@ -12,7 +12,7 @@ use crate::handle::{Kind, create, destroy, live, open};
 use crate::misuse::{OF_C, TELL};
 use crate::options::{account, cenote_chunk_options_t, name, read, set};
 use crate::pooled::{
-    self, ALIGN, cenote_cleanup_fn, cleanup_add, cleanup_end, figure, give, layout, memory, moved,
+    self, ALIGN, cenote_cleanup_fn, cleanup_add, cleanup_end, figure, give, memory, moved, place,
     product, small, zeroed,
 };
 
@@ -146,7 +146,7 @@ unsafe extern "C" fn alloc_cold(
     align: usize,
 ) -> *mut c_void {
     // SAFETY: the caller's promise.
-    unsafe { memory(pool.cast_const(), |pool| Ok(pool.try_alloc_layout(layout(size, align)?)?)) }
+    unsafe { memory(pool.cast_const(), |pool| place(pool, size, align)) }
 }
 
 /// `void *cenote_chunk_zalloc(cenote_chunk_t *pool, size_t size)`
@@ -204,7 +204,7 @@ pub unsafe extern "C" fn cenote_chunk_realloc(
     };
     let resize = |pool: &ChunkPool| {
         // SAFETY: the caller's promise.
-        unsafe { moved(pool, start, (old_size, new_size), free) }
+        unsafe { moved(pool, start, (old_size, new_size), ChunkPool::look_at, free) }
     };
     // SAFETY: the caller's promise.
     unsafe { memory(pool.cast_const(), resize) }

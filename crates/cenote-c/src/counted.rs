@@ -12,8 +12,8 @@ use crate::handle::{Kind, create, destroy, live, open};
 use crate::misuse::{OF_C, TELL};
 use crate::options::{account, cenote_counted_options_t, name, read, set};
 use crate::pooled::{
-    self, ALIGN, beyond_window, cenote_cleanup_fn, cleanup_add, cleanup_end, figure, give, layout,
-    memory, moved, product, small, zeroed,
+    self, ALIGN, beyond_window, cenote_cleanup_fn, cleanup_add, cleanup_end, figure, give, memory,
+    moved, place, product, small_place, zeroed,
 };
 
 /// `cenote_counted_t`
@@ -113,7 +113,7 @@ pub unsafe extern "C" fn cenote_counted_alloc(
         // SAFETY: the caller's promise.
         return unsafe { alloc_cold(pool, size, ALIGN) };
     };
-    let Some(layout) = small(size) else {
+    let Some(layout) = small_place(size) else {
         // SAFETY: the caller's promise.
         return unsafe { alloc_cold(pool, size, ALIGN) };
     };
@@ -133,7 +133,7 @@ unsafe extern "C" fn alloc_cold(
     align: usize,
 ) -> *mut c_void {
     // SAFETY: the caller's promise.
-    unsafe { memory(pool.cast_const(), |pool| Ok(pool.try_alloc_layout(layout(size, align)?)?)) }
+    unsafe { memory(pool.cast_const(), |pool| place(pool, size, align)) }
 }
 
 /// `void *cenote_counted_zalloc(cenote_counted_t *pool, size_t size)`
@@ -201,7 +201,7 @@ pub unsafe extern "C" fn cenote_counted_realloc(
     };
     let resize = |pool: &CountedPool| {
         // SAFETY: the caller's promise.
-        unsafe { moved(pool, start, (old_size, new_size), free) }
+        unsafe { moved(pool, start, (old_size, new_size), CountedPool::look_at, free) }
     };
     // SAFETY: the caller's promise.
     unsafe { memory(pool.cast_const(), resize) }

@@ -159,6 +159,12 @@ impl Write for Text {
     }
 }
 
+/// What was noted last, to be shown to somebody who may have more noted meanwhile.
+pub(crate) fn last() -> [u8; ROOM] {
+    // SAFETY: the thread's own, and nobody on it refers to it from Rust.
+    LAST.with(|last| unsafe { *last.text.get() })
+}
+
 /// `const char *cenote_last_error(void)`
 #[unsafe(no_mangle)]
 pub extern "C" fn cenote_last_error() -> *const c_char {

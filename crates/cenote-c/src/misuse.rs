@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use cenote::misuse::{BadFree, BadFreeKind, Misuse, OnBadFree, on_misuse};
 
-use crate::error::{Status, cenote_last_error, fail};
+use crate::error::{Status, fail, last};
 
 // `CENOTE_MISUSE_RETURN`, and `CENOTE_MISUSE_ABORT`; `CENOTE_MISUSE_REPORT` is between them.
 const RETURN: c_int = 0;
@@ -88,7 +88,8 @@ pub(crate) fn bad_free(pool: &str, error: BadFree) -> Status {
 
 /// Tells what was just noted.
 fn report() {
-    let text = cenote_last_error();
+    let text = last();
+    let text: *const c_char = text.as_ptr().cast();
     let (call, data) = {
         let reporter = REPORTER.lock().unwrap_or_else(PoisonError::into_inner);
         (reporter.call, reporter.data)

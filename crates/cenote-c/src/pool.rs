@@ -3,7 +3,7 @@
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::{self, NonNull};
 
-use cenote::{CleanupKey, Pool, PoolBuilder};
+use cenote::{CleanupKey, Found, Pool, PoolBuilder};
 
 use crate::account::cenote_account_t;
 use crate::error::{Status, fail, guard, misconfigured, refused};
@@ -12,7 +12,7 @@ use crate::misuse::{PLAIN_OF_C, TELL};
 use crate::options::{account, cenote_pool_options_t, name, read, set};
 use crate::pooled::{
     self, ALIGN, Refusal, beyond_window, cenote_cleanup_fn, cleanup_add, cleanup_end, exact,
-    figure, give, layout, memory, product, small, zeroed,
+    figure, give, is_exact, memory, place, product, raised, small_place, zeroed,
 };
 
 /// `cenote_pool_t`
@@ -118,7 +118,7 @@ pub unsafe extern "C" fn cenote_pool_alloc(pool: *mut cenote_pool_t, size: usize
         // SAFETY: the caller's promise.
         return unsafe { alloc_cold(pool, size, ALIGN) };
     };
-    let Some(layout) = small(size) else {
+    let Some(layout) = small_place(size) else {
         // SAFETY: the caller's promise.
         return unsafe { alloc_cold(pool, size, ALIGN) };
     };
@@ -141,7 +141,7 @@ unsafe extern "C" fn alloc_cold(
     align: usize,
 ) -> *mut c_void {
     // SAFETY: the caller's promise.
-    unsafe { memory(pool.cast_const(), |pool| Ok(pool.try_alloc_layout(layout(size, align)?)?)) }
+    unsafe { memory(pool.cast_const(), |pool| place(pool, size, align)) }
 }
 
 /// `void *cenote_pool_zalloc(cenote_pool_t *pool, size_t size)`
@@ -282,23 +282,70 @@ pub unsafe extern "C" fn cenote_pool_realloc(
         // SAFETY: the caller's promise.
         return unsafe { cenote_pool_alloc(pool, new_size) };
     };
-    let resize = |pool: &Pool| {
-        // Exactly so many bytes are copied, since the object may be one without alignment.
-        let (old, new) = (exact(old_size, ALIGN)?, exact(new_size, ALIGN)?);
-        if new.size() < old.size() {
-            // SAFETY: the caller's promise: an object of this pool and size, not used any more.
-            return Ok(unsafe { pool.try_shrink(start, old, new) }?);
-        }
-        let (place, new) = (layout(old_size, ALIGN)?, layout(new_size, ALIGN)?);
-        // SAFETY: likewise; those that are aligned have the place of such a layout.
-        if let Some(same) = unsafe { pool.grow_newest(start, place, new) } {
-            return Ok(same);
-        }
-        // SAFETY: likewise.
-        Ok(unsafe { pool.try_grow(start, old, new) }?)
-    };
+    // SAFETY: the caller's promise.
+    let resize = |pool: &Pool| unsafe { resize(pool, start, old_size, new_size) };
     // SAFETY: the caller's promise.
     unsafe { memory(pool.cast_const(), resize) }
+}
+
+/// Changes an object's size; that it is one, and has so many bytes, is checked first. Whether it is
+/// large is told by its address: the alignment that it was asked for with is not known here.
+///
+/// # Safety
+/// If there is such an object, nobody uses it afterwards.
+unsafe fn resize(
+    pool: &Pool,
+    start: NonNull<u8>,
+    old_size: usize,
+    new_size: usize,
+) -> Result<NonNull<u8>, Refusal> {
+    // Exactly so many bytes are copied, since the object may be one without alignment.
+    let (old, new) = (exact(old_size, ALIGN)?, exact(new_size, ALIGN)?);
+    let (old_place, new_place) = (raised(pool, old), raised(pool, new));
+    let found = pool.find(start, old_size).map_err(Refusal::Bad)?;
+    if new.size() == old.size() {
+        return Ok(start);
+    }
+    // What is behind each object is looked at where it ends exactly: so it gets another place then.
+    let movable = is_exact(pool);
+    if new.size() > old.size() {
+        // SAFETY: an object of this pool; those that are aligned have the place of such a layout.
+        if let Some(same) = unsafe { pool.grow_newest(start, old_place, new_place) } {
+            return Ok(same);
+        }
+        if !movable {
+            // SAFETY: an object of this pool, of so many bytes, found so.
+            return Ok(unsafe { pool.try_grow_found(start, old, new_place, found) }?);
+        }
+    }
+    if let (Found::InBlock, false) = (found, new.size() > old.size()) {
+        // SAFETY: an object of this pool; those that are aligned have the place of such a layout.
+        let trimmed = unsafe { pool.try_trim_found(start, old_place, new_place.size()) };
+        if trimmed || !movable {
+            return Ok(start);
+        }
+    }
+    if let (Found::Large(room), false) = (found, movable)
+        && new.size() > room / 2
+    {
+        return Ok(start);
+    }
+    let moved = match pool.try_alloc_layout(new_place) {
+        Ok(moved) => moved,
+        // Giving memory back must not fail for want of it.
+        Err(_) if new.size() <= old.size() => return Ok(start),
+        Err(error) => return Err(error.into()),
+    };
+    // SAFETY: so many bytes at both; the new ones are fresh.
+    unsafe { moved.copy_from_nonoverlapping(start, old_size.min(new_size)) };
+    match found {
+        // SAFETY: a large object that nobody uses any more.
+        Found::Large(_) => drop(unsafe { pool.free_large(start) }),
+        // SAFETY: an object of this pool that nobody uses any more; those that are aligned have the
+        // place of such a layout.
+        Found::InBlock => unsafe { pool.dealloc(start, old_place) },
+    }
+    Ok(moved)
 }
 
 /// `int cenote_pool_free(cenote_pool_t *pool, void *object)`

@@ -5,6 +5,7 @@ use core::ffi::{c_int, c_void};
 use core::ptr::{self, NonNull};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use cenote::debug::MARKED;
 use cenote::misuse::BadFree;
 use cenote::{AllocError, ChunkPool, Cleanup, CleanupKey, CountedPool, Pool};
 
@@ -22,6 +23,8 @@ pub type cenote_cleanup_fn = Option<unsafe extern "C-unwind" fn(data: *mut c_voi
 /// A pool behind a handle.
 pub(crate) trait Pooled {
     fn alloc(&self, layout: Layout) -> Result<NonNull<u8>, AllocError>;
+    /// Whether a level of checking is on in it.
+    fn is_watched(&self) -> bool;
     fn defer(
         &self,
         key: CleanupKey,
@@ -33,11 +36,15 @@ pub(crate) trait Pooled {
 }
 
 macro_rules! pooled {
-    ($($pool:ty),*) => { $(
+    ($($pool:ty: $watched:expr),*) => { $(
         impl Pooled for $pool {
             #[inline(always)]
             fn alloc(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
                 self.try_alloc_layout(layout)
+            }
+
+            fn is_watched(&self) -> bool {
+                $watched(self)
             }
 
             fn defer(
@@ -66,30 +73,52 @@ macro_rules! pooled {
     )* };
 }
 
-pooled!(Pool, CountedPool, ChunkPool);
+pooled!(
+    Pool: Pool::is_watched,
+    CountedPool: |pool: &CountedPool| !pool.levels().is_none(),
+    ChunkPool: |pool: &ChunkPool| !pool.levels().is_none()
+);
 
 // ---- memory ------------------------------------------------------------------------------------
 
 /// The layout of an object of `size` bytes; [`Status::Size`] where none can be so.
 ///
-/// Sizes are raised to a multiple of [`ALIGN`], and alignments to it: so where one object ends, the
-/// next may begin. None has no bytes: so each address that C gets is one of its own.
-#[inline(always)]
-pub(crate) fn layout(size: usize, align: usize) -> Result<Layout, Status> {
-    // What is no power of two stays so, to be refused.
-    let raised = if align < ALIGN && align.is_power_of_two() { ALIGN } else { align };
-    exact(size, raised).map(|exact| {
-        let size = exact.size().next_multiple_of(ALIGN);
-        // SAFETY: a layout's size may be raised to a multiple of its alignment, which is one of
-        // `ALIGN`.
-        unsafe { Layout::from_size_align_unchecked(size, exact.align()) }
-    })
-}
-
-/// The same without raising either, but for a size of 0.
+/// Alignments are raised to [`ALIGN`]. None has no bytes: so each address that C gets is one of its
+/// own.
 #[inline(always)]
 pub(crate) fn exact(size: usize, align: usize) -> Result<Layout, Status> {
-    Layout::from_size_align(size.max(1), align).map_err(|_| impossible(1, size, align))
+    // What is no power of two stays so, to be refused.
+    let raised = if align < ALIGN && align.is_power_of_two() { ALIGN } else { align };
+    Layout::from_size_align(size.max(1), raised).map_err(|_| impossible(1, size, align))
+}
+
+/// That of the place which such an object gets.
+///
+/// Sizes are raised to a multiple of [`ALIGN`]: so where one object ends, the next may begin. Not
+/// where somebody looks at what is behind objects, who is to see the first byte behind each.
+#[inline(always)]
+pub(crate) fn raised<P: Pooled>(pool: &P, exact: Layout) -> Layout {
+    if is_exact(pool) {
+        return exact;
+    }
+    let size = exact.size().next_multiple_of(ALIGN);
+    // SAFETY: a layout's size may be raised to a multiple of its alignment, which is one of `ALIGN`.
+    unsafe { Layout::from_size_align_unchecked(size, exact.align()) }
+}
+
+/// Whether somebody looks at what is behind each object of a pool: a level of checking, or a checker.
+#[inline(always)]
+pub(crate) fn is_exact<P: Pooled>(pool: &P) -> bool {
+    MARKED || pool.is_watched()
+}
+
+/// A new object.
+pub(crate) fn place<P: Pooled>(
+    pool: &P,
+    size: usize,
+    align: usize,
+) -> Result<NonNull<u8>, Refusal> {
+    Ok(pool.alloc(raised(pool, exact(size, align)?))?)
 }
 
 #[cold]
@@ -137,8 +166,8 @@ pub(crate) unsafe fn memory<K: Kind>(
 #[cold]
 #[inline(never)]
 pub(crate) extern "C" fn beyond_window<P: Pooled>(place: &Place<P>, size: usize) -> *mut c_void {
-    let Ok(layout) = layout(size, ALIGN) else { return ptr::null_mut() };
-    match place.value().alloc(layout) {
+    let Ok(exact) = exact(size, ALIGN) else { return ptr::null_mut() };
+    match place.value().alloc(raised(place.value(), exact)) {
         Ok(start) => start.as_ptr().cast(),
         Err(error) => {
             refused(&error);
@@ -187,18 +216,22 @@ pub(crate) fn product(count: usize, each: usize) -> Result<usize, Status> {
     count.checked_mul(each).ok_or_else(|| impossible(count, each, ALIGN))
 }
 
-/// Moves an object to memory of another size, and frees it by `free`, which checks that it is one.
+/// Moves an object to memory of another size, and frees it by `free`. That it is one, of so many
+/// bytes, is checked by `look` before anything is taken or read.
 ///
 /// # Safety
-/// `old` bytes at `start` may be read, and nobody uses the object afterwards.
+/// If there is such an object at `start`, nobody uses it afterwards.
 pub(crate) unsafe fn moved<P: Pooled>(
     pool: &P,
     start: NonNull<u8>,
     (old, new): (usize, usize),
+    look: impl Fn(&P, NonNull<u8>, usize) -> Result<(), BadFree>,
     free: impl Fn(&P, NonNull<u8>) -> Result<(), BadFree>,
 ) -> Result<NonNull<u8>, Refusal> {
-    let place = pool.alloc(layout(new, ALIGN)?)?;
-    // SAFETY: so many bytes at both; the new ones are fresh.
+    let layout = raised(pool, exact(new, ALIGN)?);
+    look(pool, start, old).map_err(Refusal::Bad)?;
+    let place = pool.alloc(layout)?;
+    // SAFETY: an object of the pool's with `old` bytes, which was looked for; the new ones are fresh.
     unsafe { place.copy_from_nonoverlapping(start, old.min(new)) };
     match free(pool, start) {
         Ok(()) => Ok(place),
@@ -217,7 +250,20 @@ pub(crate) fn small(size: usize) -> Option<Layout> {
         return None;
     }
     // SAFETY: a power of two, and far below `isize::MAX` with it.
-    Some(unsafe { Layout::from_size_align_unchecked((size + (ALIGN - 1)) & !(ALIGN - 1), ALIGN) })
+    Some(unsafe { Layout::from_size_align_unchecked(size, ALIGN) })
+}
+
+/// [`small`] for a place in the window of a pool that has one, which no watched pool has: raised as by
+/// [`raised`].
+#[inline(always)]
+pub(crate) fn small_place(size: usize) -> Option<Layout> {
+    let exact = small(size)?;
+    if MARKED {
+        return Some(exact);
+    }
+    let size = (exact.size() + (ALIGN - 1)) & !(ALIGN - 1);
+    // SAFETY: as in `small`.
+    Some(unsafe { Layout::from_size_align_unchecked(size, ALIGN) })
 }
 
 /// A figure of what the handle stands for; 0 where there is none.

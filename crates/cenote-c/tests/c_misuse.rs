@@ -58,6 +58,15 @@ fn under_the_other_policies_it_has_a_code_and_changes_nothing() {
 }
 
 #[test]
+fn the_first_byte_behind_an_object_of_any_size_is_looked_at_by_the_canary_in_every_pool() {
+    let program = compile("tests/c/exact.c", Link::Static, "canary");
+    succeed(plain(&program).env("CENOTE_DEBUG", "canary").arg("canary"));
+    // Nothing is behind objects without it, so the test above can fail.
+    let out = plain(&program).arg("canary").output().expect("it runs");
+    assert_eq!(out.status.code(), Some(1), "{out:?}");
+}
+
+#[test]
 fn what_a_level_of_checking_finds_is_misuse() {
     let program = compile("tests/c/levels.c", Link::Static, "levels");
     for (level, wrong) in [("canary", "overrun"), ("quarantine", "written")] {

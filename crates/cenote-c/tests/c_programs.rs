@@ -7,12 +7,14 @@ use std::process::Command;
 use support::{Link, compile, compiler, crate_dir, has, library, output, plain, succeed};
 
 /// Each passes where it exits with 0.
-const PROGRAMS: [(&str, &[&str]); 8] = [
+const PROGRAMS: [(&str, &[&str]); 10] = [
     ("tests/c/pool.c", &[]),
     ("tests/c/counted_and_chunk.c", &[]),
     ("tests/c/buddy.c", &[]),
     ("tests/c/account.c", &[]),
     ("tests/c/sizes.c", &[]),
+    ("tests/c/realloc.c", &[]),
+    ("tests/c/report.c", &[]),
     ("tests/c/mp.c", &[]),
     ("tests/c/threads.c", &[]),
     ("tests/c/misuse.c", &["all", "return"]),
@@ -101,7 +103,7 @@ fn address_sanitizer_finds_nothing_in_the_c_programs() {
 
 #[test]
 fn sizes_and_threads_are_as_they_are_at_every_level_of_checking() {
-    for source in ["tests/c/sizes.c", "tests/c/buddy.c", "tests/c/threads.c"] {
+    for source in ["tests/c/sizes.c", "tests/c/realloc.c", "tests/c/buddy.c", "tests/c/threads.c"] {
         let program = compile(source, Link::Static, "levels");
         for levels in
             ["poison", "canary", "passthrough", "guard", "quarantine", "poison,canary,guard"]

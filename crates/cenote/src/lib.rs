@@ -124,6 +124,8 @@ pub use error::{AllocError, ConfigError};
 pub use kept::{Kept, PoolHandle};
 #[doc(hidden)]
 pub use line::begins_a_line;
+#[doc(hidden)]
+pub use pool::Found;
 pub use pool::{Buffer, Pool, PoolBuilder};
 #[cfg(feature = "bytes")]
 pub use shared::Freeze;

@@ -5,7 +5,7 @@ mod common;
 use allocator_api2::vec::Vec as PoolVec;
 use cenote::{
     Account, AllocError, BlockSource, Blocks, ChunkPool, CleanupKey, CountedPool, Faulty, Pool,
-    System,
+    SharedPool, System,
 };
 use std::alloc::Layout;
 use std::cell::Cell;
@@ -303,5 +303,29 @@ fn a_block_from_the_cache_may_be_written_to_by_whoever_takes_it() {
         unsafe { block.write_bytes(7, layout.size()) };
         // SAFETY: just taken with this layout.
         unsafe { Blocks.release(block, layout) };
+    }
+}
+
+#[test]
+fn a_large_object_of_a_shared_pool_that_becomes_small_by_its_alignment_leaves_the_large_ones() {
+    let account = Account::root("shared");
+    let pool = SharedPool::try_on(&account).unwrap();
+    for (old, new) in [
+        (layout(13_000, 4096), layout(14_000, 8)),
+        (layout(13_000, 4096), layout(13_000, 8)),
+        (layout(10_000, 8192), layout(12_000, 16)),
+        (layout(100, 1 << 15), layout(104, 8)),
+    ] {
+        let mut held = 0;
+        for round in 0..4 {
+            let start = pool.alloc_layout(old);
+            // SAFETY: it came from this pool with that layout.
+            let grown = unsafe { pool.try_grow(start, old, new) }.unwrap();
+            // SAFETY: likewise, with the layout it was grown to.
+            unsafe { pool.dealloc(grown, new) };
+            assert_eq!(pool.figures().large, 0, "{old:?} became {new:?}, round {round}");
+            held = if round == 0 { account.held() } else { held };
+            assert!(account.held() <= held + 65536, "{old:?} became {new:?}");
+        }
     }
 }

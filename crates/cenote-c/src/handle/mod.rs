@@ -22,7 +22,7 @@ mod spare;
 use core::cell::{Cell, UnsafeCell};
 use core::mem::{MaybeUninit, offset_of};
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{Status, fail, panicked};
@@ -33,6 +33,11 @@ use core::alloc::Layout;
 const ALIGN: usize = 512;
 
 const KINDS: usize = NAMES.len();
+
+/// How many numbers for cleanups a place takes at a time.
+const BATCH: u64 = 1 << 10;
+/// Where the next batch begins.
+static TICKETS: AtomicU64 = AtomicU64::new(BATCH);
 
 /// What a key is above its handle. Nowhere else in memory stands an address with this added; the
 /// plain one of a variable on the stack well may, right where its key would be.
@@ -73,7 +78,7 @@ struct Head {
     uses: Cell<usize>,
     /// Whether the value is being reset or destroyed, and its cleanups are running.
     busy: Cell<bool>,
-    /// Cleanups that were registered here so far.
+    /// The next number for a cleanup; a multiple of [`BATCH`]: another batch is to be had.
     tickets: Cell<u64>,
     /// The next spare place; of a spare one only.
     next: Cell<*mut Head>,
@@ -125,13 +130,19 @@ impl<T> Place<T> {
         copy
     }
 
-    /// A number for a cleanup, which no other has: the place's, and one that goes up. Not 0.
+    /// A number for a cleanup, which no other had or will have in this process. Not 0.
+    ///
+    /// Numbers are had for all places together, a batch at a time. A place that is used again goes on
+    /// with its batch; so a batch goes for as many cleanups, or for a place that stays for good, and
+    /// with a thousand million cleanups a second there are enough of them for centuries.
     pub(crate) fn ticket(&self) -> u64 {
-        const BITS: u32 = 26;
-        let count = self.head.tickets.get() + 1;
-        self.head.tickets.set(count);
-        let place = ptr::from_ref(self).addr() / ALIGN;
-        ((place as u64) << BITS) | (count & ((1 << BITS) - 1))
+        let next = self.head.tickets.get();
+        let ticket = match next % BATCH {
+            0 => TICKETS.fetch_add(BATCH, Ordering::Relaxed),
+            _ => next,
+        };
+        self.head.tickets.set(ticket + 1);
+        ticket
     }
 
     /// Calls `f` as the only one who resets or destroys what is here; [`Status::Busy`] where that
@@ -375,6 +386,37 @@ mod tests {
         assert_eq!(seen.len(), 499, "a handle came twice");
         // SAFETY: live.
         unsafe { destroy(handle) };
+    }
+
+    #[test]
+    fn no_number_of_a_cleanup_comes_again_while_the_process_lives() {
+        let handles = [make(1), make(2)];
+        // SAFETY: live.
+        let places = handles.map(|handle| unsafe { live(handle.cast_const()) }.expect("live"));
+        let first = places.map(Place::ticket);
+        // More than a number of 26 bits can count: it would come again.
+        let mut again = 0;
+        for _ in 0..(1 << 26) + 10 {
+            again += u32::from(places[0].ticket() == first[0]);
+        }
+        assert_eq!(again, 0, "{} came twice", first[0]);
+        let mut seen: Vec<_> = (0..10_000).map(|round| places[round % 2].ticket()).collect();
+        seen.extend(first);
+        for handle in handles {
+            // SAFETY: live, and not used afterwards.
+            assert_eq!(unsafe { destroy(handle) }, Status::Ok);
+        }
+        for _ in 0..100 {
+            let handle = make(3);
+            // SAFETY: live.
+            seen.push(unsafe { live(handle.cast_const()) }.expect("live").ticket());
+            // SAFETY: live, and not used afterwards.
+            assert_eq!(unsafe { destroy(handle) }, Status::Ok);
+        }
+        let numbers = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        assert!(seen.len() == numbers && seen[0] > 0, "a number came twice");
     }
 
     #[test]

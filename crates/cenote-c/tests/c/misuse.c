@@ -333,6 +333,37 @@ static int counted_realloc_foreign(void)
     CHECK_SIZE(cenote_counted_live(counted), live);
     return status;
 }
+static int counted_realloc_freed(void)
+{
+    void *keep = cenote_counted_alloc(counted, 64), *object = cenote_counted_alloc(counted, 64);
+    CHECK_STATUS(cenote_counted_free(counted, object), CENOTE_OK);
+    int status = NONE(cenote_counted_realloc(counted, object, 64, 64));
+    CHECK_STATUS(cenote_counted_free(counted, keep), CENOTE_OK);
+    return status;
+}
+static int pool_realloc_foreign(void)
+{
+    char on_stack[64] = {0};
+    return NONE(cenote_pool_realloc(pool, on_stack, 64, 128));
+}
+static int pool_realloc_freed(void)
+{
+    void *large = cenote_pool_alloc(pool, 100000);
+    CHECK_STATUS(cenote_pool_free(pool, large), CENOTE_OK);
+    return NONE(cenote_pool_realloc(pool, large, 100000, 128));
+}
+static int pool_realloc_too_much(void)
+{
+    return NONE(cenote_pool_realloc(pool, cenote_pool_alloc(pool, 100000), 200000, 300000));
+}
+static int chunk_realloc_freed(void)
+{
+    void *keep = cenote_chunk_alloc(chunk, 64), *object = cenote_chunk_alloc(chunk, 64);
+    CHECK_STATUS(cenote_chunk_free(chunk, object), CENOTE_OK);
+    int status = NONE(cenote_chunk_realloc(chunk, object, 64, 64));
+    CHECK_STATUS(cenote_chunk_free(chunk, keep), CENOTE_OK);
+    return status;
+}
 static int chunk_free_between(void)
 {
     char *object = cenote_chunk_alloc(chunk, 100);
@@ -427,6 +458,11 @@ static const struct { const char *name; int (*run)(void); int status, misuse; } 
     CASE(counted_free_cross_pool, CENOTE_ERR_FOREIGN, 1)
     CASE(counted_free_after_reset, CENOTE_ERR_EMPTY, 1)
     CASE(counted_realloc_foreign, CENOTE_ERR_FOREIGN, 1)
+    CASE(counted_realloc_freed, CENOTE_ERR_INTERIOR, 1)
+    CASE(pool_realloc_foreign, CENOTE_ERR_FOREIGN, 1)
+    CASE(pool_realloc_freed, CENOTE_ERR_FOREIGN, 1)
+    CASE(pool_realloc_too_much, CENOTE_ERR_LAYOUT, 1)
+    CASE(chunk_realloc_freed, CENOTE_ERR_DOUBLE, 1)
     CASE(chunk_free_null, CENOTE_OK, 0)
     CASE(chunk_free_foreign, CENOTE_ERR_FOREIGN, 1)
     CASE(chunk_free_interior, CENOTE_ERR_INTERIOR, 1)

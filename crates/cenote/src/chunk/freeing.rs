@@ -68,6 +68,29 @@ impl<S: BlockSource> ChunkPool<S> {
         Ok(())
     }
 
+    /// Looks whether [`ChunkPool::free`] would find an object of `size` bytes at this address, and
+    /// changes nothing: before something is copied from there.
+    ///
+    /// # Errors
+    /// Those of [`ChunkPool::free`]; [`BadFreeKind::Layout`] where the object has fewer.
+    #[doc(hidden)]
+    pub fn look_at(&self, start: NonNull<u8>, size: usize) -> Result<(), BadFree> {
+        let address = start.addr().get();
+        let room = match self.object_at(address) {
+            Some(place) => self.slot(place.class).class().size as usize,
+            None if self.recent.has(address) => 0,
+            None => self.large.room(start),
+        };
+        if size.max(1) <= room {
+            return Ok(());
+        }
+        if room == 0 {
+            return Err(self.bad_free(address));
+        }
+        let error = BadFree::new(BadFreeKind::Layout, address);
+        Err(self.on_bad_free.meet(self.name(), error))
+    }
+
     /// Frees an object whose layout is known, as collections know it: about twenty
     /// instructions, which look nothing up, and touch neither the object nor what is known of
     /// its page.

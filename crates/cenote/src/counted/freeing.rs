@@ -68,15 +68,8 @@ impl<S: BlockSource> CountedPool<S> {
         let active = ptr::eq(block, self.active.get());
         let (last, end) = if active { self.window() } else { block.window() };
         let (from, to) = (last.addr().get(), end.addr().get());
-        if address - block.address() < HEADER {
-            return Err(self.bad_free(BadFreeKind::Header, address));
-        }
-        if block.live() == 0 {
-            return Err(self.bad_free(BadFreeKind::Empty, address));
-        }
-        let between = from <= address && address < to;
-        if between || (address < from && !address.is_multiple_of(MIN_ALIGN)) {
-            return Err(self.bad_free(BadFreeKind::Interior, address));
+        if let Some(kind) = no_object(block, address, from, to) {
+            return Err(self.bad_free(kind, address));
         }
         debug::freeing(start, 1);
         let left = block.count_out();
@@ -96,6 +89,38 @@ impl<S: BlockSource> CountedPool<S> {
             }
         }
         Ok(())
+    }
+
+    /// Looks whether [`CountedPool::free`] would find an object of `size` bytes at this address, and
+    /// changes nothing: before something is copied from there. That it has so many is seen as far
+    /// as its end cannot lie beyond what is in use of its block.
+    ///
+    /// # Errors
+    /// Those of [`CountedPool::free`]; [`BadFreeKind::Layout`] where no object there has so many.
+    #[doc(hidden)]
+    pub fn look_at(&self, start: NonNull<u8>, size: usize) -> Result<(), BadFree> {
+        let address = start.addr().get();
+        let room = match self.block_around(address) {
+            None => match self.large.room(start) {
+                0 => Err(self.kind_of_foreign(address)),
+                room => Ok(room),
+            },
+            Some(block) => {
+                let active = ptr::eq(block, self.active.get());
+                let (last, end) = if active { self.window() } else { block.window() };
+                let (from, to) = (last.addr().get(), end.addr().get());
+                match no_object(block, address, from, to) {
+                    Some(kind) => Err(kind),
+                    None if address < from => Ok(from - address),
+                    None => Ok(block.address() + self.page() - address),
+                }
+            }
+        };
+        match room {
+            Ok(room) if size <= room => Ok(()),
+            Ok(_) => Err(self.bad_free(BadFreeKind::Layout, address)),
+            Err(kind) => Err(self.bad_free(kind, address)),
+        }
     }
 
     /// Frees an object of known layout: for collections. Of the current block without a look at
@@ -261,4 +286,21 @@ impl<S: BlockSource> CountedPool<S> {
     fn bad_free(&self, kind: BadFreeKind, address: usize) -> BadFree {
         self.shape.on_bad_free.meet(self.name(), BadFree::new(kind, address))
     }
+}
+
+/// Why no object begins at this address in a block whose window is `from..to`, as far as a block
+/// can tell that counts its objects.
+#[inline(always)]
+fn no_object(block: &Block, address: usize, from: usize, to: usize) -> Option<BadFreeKind> {
+    if address - block.address() < HEADER {
+        return Some(BadFreeKind::Header);
+    }
+    if block.live() == 0 {
+        return Some(BadFreeKind::Empty);
+    }
+    let between = from <= address && address < to;
+    if between || (address < from && !address.is_multiple_of(MIN_ALIGN)) {
+        return Some(BadFreeKind::Interior);
+    }
+    None
 }

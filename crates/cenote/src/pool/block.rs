@@ -71,6 +71,10 @@ impl Block {
         self.older.set(older);
     }
 
+    pub(super) fn address(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
+
     #[inline(always)]
     pub(super) fn size(&self) -> usize {
         self.size as usize
@@ -96,7 +100,7 @@ impl Block {
     pub(super) fn empty_window(&self) -> (NonNull<u8>, NonNull<u8>) {
         // The saved pointers point into the block and may be used for all of it; a reference
         // to the header may be used only for the header.
-        let start = core::ptr::from_ref(self).addr();
+        let start = self.address();
         let base = self.last.get();
         (super::at(base, start + HEADER), super::at(base, start + self.size as usize))
     }

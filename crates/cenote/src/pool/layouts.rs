@@ -344,11 +344,27 @@ impl<S: BlockSource> Pool<S> {
         old: Layout,
         new: Layout,
     ) -> Result<NonNull<u8>, M::Error> {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.grow_cold_as::<M>(start, old, new, self.may_be_large(old)) }
+    }
+
+    /// [`Pool::grow_cold`] for an object that is looked for among the large ones, or not.
+    ///
+    /// # Safety
+    /// As for [`Pool::try_grow`]; the object is large only where `large` says that it may be.
+    #[inline(always)]
+    pub(super) unsafe fn grow_cold_as<M: Mode>(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+        large: bool,
+    ) -> Result<NonNull<u8>, M::Error> {
         let _inside = self.supply.inside();
         let outgrown = self.needs_large(new).is_none();
         let room = if outgrown { self.grown.room_for(new.size()) } else { new.size() };
         if start.addr().get() & (new.align() - 1) == 0
-            && self.may_be_large(old)
+            && large
             // Or it would be taken for a small one later, with its layout of then.
             && outgrown
             && let Some((whole, capacity)) = self.large.object(start)
@@ -369,12 +385,13 @@ impl<S: BlockSource> Pool<S> {
         };
         // SAFETY: `old.size()` bytes at both, the caller's promise; the new ones are fresh.
         unsafe { moved.copy_from_nonoverlapping(start, old.size()) };
+        if large && self.large.free(&self.supply, start) {
+            return Ok(moved);
+        }
         if self.active.get() == before {
             // SAFETY: the caller's promise; it has been moved away.
             unsafe { self.dealloc(start, old) };
-        } else if !(self.may_be_large(old) && self.large.free(&self.supply, start))
-            && let Some(block) = self.block(before)
-        {
+        } else if let Some(block) = self.block(before) {
             // The window has moved on to another block; what was the newest object of the one
             // before leaves its room to later ones.
             let (last, end) = block.window();

@@ -1,7 +1,7 @@
 //! [`Pool`]: allocate by moving a pointer, give everything back at once.
 //!
 //! Files: this one has the pool's value and its blocks; `builder` how it is set up; `placing` where
-//! an object goes, `ending` the reset and the end; `values` and `slices` what users put into it;
+//! an object goes, `found` what is at an address, `ending` the reset and the end; `values` and `slices` what users put into it;
 //! `layouts` raw memory, and objects that change size; `growing` objects whose size is known only at
 //! their end, `buffer` those of bytes, `grown` what is remembered of them; `cleanups` what runs at
 //! the end.
@@ -11,6 +11,7 @@ mod buffer;
 mod builder;
 mod cleanups;
 mod ending;
+mod found;
 mod growing;
 mod grown;
 mod layouts;
@@ -22,6 +23,8 @@ pub use buffer::Buffer;
 pub(crate) use buffer::{Bytes, buffer_calls};
 pub use builder::PoolBuilder;
 pub(crate) use builder::Shape;
+#[doc(hidden)]
+pub use found::Found;
 pub(crate) use growing::{Growing, Grows};
 pub(crate) use slices::Filling;
 

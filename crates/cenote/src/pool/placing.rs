@@ -142,7 +142,7 @@ impl<S: BlockSource> Pool<S> {
         if layout.size() == 0 {
             return Ok(dangling(layout));
         }
-        if self.newest.get().is_null() && self.large.address() == 0 && debug::may_be_on() {
+        if debug::may_be_on() {
             self.is_to_be_watched();
         }
         let Some(need) = self.needs_large(layout) else {
@@ -158,17 +158,28 @@ impl<S: BlockSource> Pool<S> {
         Ok(start)
     }
 
-    /// Looks at the levels, before anything is placed, and makes the pool a watched one if one
-    /// is on.
+    /// Looks at the levels, as long as nothing is placed, and makes the pool a watched one if one
+    /// is on; whether it is one.
     #[cold]
     #[inline(never)]
     fn is_to_be_watched(&self) -> bool {
+        if !self.newest.get().is_null() || self.large.address() != 0 {
+            return !self.levels().is_none();
+        }
         let watched = !self.supply.look_at_levels().is_none();
         if watched {
             self.shape.set(self.shape.get().watched());
             self.next.set(self.shape.get().first);
         }
         watched
+    }
+
+    /// Whether a level is on in it, as is settled now at the latest: for bindings, which say
+    /// otherwise how large objects are then.
+    #[doc(hidden)]
+    #[inline]
+    pub fn is_watched(&self) -> bool {
+        debug::may_be_on() && self.is_to_be_watched() || !self.levels().is_none()
     }
 
     /// The bytes that an object needs in a block at most; `None`: it is to be large.

@@ -92,6 +92,8 @@ impl<S: BlockSource> SharedPool<S> {
                 return Ok(start);
             }
             if state.needs_large(old).is_none()
+                // Or it would be taken for a small one later, with its layout of then.
+                && state.needs_large(new).is_none()
                 && let Some((whole, room)) = state.large_object(start)
                 && room >= new.size()
             {

@@ -97,7 +97,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub header_timeout: Duration,
 
-    /// How long a client may pause while it sends a request's body
+    /// How long a client may take to send a request's body, which no answer waits for
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
     pub body_timeout: Duration,
 

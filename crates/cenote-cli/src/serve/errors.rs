@@ -30,6 +30,11 @@ impl Fault {
         Self { status, why: Why::Said(why) }
     }
 
+    /// Whether it is for want of memory.
+    pub(crate) const fn is_memory(&self) -> bool {
+        matches!(self.why, Why::Memory(_))
+    }
+
     pub(crate) const fn status(&self) -> StatusCode {
         self.status
     }

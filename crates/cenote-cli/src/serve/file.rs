@@ -138,10 +138,10 @@ fn multipart<'p>(
     size: u64,
 ) -> Result<(&'p [Segment], &'p [u8]), Fault> {
     let pool = &**request.pool;
-    let mut segments = allocator_api2::vec::Vec::new_in(pool);
-    super::text::reserve(&mut segments, parts.len() + 1)?;
+    let none = Segment { text: 0, start: 0, length: 0 };
+    let segments = pool.try_alloc_slice_fill_with(parts.len() + 1, |_| none)?;
     let mut texts = Buffer::new(pool);
-    for part in parts {
+    for (segment, part) in segments.iter_mut().zip(parts) {
         let before = texts.len();
         let break_before = if before == 0 { "" } else { "\r\n" };
         let range = Extent(part, size);
@@ -149,12 +149,12 @@ fn multipart<'p>(
             "{break_before}--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: {range}\r\n\r\n"
         ))?;
         let text = texts.len() - before;
-        segments.push(Segment { text, start: part.start, length: part.length });
+        *segment = Segment { text, start: part.start, length: part.length };
     }
     let before = texts.len();
     texts.try_extend_fmt(format_args!("\r\n--{boundary}--\r\n"))?;
-    segments.push(Segment { text: texts.len() - before, start: 0, length: 0 });
-    Ok((segments.leak(), texts.into_slice()))
+    segments[parts.len()].text = texts.len() - before;
+    Ok((segments, texts.into_slice()))
 }
 
 /// Random, so that no file can be made to hold it.

@@ -14,8 +14,10 @@
 mod body;
 mod conditional;
 mod connection;
+mod date;
 mod errors;
 mod file;
+mod framing;
 mod host;
 mod listen;
 mod listing;
@@ -29,6 +31,7 @@ mod request;
 mod root;
 mod socket;
 mod text;
+mod turns;
 mod worker;
 
 use std::net::SocketAddr;
@@ -113,7 +116,7 @@ impl Config {
 pub struct Timeouts {
     /// Sending the head of a request, the wait for it included.
     pub header: Duration,
-    /// Sending the next piece of a request's body.
+    /// Sending a request's body, after which the connection is closed.
     pub body: Duration,
     /// Taking the next piece of a response.
     pub write: Duration,

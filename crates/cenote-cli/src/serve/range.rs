@@ -43,7 +43,8 @@ impl Parts {
     }
 }
 
-/// Reads the value of a `Range` header for a file of `size` bytes.
+/// Reads the value of a `Range` header for a file of `size` bytes. Of an empty file, a range that
+/// begins where it does is the whole of it, as in nginx: it has no part to give.
 pub(crate) fn parse(value: &str, size: u64) -> Wanted {
     let Some((unit, list)) = value.split_once('=') else {
         return Wanted::Whole;
@@ -62,6 +63,7 @@ pub(crate) fn parse(value: &str, size: u64) -> Wanted {
         match part(spec, size) {
             // One that is malformed spoils the header.
             None => return Wanted::Whole,
+            Some(None) if size == 0 && begins_at_zero(spec) => return Wanted::Whole,
             Some(None) => {}
             Some(Some(part)) => {
                 total = total.saturating_add(part.length);
@@ -94,6 +96,12 @@ fn part(spec: &str, size: u64) -> Option<Option<Part>> {
         return None;
     }
     Some((start < size).then(|| Part { start, length: last.min(size - 1) - start + 1 }))
+}
+
+/// Whether a range that is well formed begins at the beginning of a file that is empty.
+fn begins_at_zero(spec: &str) -> bool {
+    let first = spec.split_once('-').map_or("", |(first, _)| first.trim());
+    first.is_empty() || number(first) == Some(0)
 }
 
 /// Digits only (`parse` would take a plus sign); a number too large to count is as good as the
@@ -139,11 +147,18 @@ mod tests {
         for (value, size) in [
             ("bytes=100-", 100),
             ("bytes=-0", 100),
-            ("bytes=0-", 0),
-            ("bytes=-5", 0),
+            ("bytes=5-", 0),
+            ("bytes=1-2,3-4", 0),
             ("bytes=200-300,-0", 100),
         ] {
             assert_eq!(parse(value, size), Wanted::Nothing, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_range_from_the_beginning_of_an_empty_file_is_all_of_it() {
+        for value in ["bytes=0-", "bytes=0-0", "bytes=-5", "bytes=-0", "bytes=7-8,0-1"] {
+            assert_eq!(parse(value, 0), Wanted::Whole, "{value}");
         }
     }
 

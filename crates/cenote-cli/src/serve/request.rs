@@ -22,14 +22,14 @@ use super::path::{self, FilePath};
 use super::root::{Opened, Root};
 use super::text::Link;
 use super::worker::Worker;
-use super::{file, listing, pools};
+use super::{file, framing, listing, pools};
 
 /// The first block of a request's pool: enough for the path and the headers of an ordinary request.
 const FIRST_BLOCK: usize = 1024;
 
 /// A request's body is of no use here. This much of it is read and dropped, so that the connection
 /// can be kept; after that it is cheaper to close.
-const BODY_DRAINED: usize = 64 << 10;
+const BODY_DRAINED: u64 = 64 << 10;
 
 /// The head of a request.
 pub(crate) struct Head {
@@ -128,23 +128,18 @@ pub(crate) async fn serve(
     let close = Cell::new(false);
 
     let answer = async {
-        match drain(&head, body, shared.config.timeouts.body).await {
-            Drained::All => {}
-            Drained::Part => close.set(true),
-            Drained::Stalled => {
-                close.set(true);
-                return Err(Fault::new(
-                    StatusCode::REQUEST_TIMEOUT,
-                    "the request's body did not come",
-                ));
+        if let Err(fault) = framing::check(head.version, &head.headers) {
+            close.set(true);
+            return Err(fault);
+        }
+        // No answer needs the body.
+        match left_over(&head, body) {
+            LeftOver::Nothing => {}
+            LeftOver::Some(body) => {
+                let patience = shared.config.timeouts.body;
+                tokio::task::spawn_local(drain(connection.clone(), body, patience));
             }
-            Drained::Broken => {
-                close.set(true);
-                return Err(Fault::new(
-                    StatusCode::BAD_REQUEST,
-                    "the request's body is malformed or cut short",
-                ));
-            }
+            LeftOver::TooMuch => close.set(true),
         }
         let pool = Rc::new(
             Pool::builder().name("request").first_block(FIRST_BLOCK).account(&account).build()?,
@@ -154,7 +149,13 @@ pub(crate) async fn serve(
         let request = Request { head: &head, pool: &pool, root, worker, label, account: &account };
         route(&request).await
     };
-    let answer = answer.instrument(span.clone()).await;
+    let mut answer = answer.instrument(span.clone()).await;
+    // The view needs no memory of a pool's, and is not to be refused by what it is there to show.
+    if answer.as_ref().is_err_and(Fault::is_memory)
+        && let Some(response) = pools::respond(shared, &head, &connection.peer).await
+    {
+        answer = Ok(response);
+    }
     let span = span.enter();
     let mut response = match answer {
         Ok(response) => {
@@ -173,6 +174,7 @@ pub(crate) async fn serve(
     worker.peaks.borrow_mut().close(&account);
     drop(span);
     let headers = response.headers_mut();
+    headers.insert(header::DATE, worker.date.borrow_mut().now());
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if close.get() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -185,13 +187,10 @@ async fn route(request: &Request<'_>) -> Result<Response<Body>, Fault> {
     if head.method != Method::GET && head.method != Method::HEAD {
         return Err(Fault::new(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered"));
     }
-    if head.version == Version::HTTP_11 && head.headers.get_all(header::HOST).iter().count() != 1 {
-        return Err(Fault::new(StatusCode::BAD_REQUEST, "a request must name its host, once"));
-    }
     // For the view's paths as for a file's: so the request that asks is among those that are
     // shown, with what it holds.
     let path = path::decode(request.pool, head.uri.path())?;
-    if let Some(response) = pools::respond(request).await {
+    if let Some(response) = pools::respond(&request.worker.shared, head, request.label.peer).await {
         return Ok(response);
     }
     match request.root.get(path.bytes)? {
@@ -204,9 +203,9 @@ async fn route(request: &Request<'_>) -> Result<Response<Body>, Fault> {
             let index = index_of(request.pool, path.bytes)?;
             match request.root.get(index) {
                 Ok(Opened::File(file, meta)) => file::respond(request, index, file, &meta),
-                Ok(Opened::Folder(..)) => listing::respond(request, path.bytes, &folder),
+                Ok(Opened::Folder(..)) => listing::respond(request, path.bytes, &folder).await,
                 Err(fault) if fault.status() == StatusCode::NOT_FOUND => {
-                    listing::respond(request, path.bytes, &folder)
+                    listing::respond(request, path.bytes, &folder).await
                 }
                 Err(fault) => Err(fault),
             }
@@ -239,35 +238,49 @@ fn index_of<'p>(pool: &'p Pool, folder: &[u8]) -> Result<&'p [u8], AllocError> {
     Ok(path.into_slice())
 }
 
-enum Drained {
-    /// There was none, or it has been read.
-    All,
-    /// It is longer than is worth reading.
-    Part,
-    Stalled,
-    Broken,
+/// What there is of a request's body.
+enum LeftOver {
+    Nothing,
+    /// It is read and dropped, so that the connection can be kept.
+    Some(Incoming),
+    /// It is longer than is worth reading, or need not be sent at all: a client that waits for leave
+    /// to send it has the answer instead.
+    TooMuch,
 }
 
-/// Reads and drops the body of a request.
-async fn drain(head: &Head, mut body: Incoming, patience: Duration) -> Drained {
-    // A client that waits for leave to send its body gets the answer instead, and need not send it
-    // at all.
+fn left_over(head: &Head, body: Incoming) -> LeftOver {
     if body.is_end_stream() || head.headers.contains_key(header::EXPECT) {
-        return Drained::All;
+        LeftOver::Nothing
+    } else if body.size_hint().lower() > BODY_DRAINED {
+        LeftOver::TooMuch
+    } else {
+        LeftOver::Some(body)
     }
+}
+
+/// Reads and drops the body of a request, while that is being answered and after. If it is malformed
+/// or too long, or takes longer than `patience` altogether, hyper closes the connection after the
+/// answer.
+async fn drain(connection: Rc<Connection>, mut body: Incoming, patience: Duration) {
     let mut left = BODY_DRAINED;
-    loop {
-        let next = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx));
-        match tokio::time::timeout(patience, next).await {
-            Err(_) => return Drained::Stalled,
-            Ok(None) => return Drained::All,
-            Ok(Some(Err(_))) => return Drained::Broken,
-            Ok(Some(Ok(frame))) => {
-                match left.checked_sub(frame.data_ref().map_or(0, |data| data.len())) {
-                    Some(rest) => left = rest,
-                    None => return Drained::Part,
+    let drained = tokio::time::timeout(patience, async {
+        loop {
+            let next = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+            match next {
+                None => return,
+                Some(Err(error)) => {
+                    debug!("{}: closed: a request's body: {error}", connection.peer);
+                    return;
+                }
+                Some(Ok(frame)) => {
+                    let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                    let Some(rest) = left.checked_sub(length) else { return };
+                    left = rest;
                 }
             }
         }
+    });
+    if drained.await.is_err() {
+        debug!("{}: closed: a request's body did not come in time", connection.peer);
     }
 }

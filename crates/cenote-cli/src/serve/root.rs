@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::{ffi::OsString, io};
 
 use hyper::StatusCode;
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
 use super::errors::Fault;
@@ -43,12 +43,14 @@ impl Root {
     /// Opens the file or folder at `path`, which has no empty, `.` or `..` segments; an empty path
     /// is the root.
     ///
-    /// Never waits: opening a pipe or a device would, were it not for `O_NONBLOCK`; they are
-    /// refused once seen.
+    /// Pipes, sockets and devices are refused without being opened: a pipe's writer would take this
+    /// for its reader. If one is put in a file's place between the look and the opening it is opened
+    /// without waiting, and refused.
     pub(crate) fn get(&self, path: &[u8]) -> Result<Opened, Fault> {
         let file = match self.walk(path) {
             // A link, here or on the way; but ENOTDIR may also mean what it says.
             Err(Errno::LOOP | Errno::NOTDIR) => self.follow(path)?,
+            Err(Errno::NXIO) => return Err(neither()),
             other => File::from(other?),
         };
         let meta = file.metadata()?;
@@ -57,11 +59,12 @@ impl Root {
         } else if meta.is_dir() {
             Ok(Opened::Folder(file, meta))
         } else {
-            Err(Fault::new(StatusCode::FORBIDDEN, "neither a file nor a folder"))
+            Err(neither())
         }
     }
 
-    /// Opens `path` one segment at a time, following no link.
+    /// Opens `path` one segment at a time, following no link: `LOOP` where it is one, `NXIO` where it
+    /// is neither a file nor a folder.
     fn walk(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
         let last =
             OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -74,7 +77,16 @@ impl Root {
         let mut names = path.split(|&byte| byte == b'/').peekable();
         while let Some(name) = names.next() {
             let from = here.as_ref().map_or(self.folder.as_fd(), AsFd::as_fd);
-            let flags = if names.peek().is_some() { step } else { last };
+            let is_last = names.peek().is_none();
+            if is_last {
+                let stat = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+                match FileType::from_raw_mode(stat.st_mode) {
+                    FileType::RegularFile | FileType::Directory => {}
+                    FileType::Symlink => return Err(Errno::LOOP),
+                    _ => return Err(Errno::NXIO),
+                }
+            }
+            let flags = if is_last { last } else { step };
             here = Some(openat(from, name, flags, Mode::empty())?);
         }
         here.ok_or(Errno::NOENT)
@@ -91,6 +103,10 @@ impl Root {
         // Were a link put in its place meanwhile, this meets it and stops.
         Ok(File::from(self.walk(inside.as_os_str().as_bytes())?))
     }
+}
+
+fn neither() -> Fault {
+    Fault::new(StatusCode::FORBIDDEN, "neither a file nor a folder")
 }
 
 #[cfg(test)]

@@ -1,44 +1,9 @@
-//! Text and lists that grow in a pool, and say who refused when they cannot.
-//!
-//! Text is a [`Buffer`]. A plain `Vec` in a pool aborts the process when an infallible `push` finds
-//! no memory, and its fallible calls do not tell which account was at its limit; [`reserve`] does.
+//! Text as it stands in pages, links and headers.
 
 use std::fmt;
 
-use allocator_api2::vec::Vec;
-use cenote::{AllocError, Buffer, Pool};
-
-/// Makes room for `more` further elements, or returns the pool's own reason for having none.
-pub(crate) fn reserve<T>(list: &mut Vec<T, &Pool>, more: usize) -> Result<(), AllocError> {
-    if list.capacity() - list.len() >= more || list.try_reserve(more).is_ok() {
-        return Ok(());
-    }
-    // `try_reserve` asks for twice the capacity; near a limit what is needed may still fit.
-    if list.try_reserve_exact(more).is_ok() {
-        return Ok(());
-    }
-    // The allocator trait has no word for the reason, so the pool is asked for the same memory in
-    // its own terms.
-    let bytes = list.len().saturating_add(more).saturating_mul(size_of::<T>());
-    match list.allocator().try_alloc_bytes(bytes) {
-        Err(error) => Err(error),
-        // Memory came back between the two calls.
-        Ok(_) => list.try_reserve_exact(more).map_err(|_| AllocError::out_of_memory(bytes)),
-    }
-}
-
-/// Runs `write` on a text as a formatter, whose errors cannot say what happened, and returns what
-/// did.
-pub(crate) fn try_write<E>(
-    text: &mut Buffer,
-    write: impl FnOnce(&mut Buffer) -> Result<(), E>,
-) -> Result<(), AllocError> {
-    let _ = text.take_failure();
-    write(text)
-        .map_err(|_| text.take_failure().unwrap_or_else(|| AllocError::out_of_memory(text.len())))
-}
-
-/// Counts what would be written, so that a [`Buffer`] can be made large enough in one step.
+/// Counts what would be written, so that what it is written to can be made large enough in one
+/// step.
 #[derive(Default)]
 pub(crate) struct Length(pub(crate) usize);
 
@@ -81,13 +46,20 @@ pub(crate) struct Link<'a>(pub(crate) &'a [u8]);
 
 impl fmt::Display for Link<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for &byte in self.0 {
-            // The unreserved characters of RFC 3986, and the separator.
-            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/') {
-                fmt::Write::write_char(f, byte.into())?;
-            } else {
-                write!(f, "%{byte:02X}")?;
-            }
+        let mut rest = self.0;
+        // The unreserved characters of RFC 3986, and the separator.
+        let plain =
+            |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'/');
+        while !rest.is_empty() {
+            let (run, other) = rest.split_at(rest.iter().take_while(|b| plain(b)).count());
+            f.write_str(str::from_utf8(run).map_err(|_| fmt::Error)?)?;
+            rest = match other {
+                [byte, rest @ ..] => {
+                    write!(f, "%{byte:02X}")?;
+                    rest
+                }
+                [] => other,
+            };
         }
         Ok(())
     }
@@ -96,23 +68,6 @@ impl fmt::Display for Link<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cenote::Account;
-    use std::fmt::Write;
-
-    #[test]
-    fn a_text_past_its_limit_names_the_account() {
-        let account = Account::root("letters").with_limit(Some(4096));
-        let pool = Pool::on(&account);
-        let mut text = Buffer::new(&pool);
-        let error =
-            try_write(&mut text, |out| (0..1000).try_for_each(|n| writeln!(out, "line {n}")))
-                .unwrap_err();
-        assert_eq!(
-            error.account().map(|account| account.name().to_owned()),
-            Some("letters".to_owned())
-        );
-        assert!(text.starts_with(b"line 0\nline 1\n"));
-    }
 
     #[test]
     fn html_is_escaped_and_links_are_encoded() {

@@ -23,6 +23,7 @@ use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tracing::{debug, error, warn};
 
+use super::date::Date;
 use super::errors::StartError;
 use super::host::Verdict;
 use super::places::{Line, Seat};
@@ -31,6 +32,8 @@ use super::{Shared, connection};
 
 /// A request's line and headers may be this long together.
 const HEAD_LIMIT: usize = 32 << 10;
+/// So many headers, of the smallest that there are, are as long.
+const HEADERS_LIMIT: usize = HEAD_LIMIT / 4;
 /// What hyper may buffer of a connection: incoming, and outgoing beyond the socket's own buffer.
 const BUFFER_LIMIT: usize = 64 << 10;
 /// After a whole one of these without a request or the end of a connection, cached blocks go back to
@@ -56,6 +59,7 @@ pub(crate) struct Worker {
     pub(crate) http: http1::Builder,
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) line: Rc<Line>,
+    pub(crate) date: RefCell<Date>,
     /// Requests so far.
     pub(crate) served: Cell<u64>,
 }
@@ -116,6 +120,7 @@ impl Worker {
         http.timer(TokioTimer::new())
             .header_read_timeout(shared.config.timeouts.header)
             .max_header_size(HEAD_LIMIT)
+            .max_headers(HEADERS_LIMIT)
             .max_buf_size(BUFFER_LIMIT)
             // A client may shut its side once it has asked; it still wants the answer.
             .half_close(true);
@@ -131,6 +136,7 @@ impl Worker {
             http,
             stop,
             line,
+            date: RefCell::default(),
             served: Cell::new(0),
         };
         Ok((worker, answering))

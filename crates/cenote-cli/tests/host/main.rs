@@ -7,5 +7,7 @@
 #[path = "../server/client.rs"]
 mod client;
 mod crowds;
+mod http;
+mod listings;
 mod log;
 mod running;

@@ -22,8 +22,13 @@ pub(crate) struct Running {
 
 /// The command that serves a folder on a free port with two workers.
 pub(crate) fn serve(folder: &Path) -> Command {
+    serve_with(folder, "2")
+}
+
+/// The same with so many workers.
+pub(crate) fn serve_with(folder: &Path, workers: &str) -> Command {
     let mut command = Command::new(CENOTE);
-    command.arg("serve").arg(folder).args(["--listen", "127.0.0.1:0", "--workers", "2"]);
+    command.arg("serve").arg(folder).args(["--listen", "127.0.0.1:0", "--workers", workers]);
     command
 }
 

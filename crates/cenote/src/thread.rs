@@ -43,7 +43,7 @@ mod imp {
                     let record = unsafe { Arc::from_raw(record) };
                     crate::account::thread_ends(&record);
                 }
-                local.cache.close(&crate::source::System);
+                local.cache.close(&crate::source::Ground);
             });
         }
     }

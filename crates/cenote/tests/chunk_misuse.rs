@@ -4,6 +4,7 @@ mod common;
 
 use cenote::misuse::{BadFreeKind, Misuse, OnBadFree, on_misuse};
 use cenote::{BlockSource, ChunkPool};
+use common::Ledger;
 use std::alloc::Layout;
 use std::ptr::{NonNull, without_provenance_mut};
 use std::sync::Mutex;
@@ -112,15 +113,34 @@ fn what_is_free_is_double_or_its_page_is_empty() {
 #[test]
 fn the_descriptors_are_a_header() {
     common::plain();
-    for on_top in [false, true] {
-        let config = ChunkPool::config().on_bad_free(OnBadFree::Return).cluster_size(8192);
-        let pool = config.descriptors_on_top(on_top).build().unwrap();
-        let cluster = pool.alloc_layout(layout(100)).addr().get() & !8191;
-        let pages = pool.snapshot().clusters[0].pages.len();
+    let config = ChunkPool::config().on_bad_free(OnBadFree::Return).cluster_size(8192);
+    let pool = config.build().unwrap();
+    let cluster = pool.alloc_layout(layout(100)).addr().get() & !8191;
+    let pages = pool.snapshot().clusters[0].pages.len();
+    for offset in [0, 8, 100] {
+        assert_eq!(kind(&pool, cluster + pages * 1024 + offset), BadFreeKind::Header);
+    }
+}
+
+#[test]
+fn descriptors_apart_are_a_header_and_the_pages_fill_their_block() {
+    common::plain();
+    let source = Ledger::new();
+    let config = ChunkPool::config().on_bad_free(OnBadFree::Return).cluster_size(8192);
+    let pool = config.descriptors_on_top(true).source(&source).build().unwrap();
+    let cluster = pool.alloc_layout(layout(100)).addr().get() & !8191;
+    assert_eq!(pool.snapshot().clusters[0].pages.len(), 8);
+    assert_eq!(source.blocks(), 2);
+    assert_eq!(source.blocks_of(Layout::from_size_align(8192, 8192).unwrap()), [cluster]);
+    let beside = Layout::from_size_align(source.bytes() - 8192, 8).unwrap();
+    for header in source.blocks_of(beside) {
         for offset in [0, 8, 100] {
-            assert_eq!(kind(&pool, cluster + pages * 1024 + offset), BadFreeKind::Header);
+            assert_eq!(kind(&pool, header + offset), BadFreeKind::Header);
         }
     }
+    assert_eq!(pool.held_bytes(), source.bytes());
+    drop(pool);
+    assert_eq!(source.blocks(), 0);
 }
 
 #[test]

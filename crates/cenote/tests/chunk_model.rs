@@ -57,6 +57,10 @@ impl Setup {
         !(self.cluster.next_power_of_two() - 1)
     }
 
+    fn cluster_layout(self) -> Layout {
+        Layout::from_size_align(self.cluster, self.cluster.next_power_of_two()).unwrap()
+    }
+
     /// Bytes of the chunk for such an object, by the contract; `None`: large.
     fn chunk(self, layout: Layout, classes: &[usize]) -> Option<usize> {
         let need = layout.size().max(layout.align());
@@ -100,7 +104,9 @@ struct Rig<'a> {
     account: Account,
     classes: Vec<usize>,
     pages: usize,
+    /// Bytes of a cluster, and of its block, where the descriptors are apart.
     block: usize,
+    pages_block: usize,
     /// By address.
     objects: BTreeMap<usize, Object>,
     addresses: Vec<usize>,
@@ -140,6 +146,10 @@ impl<'a> Rig<'a> {
             classes,
             pages: cluster.pages.len(),
             block: cluster.size,
+            pages_block: match cluster.pages.len() * setup.page == setup.cluster {
+                true => setup.cluster,
+                false => cluster.size,
+            },
             objects: BTreeMap::new(),
             addresses: Vec::new(),
             clusters: BTreeMap::new(),
@@ -234,8 +244,8 @@ impl<'a> Rig<'a> {
     /// Which clusters are kept back, from what is out.
     fn sync_kept(&mut self) {
         self.pool.settle();
-        let align = self.setup.cluster.next_power_of_two();
-        let layout = Layout::from_size_align(self.block, align).unwrap();
+        let align = self.setup.cluster_layout().align();
+        let layout = Layout::from_size_align(self.pages_block, align).unwrap();
         let mut kept = BTreeSet::from_iter(self.ledger.blocks_of(layout));
         let large = |at: &usize| self.objects.get(at).is_some_and(|object| object.large);
         kept.retain(|at| !self.clusters.contains_key(at) && !large(at));
@@ -293,12 +303,13 @@ impl<'a> Rig<'a> {
             return BadFreeKind::Interior;
         }
         let cluster = address & self.setup.mask();
-        if !self.clusters.contains_key(&cluster) && !self.kept.contains(&cluster) {
-            return BadFreeKind::Foreign;
-        }
         let offset = address - cluster;
-        if offset >= self.block {
-            return BadFreeKind::Foreign;
+        let known = self.clusters.contains_key(&cluster) || self.kept.contains(&cluster);
+        if !known || offset >= self.setup.cluster {
+            let beside = Layout::from_size_align(self.block - self.pages_block, 8).unwrap();
+            let is_beside = |at: &usize| address.wrapping_sub(*at) < beside.size();
+            let apart = self.ledger.blocks_of(beside).iter().any(is_beside);
+            return if apart { BadFreeKind::Header } else { BadFreeKind::Foreign };
         }
         if offset >= self.pages * self.setup.page {
             return BadFreeKind::Header;
@@ -404,20 +415,7 @@ impl<'a> Rig<'a> {
         if self.objects.contains_key(&address) || address == 0 {
             return;
         }
-        // Descriptors on top reach beyond what masking leads back from.
-        let on_top = address.wrapping_sub(self.setup.cluster.next_power_of_two());
-        let expected = match self.wrong(address) {
-            BadFreeKind::Foreign if self.block > self.setup.cluster => {
-                let cluster = on_top & self.setup.mask();
-                let known = self.clusters.contains_key(&cluster) || self.kept.contains(&cluster);
-                if known && address - cluster < self.block {
-                    BadFreeKind::Header
-                } else {
-                    BadFreeKind::Foreign
-                }
-            }
-            kind => kind,
-        };
+        let expected = self.wrong(address);
         let stray = NonNull::new(without_provenance_mut(address)).unwrap();
         // SAFETY: no object begins there.
         let error = unsafe { self.pool.free(stray) }.unwrap_err();

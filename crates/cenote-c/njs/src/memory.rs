@@ -1,6 +1,7 @@
-//! [`Memory`]: where a pool's memory comes from. Clusters come from the thread's cache of blocks,
-//! so that the pools of requests cost the system nothing once the thread is warm. Large objects
-//! come straight from the system, which does not round them up: njs has them of every size.
+//! [`Memory`]: where a pool's memory comes from. Clusters, and what is known of them, come from the
+//! thread's cache of blocks, so that the pools of requests cost the system nothing once the thread is
+//! warm. Large objects come straight from the system, which does not round them up: njs has them of
+//! every size.
 
 use cenote::{AllocError, BlockSource, Blocks, System};
 use core::alloc::Layout;
@@ -19,10 +20,12 @@ impl Memory {
         Self { cluster_size, alignment }
     }
 
-    /// Whether this is a cluster's layout: its pages, and descriptors behind them. A large
-    /// object with such a layout may as well come from there.
+    /// Whether this is the layout of a cluster, or of its descriptors, which are aligned to less
+    /// than large objects are. A large object with a cluster's layout may as well come from there.
     fn is_cluster(&self, layout: Layout) -> bool {
-        layout.align() == self.alignment && layout.size() > self.cluster_size
+        let pages = layout.align() == self.alignment
+            && (self.cluster_size..=self.alignment).contains(&layout.size());
+        pages || layout.align() < 16
     }
 }
 

@@ -1,6 +1,9 @@
 //! [`Clusters`]: the blocks that pages are in; which of them are this pool's, which have free
 //! pages, which are empty and kept back.
 //!
+//! What is known of a cluster, a header and a descriptor for each page, lies behind its pages, or in
+//! a block of its own where the pages are to fill theirs.
+//!
 //! A cluster is found by its address alone: nothing is read at an address that a caller gave
 //! before the cluster there is known to be the pool's, and what is read then is read through
 //! the pool's own pointer to it, since the caller's may be good for one object only.
@@ -9,25 +12,25 @@ use super::geometry::Geometry;
 use super::list::{Linked, Links, List};
 use super::page::Page;
 use crate::supply::Supply;
-use crate::table::{Table, mix};
+use crate::table::{Entry, Table, mix};
 use crate::{AllocError, BlockSource, debug};
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
 
-/// Bytes of a cluster's header, and of a page's descriptor.
+/// Bytes of a cluster's header, without its words, and of a page's descriptor.
 pub(super) const HEADER: usize = size_of::<Header>();
 pub(super) const DESCRIPTOR: usize = size_of::<Page>();
 
-/// Begins the descriptors of a cluster.
-#[repr(C)]
+/// What is known of a cluster. Before it are the descriptors of its pages, the first one next to it;
+/// behind it words with a bit for each page: set if it is free.
+#[repr(C, align(8))]
 pub(super) struct Header {
     links: Links<Header>,
-    /// The cluster, good for all of its block. Twice: the slots of a pool's only cluster.
-    start: [NonNull<u8>; 2],
-    /// A bit for each page: set if it is free.
-    free: [Cell<u64>; 4],
+    /// The cluster. Twice: the slots of a pool's only cluster.
+    cluster: [Cluster; 2],
     used: Cell<u32>,
+    words: u32,
 }
 
 impl Linked for Header {
@@ -38,44 +41,88 @@ impl Linked for Header {
 }
 
 const _: () = assert!(align_of::<Header>() <= 64 && align_of::<Page>() <= align_of::<Header>());
-const _: () = assert!(size_of::<Header>().is_multiple_of(align_of::<Page>()));
+const _: () = assert!(size_of::<Page>().is_multiple_of(align_of::<Header>()));
+const _: () = assert!(size_of::<Header>().is_multiple_of(align_of::<u64>()));
 
 impl Header {
-    fn set_all_free(&self, pages: u32) {
-        for (index, word) in self.free.iter().enumerate() {
-            let here = pages.saturating_sub(64 * index as u32).min(64);
-            word.set(if here == 0 { 0 } else { u64::MAX >> (64 - here) });
-        }
-        self.used.set(0);
+    /// The words of a header of this pool, by the pool's own pointer to it: a reference to the
+    /// header is good for that alone.
+    fn free<'a>(header: NonNull<Self>) -> &'a [Cell<u64>] {
+        // SAFETY: the header of a cluster of this pool; those who give clusters back hold no
+        // reference to them.
+        let words = unsafe { header.as_ref() }.words;
+        // SAFETY: there is room for them behind it.
+        let free = unsafe { header.add(1) }.cast::<Cell<u64>>();
+        // SAFETY: so many were written with the header.
+        unsafe { core::slice::from_raw_parts(free.as_ptr(), words as usize) }
     }
 
     /// A free page, which is not free any more.
-    fn take_page(&self) -> Option<usize> {
-        for (index, word) in self.free.iter().enumerate() {
+    fn take_page(header: NonNull<Self>) -> Option<usize> {
+        for (index, word) in Self::free(header).iter().enumerate() {
             let free = word.get();
             if free != 0 {
                 word.set(free & (free - 1));
-                self.used.set(self.used.get() + 1);
                 return Some(64 * index + free.trailing_zeros() as usize);
             }
         }
         None
     }
 
-    fn put_page(&self, number: usize) {
-        let word = &self.free[number / 64 % 4];
-        word.set(word.get() | 1 << (number % 64));
-        self.used.set(self.used.get() - 1);
+    fn put_page(header: NonNull<Self>, number: usize) {
+        if let Some(word) = Self::free(header).get(number / 64) {
+            word.set(word.get() | 1 << (number % 64));
+        }
     }
 }
 
-/// A pointer to a cluster's first byte, good for all of its block.
-pub(super) type Cluster = NonNull<u8>;
+/// A cluster: where its pages begin, and what is known of them, each good for all of its block.
+/// Both null: none.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct Cluster {
+    start: *mut u8,
+    header: *mut Header,
+}
+
+impl Cluster {
+    const NONE: Self = Self { start: ptr::null_mut(), header: ptr::null_mut() };
+
+    #[inline(always)]
+    fn some(self) -> Option<Self> {
+        (!self.start.is_null()).then_some(self)
+    }
+
+    /// Where it begins, good for all of its pages.
+    #[inline(always)]
+    pub(super) fn start(self) -> NonNull<u8> {
+        // SAFETY: those that are found, or known, are clusters, which are not at null.
+        unsafe { NonNull::new_unchecked(self.start) }
+    }
+
+    #[inline(always)]
+    fn header(self) -> NonNull<Header> {
+        // SAFETY: likewise.
+        unsafe { NonNull::new_unchecked(self.header) }
+    }
+}
+
+/// A cluster is found by where it begins.
+impl Entry for Cluster {
+    const FREE: Self = Self::NONE;
+    /// Slots are small, and where few are taken most are found at once.
+    const QUARTERS: usize = 1;
+
+    #[inline(always)]
+    fn start(&self) -> *mut u8 {
+        self.start
+    }
+}
 
 /// The slots of a pool without clusters.
-static NONE: Slots = Slots([const { ptr::null_mut() }; 2]);
+static NONE: Slots = Slots([Cluster::NONE; 2]);
 
-struct Slots([*mut u8; 2]);
+struct Slots([Cluster; 2]);
 
 // SAFETY: only read, and the pointers lead nowhere.
 unsafe impl Sync for Slots {}
@@ -84,13 +131,13 @@ unsafe impl Sync for Slots {}
 pub(super) struct Clusters {
     /// Where clusters are looked for first, each at its home: the table's slots, those of the
     /// only cluster, or of none. Never null.
-    slots: Cell<*const *mut u8>,
+    slots: Cell<*const Cluster>,
     /// By how much to shift a mixed address to number them.
     shift: Cell<u32>,
-    /// The cluster of a pool that has one; null with none, or more.
-    only: Cell<*mut u8>,
+    /// The cluster of a pool that has one; none with none, or more.
+    only: Cell<Cluster>,
     /// All clusters, where there is more than one.
-    table: Table<*mut u8>,
+    table: Table<Cluster>,
     /// Those with free pages and others.
     open: List<Header>,
     /// Those with nothing in them.
@@ -104,7 +151,7 @@ impl Clusters {
         Self {
             slots: Cell::new((&raw const NONE.0).cast()),
             shift: Cell::new(63),
-            only: Cell::new(ptr::null_mut()),
+            only: Cell::new(Cluster::NONE),
             table: Table::new(),
             open: List::new(),
             kept: List::new(),
@@ -131,7 +178,7 @@ impl Clusters {
     /// its home (see [`Clusters::find`]); otherwise what is there, which has another address.
     /// Null has its own home.
     #[inline(always)]
-    fn at_home(&self, address: usize) -> *mut u8 {
+    fn at_home(&self, address: usize) -> Cluster {
         let home = (mix(address) >> self.shift.get()) as usize;
         // SAFETY: `slots` has as many as the shift leaves numbers for.
         let slot = unsafe { self.slots.get().add(home) };
@@ -143,61 +190,60 @@ impl Clusters {
     #[inline]
     pub(super) fn find(&self, address: usize) -> Option<Cluster> {
         let cluster = self.at_home(address);
-        if cluster.addr() == address {
-            return NonNull::new(cluster);
+        if cluster.start.addr() == address {
+            return cluster.some();
         }
-        self.table.find(address).and_then(NonNull::new)
+        self.table.find(address)
     }
 
     /// After the table or the only cluster has changed.
-    fn set_slots(&self, geometry: &Geometry) {
+    fn set_slots(&self) {
         let (slots, shift) = self.table.slots();
         if self.table.len() != 0 {
             self.slots.set(slots);
             return self.shift.set(shift);
         }
         self.shift.set(63);
-        self.slots.set(match NonNull::new(self.only.get()) {
+        self.slots.set(match self.only.get().some() {
             // SAFETY: the field of a header, which stays as long as the cluster does.
-            Some(only) => unsafe {
-                (&raw const (*Self::header_at(only, geometry).as_ptr()).start).cast()
-            },
+            Some(only) => unsafe { (&raw const (*only.header).cluster).cast() },
             None => (&raw const NONE.0).cast(),
         });
     }
 
     /// All of them, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = Cluster> + '_ {
-        NonNull::new(self.only.get()).into_iter().chain(self.table.iter().filter_map(NonNull::new))
+        self.only.get().some().into_iter().chain(self.table.iter())
     }
 
     // ---- a cluster's parts ---------------------------------------------------------------
-
-    #[inline(always)]
-    fn header_at(cluster: Cluster, geometry: &Geometry) -> NonNull<Header> {
-        // SAFETY: the header is in the cluster's block, and so are the descriptors behind it.
-        unsafe { cluster.add(geometry.header_at) }.cast()
-    }
 
     /// The descriptor of a page of a cluster of this pool.
     #[inline(always)]
     pub(super) fn page(cluster: Cluster, number: usize, geometry: &Geometry) -> NonNull<Page> {
         debug_assert!(number < geometry.pages as usize);
-        // SAFETY: descriptors follow the header, one for each page.
-        unsafe { cluster.add(geometry.header_at + HEADER + number * DESCRIPTOR) }.cast()
+        // SAFETY: descriptors are before the header, one for each page.
+        unsafe { cluster.header().cast::<Page>().sub(number + 1) }
     }
 
-    /// The cluster that a page of this pool is in, and where the page begins.
+    /// The header behind the descriptor of a page of this pool.
     #[inline(always)]
-    pub(super) fn place_of(page: NonNull<Page>, geometry: &Geometry) -> (Cluster, NonNull<u8>) {
+    fn header_of(page: NonNull<Page>) -> NonNull<Header> {
         // SAFETY: a descriptor in a cluster of this pool.
         let number = unsafe { page.as_ref() }.number();
-        let before = geometry.header_at + HEADER + number * DESCRIPTOR;
-        // SAFETY: so far into the cluster is where the descriptor is.
-        let cluster = unsafe { page.cast::<u8>().sub(before) };
+        // SAFETY: so far before the header is where the descriptor is.
+        unsafe { page.add(number + 1) }.cast()
+    }
+
+    /// Where a page of this pool begins.
+    #[inline(always)]
+    pub(super) fn start_of(page: NonNull<Page>, geometry: &Geometry) -> NonNull<u8> {
+        // SAFETY: a descriptor in a cluster of this pool.
+        let number = unsafe { page.as_ref() }.number();
+        // SAFETY: the header behind it.
+        let cluster = unsafe { Self::header_of(page).as_ref() }.cluster[0];
         // SAFETY: the page is in the cluster.
-        let start = unsafe { cluster.add(geometry.offset_of(number)) };
-        (cluster, start)
+        unsafe { cluster.start().add(geometry.offset_of(number)) }
     }
 
     fn header(&self, header: NonNull<Header>) -> &Header {
@@ -206,8 +252,15 @@ impl Clusters {
         unsafe { header.as_ref() }
     }
 
-    pub(super) fn used_pages(&self, cluster: Cluster, geometry: &Geometry) -> usize {
-        self.header(Self::header_at(cluster, geometry)).used.get() as usize
+    pub(super) fn used_pages(&self, cluster: Cluster) -> usize {
+        self.header(cluster.header()).used.get() as usize
+    }
+
+    /// Whether this address is among what is known of a cluster, apart from its pages.
+    pub(super) fn is_beside(&self, address: usize, geometry: &Geometry) -> bool {
+        let before = geometry.pages as usize * DESCRIPTOR;
+        let beside = |cluster: Cluster| address.wrapping_sub(cluster.header.addr() - before);
+        geometry.beside != 0 && self.iter().any(|cluster| beside(cluster) < geometry.beside)
     }
 
     // ---- pages ---------------------------------------------------------------------------
@@ -230,12 +283,13 @@ impl Clusters {
 
     fn take_page_of(&self, cluster: NonNull<Header>, geometry: &Geometry) -> Option<NonNull<Page>> {
         let header = self.header(cluster);
-        let number = header.take_page()?;
+        let number = Header::take_page(cluster)?;
+        header.used.set(header.used.get() + 1);
         if header.used.get() == geometry.pages {
             // SAFETY: it had a free page, so it was on this list.
             unsafe { self.open.remove(cluster) };
         }
-        Some(Self::page(header.start[0], number, geometry))
+        Some(Self::page(header.cluster[0], number, geometry))
     }
 
     /// Makes a page free that nothing is in, and which is on no list. What becomes of its
@@ -246,14 +300,14 @@ impl Clusters {
         keep: usize,
         geometry: &Geometry,
     ) -> Option<Cluster> {
-        let (start, _) = Self::place_of(page, geometry);
+        let cluster = Self::header_of(page);
         // SAFETY: a descriptor in a cluster of this pool.
         let page = unsafe { page.as_ref() };
         page.close();
-        let cluster = Self::header_at(start, geometry);
         let header = self.header(cluster);
         let was_full = header.used.get() == geometry.pages;
-        header.put_page(page.number());
+        Header::put_page(cluster, page.number());
+        header.used.set(header.used.get() - 1);
         if header.used.get() != 0 {
             if was_full {
                 // SAFETY: full ones are on no list.
@@ -266,7 +320,7 @@ impl Clusters {
             unsafe { self.open.remove(cluster) };
         }
         if self.kept() >= keep {
-            return Some(start);
+            return Some(header.cluster[0]);
         }
         self.kept_count.set(self.kept_count.get() + 1);
         // SAFETY: a cluster of this pool, on no list now.
@@ -276,7 +330,8 @@ impl Clusters {
 
     // ---- clusters ------------------------------------------------------------------------
 
-    /// The layout that a cluster is taken with: all that the source would spend on it.
+    /// The layout that a cluster's pages are taken with, and what is known of them, if that is
+    /// inside: all that the source would spend on it.
     pub(super) fn layout<S: BlockSource>(
         supply: &Supply<S>,
         geometry: &Geometry,
@@ -285,6 +340,49 @@ impl Clusters {
         let least =
             Layout::from_size_align(geometry.block, geometry.block_align).map_err(too_large)?;
         Layout::from_size_align(supply.fit(least), geometry.block_align).map_err(too_large)
+    }
+
+    /// The layout of what is known of a cluster, where that is apart. Aligned to less than large
+    /// objects are: a source may tell it by that.
+    pub(super) fn layout_beside<S: BlockSource>(
+        supply: &Supply<S>,
+        geometry: &Geometry,
+    ) -> Result<Option<Layout>, AllocError> {
+        if geometry.beside == 0 {
+            return Ok(None);
+        }
+        let too_large = |_| AllocError::too_large(geometry.beside);
+        let align = align_of::<Header>();
+        let least = Layout::from_size_align(geometry.beside, align).map_err(too_large)?;
+        Layout::from_size_align(supply.fit(least), align).map(Some).map_err(too_large)
+    }
+
+    /// What a cluster takes from the source.
+    pub(super) fn bytes<S: BlockSource>(supply: &Supply<S>, geometry: &Geometry) -> usize {
+        let pages = Self::layout(supply, geometry).map_or(0, |layout| layout.size());
+        let beside = Self::layout_beside(supply, geometry).ok().flatten();
+        pages + beside.map_or(0, |layout| layout.size())
+    }
+
+    /// Memory for a cluster, whose header is not written yet.
+    fn take<S: BlockSource>(
+        supply: &Supply<S>,
+        geometry: &Geometry,
+    ) -> Result<Cluster, AllocError> {
+        let (layout, beside) =
+            (Self::layout(supply, geometry)?, Self::layout_beside(supply, geometry)?);
+        let start = supply.take(layout)?;
+        let described = match beside {
+            // SAFETY: the block has room for descriptors and header behind its pages.
+            None => unsafe { start.add(geometry.header_at) },
+            Some(beside) => supply.take(beside).inspect_err(|_| {
+                // SAFETY: just taken with this layout, and not used.
+                unsafe { supply.put_back(start, layout) };
+            })?,
+        };
+        // SAFETY: the header comes behind the descriptors.
+        let header = unsafe { described.add(geometry.pages as usize * DESCRIPTOR) };
+        Ok(Cluster { start: start.as_ptr(), header: header.cast().as_ptr() })
     }
 
     /// Takes a cluster, and a page of it.
@@ -297,50 +395,58 @@ impl Clusters {
         if self.count.get() > 0 {
             // Before the cluster, so that its failure leaves nothing to undo.
             self.table.reserve(supply)?;
-            self.set_slots(geometry);
+            self.set_slots();
         }
-        let start = match Self::layout(supply, geometry).and_then(|layout| supply.take(layout)) {
-            Ok(start) => start,
+        let cluster = match Self::take(supply, geometry) {
+            Ok(cluster) => cluster,
             Err(error) => {
-                self.tidy(supply, geometry);
+                self.tidy(supply);
                 return Err(error);
             }
         };
-        let cluster = self.enter(start, geometry);
+        let cluster = self.enter(cluster, geometry);
         // SAFETY: a cluster of this pool, on no list yet.
         unsafe { self.open.push(cluster) };
         self.take_page_of(cluster, geometry).ok_or(AllocError::out_of_memory(geometry.block))
     }
 
-    /// Makes a block a cluster in which nothing is, and the pool's; for another one than the
+    /// Makes memory a cluster in which nothing is, and the pool's; for another one than the
     /// first, the table has room.
-    fn enter(&self, start: NonNull<u8>, geometry: &Geometry) -> NonNull<Header> {
-        let cluster = Self::header_at(start, geometry);
+    fn enter(&self, cluster: Cluster, geometry: &Geometry) -> NonNull<Header> {
         let header = Header {
             links: Links::new(),
-            start: [start; 2],
-            free: [const { Cell::new(0) }; 4],
+            cluster: [cluster; 2],
             used: Cell::new(0),
+            words: geometry.pages.div_ceil(64),
         };
-        header.set_all_free(geometry.pages);
-        // SAFETY: the block is the pool's alone, and has room for the header there.
-        unsafe { cluster.write(header) };
+        let words = header.words;
+        // SAFETY: the memory is the pool's alone, and has room for the header there.
+        unsafe { cluster.header().write(header) };
+        // SAFETY: and for the words behind it.
+        let free = unsafe { cluster.header().add(1) }.cast::<u64>();
+        for index in 0..words {
+            // SAFETY: there is room for so many.
+            let word = unsafe { free.add(index as usize) };
+            let here = (geometry.pages - 64 * index).min(64);
+            // SAFETY: likewise.
+            unsafe { word.write(u64::MAX >> (64 - here)) };
+        }
         for number in 0..geometry.pages as usize {
             // SAFETY: the block has room for the descriptor there.
-            unsafe { Self::page(start, number, geometry).write(Page::new(number)) };
+            unsafe { Self::page(cluster, number, geometry).write(Page::new(number)) };
         }
-        debug::block_made(start, geometry.block, 0, geometry.header_at);
+        debug::block_made(cluster.start(), geometry.block, 0, geometry.header_at);
         if self.count.get() == 0 {
-            self.only.set(start.as_ptr());
+            self.only.set(cluster);
         } else {
-            if let Some(only) = NonNull::new(self.only.replace(ptr::null_mut())) {
-                self.table.insert(only.as_ptr());
+            if let Some(only) = self.only.replace(Cluster::NONE).some() {
+                self.table.insert(only);
             }
-            self.table.insert(start.as_ptr());
+            self.table.insert(cluster);
         }
         self.count.set(self.count.get() + 1);
-        self.set_slots(geometry);
-        cluster
+        self.set_slots();
+        cluster.header()
     }
 
     /// Gives a cluster back that nothing is in, and which is on no list.
@@ -351,17 +457,17 @@ impl Clusters {
         supply: &Supply<S>,
         geometry: &Geometry,
     ) {
-        self.table.remove(cluster.addr().get());
-        if self.only.get() == cluster.as_ptr() {
-            self.only.set(ptr::null_mut());
+        self.table.remove(cluster.start.addr());
+        if self.only.get().start == cluster.start {
+            self.only.set(Cluster::NONE);
         }
         self.count.set(self.count.get() - 1);
-        self.tidy(supply, geometry);
+        self.tidy(supply);
         Self::release(cluster, supply, geometry);
     }
 
     /// Gives the table back where it is not needed, and what it takes too much.
-    fn tidy<S: BlockSource>(&self, supply: &Supply<S>, geometry: &Geometry) {
+    fn tidy<S: BlockSource>(&self, supply: &Supply<S>) {
         if self.count.get() > 1 {
             self.table.shrink(supply);
         } else {
@@ -372,13 +478,20 @@ impl Clusters {
                 self.table.clear(supply);
             }
         }
-        self.set_slots(geometry);
+        self.set_slots();
     }
 
     fn release<S: BlockSource>(cluster: Cluster, supply: &Supply<S>, geometry: &Geometry) {
+        if let Ok(Some(layout)) = Self::layout_beside(supply, geometry) {
+            let before = geometry.pages as usize * DESCRIPTOR;
+            // SAFETY: the descriptors are before the header.
+            let described = unsafe { cluster.header().cast::<u8>().sub(before) };
+            // SAFETY: taken with this layout, which is the same each time; nothing reads it.
+            unsafe { supply.give(described, layout) };
+        }
         if let Ok(layout) = Self::layout(supply, geometry) {
             // SAFETY: taken with this layout, which is the same each time; nothing is in it.
-            unsafe { supply.give(cluster, layout) };
+            unsafe { supply.give(cluster.start(), layout) };
         }
     }
 
@@ -391,31 +504,31 @@ impl Clusters {
     ) {
         let emptied = List::<Header>::new();
         let mut count = 0;
-        for start in self.iter() {
+        for cluster in self.iter() {
             if count < keep {
                 count += 1;
                 // SAFETY: the header of a cluster of this pool; lists are made anew.
-                unsafe { emptied.push(Self::header_at(start, geometry)) };
+                unsafe { emptied.push(cluster.header()) };
             } else {
-                Self::release(start, supply, geometry);
+                Self::release(cluster, supply, geometry);
             }
         }
-        self.forget(supply, geometry);
-        while let Some(cluster) = emptied.pop() {
-            let start = self.header(cluster).start[0];
+        self.forget(supply);
+        while let Some(header) = emptied.pop() {
+            let cluster = self.header(header).cluster[0];
             if self.count.get() > 0 && self.table.reserve(supply).is_err() {
-                Self::release(start, supply, geometry);
+                Self::release(cluster, supply, geometry);
                 continue;
             }
             if supply.wipes() {
-                debug::unmark(start, geometry.header_at);
+                debug::unmark(cluster.start(), geometry.header_at);
                 // SAFETY: the pages of a cluster of this pool, in which nothing is used.
-                unsafe { crate::supply::wipe(start, geometry.header_at) };
+                unsafe { crate::supply::wipe(cluster.start(), geometry.header_at) };
             }
-            self.enter(start, geometry);
+            self.enter(cluster, geometry);
             self.kept_count.set(self.kept_count.get() + 1);
             // SAFETY: a cluster of this pool, on no list yet.
-            unsafe { self.kept.push(cluster) };
+            unsafe { self.kept.push(header) };
         }
     }
 
@@ -424,19 +537,19 @@ impl Clusters {
         for cluster in self.iter() {
             Self::release(cluster, supply, geometry);
         }
-        self.forget(supply, geometry);
+        self.forget(supply);
     }
 
     /// Forgets all clusters: they are not this pool's any more.
-    fn forget<S: BlockSource>(&self, supply: &Supply<S>, geometry: &Geometry) {
+    fn forget<S: BlockSource>(&self, supply: &Supply<S>) {
         self.open.clear();
         self.kept.clear();
         self.kept_count.set(0);
         self.count.set(0);
-        self.only.set(ptr::null_mut());
+        self.only.set(Cluster::NONE);
         if !self.table.is_untouched() {
             self.table.clear(supply);
         }
-        self.set_slots(geometry);
+        self.set_slots();
     }
 }

@@ -159,7 +159,7 @@ impl<'a, S: BlockSource> ChunkPoolConfig<'a, S> {
     }
 
     /// The sizes as the njs engine's pools have them: `cluster_size / page_size` pages to a
-    /// cluster, whose block is larger by the descriptors; and a `min_chunk_size` equal to the
+    /// cluster, which fill it, with their descriptors in a block of their own; and a `min_chunk_size` equal to the
     /// page size is taken to mean that each object has a page of its own. Off unless set.
     #[inline]
     pub const fn descriptors_on_top(mut self, on_top: bool) -> Self {

@@ -264,7 +264,7 @@ impl<S: BlockSource> ChunkPool<S> {
         if page.free() >> chunk & 1 != 0 {
             return None;
         }
-        let start = cluster.as_ptr().with_addr(address);
+        let start = cluster.start().as_ptr().with_addr(address);
         // SAFETY: not below the cluster, whose address is not 0.
         let start = unsafe { NonNull::new_unchecked(start) };
         Some(Place { class, page: at, chunk, start })
@@ -293,6 +293,9 @@ impl<S: BlockSource> ChunkPool<S> {
     /// Why there is no object to be freed at this address.
     fn explain(&self, address: usize) -> BadFreeKind {
         let Some((cluster, offset)) = self.cluster_around(address) else {
+            if self.clusters.is_beside(address, &self.geometry) {
+                return BadFreeKind::Header;
+            }
             return self.large.explain(address);
         };
         let (number, offset) = self.geometry.page_at(offset);
@@ -311,12 +314,9 @@ impl<S: BlockSource> ChunkPool<S> {
 
     /// The cluster whose block this address is in, and how far.
     fn cluster_around(&self, address: usize) -> Option<(Cluster, usize)> {
-        let below = address & self.geometry.mask;
-        // Descriptors on top may reach beyond what masking leads back from.
-        [below, below.wrapping_sub(self.geometry.block_align)].into_iter().find_map(|start| {
-            let cluster = self.clusters.find(start)?;
-            let offset = address - start;
-            (offset < self.geometry.block).then_some((cluster, offset))
-        })
+        let start = address & self.geometry.mask;
+        let offset = address - start;
+        let cluster = self.clusters.find(start)?;
+        (offset < self.geometry.block).then_some((cluster, offset))
     }
 }

@@ -5,11 +5,13 @@
 //! its cluster by masking, and its offset to its page by shifting:
 //!
 //! ```text
-//!   cluster  | page 0 | page 1 | ... | page n-1 | header | descriptor 0 | ... | n-1 |
+//!   cluster  | page 0 | page 1 | ... | page n-1 | descriptor n-1 | ... | 0 | header | words |
 //!              ^ chunks of one size each          ^ header_at
 //! ```
 //!
-//! What is at the beginning of a block has the best alignment, so pages come first.
+//! What is at the beginning of a block has the best alignment, so pages come first. Where pages are to
+//! fill their block, header and descriptors are in a block of their own: behind the pages they would
+//! make the block larger than the power of two that it is aligned to, and cost as much again.
 //!
 //! Sizes are told apart in *units* of a quarter of the smallest chunk. A page has at most 32
 //! of those chunks, so at most 128 units: a table of as many entries leads from a size to its
@@ -45,7 +47,7 @@ pub(crate) struct Sizes {
     pub(crate) min_chunk: usize,
     /// Classes between each power of two and the next: 0, 1 or 3.
     pub(crate) between: usize,
-    /// Whether a cluster has room for `cluster / page` pages, and descriptors beyond them.
+    /// Whether a cluster has room for `cluster / page` pages, and descriptors are apart.
     pub(crate) on_top: bool,
 }
 
@@ -91,8 +93,10 @@ pub(crate) struct Geometry {
     pub(crate) block_align: usize,
     /// Leads from an address to its cluster's.
     pub(crate) mask: usize,
-    /// Where the descriptors begin.
+    /// Where the pages end.
     pub(crate) header_at: usize,
+    /// Bytes of the header and the descriptors where they are apart; 0: they are behind the pages.
+    pub(crate) beside: usize,
     /// Objects of a larger alignment than this are large.
     pub(crate) alignment: usize,
     classes: [Class; MAX_CLASSES],
@@ -100,17 +104,25 @@ pub(crate) struct Geometry {
 
 impl Geometry {
     /// The geometry of sizes that keep the rules; `header` and `descriptor` are the bytes of a
-    /// cluster's header and of a page's descriptor. `None` where no block can be so large.
+    /// cluster's header, without its words, and of a page's descriptor. `None` where no block can be
+    /// so large.
     pub(crate) fn new(sizes: Sizes, header: usize, descriptor: usize) -> Option<Self> {
-        let fit =
-            sizes.cluster.checked_sub(header).map_or(0, |room| room / (sizes.page + descriptor));
-        // A cluster too small for a page beside its descriptors has them on top as well.
+        let described = |pages: usize| {
+            let header = size::total(header, pages.div_ceil(64), size_of::<u64>(), 1)?;
+            size::total(header, pages, descriptor, 1)
+        };
+        let room = sizes.cluster.checked_sub(header);
+        let mut fit = room.map_or(0, |room| room / (sizes.page + descriptor)).min(MAX_PAGES);
+        // The words may take a page's place.
+        if described(fit)? > sizes.cluster - fit * sizes.page {
+            fit = fit.saturating_sub(1);
+        }
+        // A cluster too small for a page beside its descriptors has them apart as well.
         let on_top = sizes.on_top || fit == 0;
-        let pages = if on_top { sizes.cluster / sizes.page } else { fit.min(MAX_PAGES) };
+        let pages = if on_top { sizes.cluster / sizes.page } else { fit };
         let header_at = pages * sizes.page;
-        let described = size::total(header, pages, descriptor, 1)?;
-        let block =
-            if on_top { size::total(header_at, 1, described, ALIGN)? } else { sizes.cluster };
+        let described = described(pages)?;
+        let block = sizes.cluster;
         let block_align = sizes.cluster.checked_next_power_of_two()?;
         size::total(block, 0, 0, block_align)?;
 
@@ -124,6 +136,7 @@ impl Geometry {
             class_count: 0,
             pages: pages as u32,
             header_at,
+            beside: if on_top { described } else { 0 },
             block,
             block_align,
             cluster_size: sizes.cluster,
@@ -320,14 +333,16 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_are_inside_unless_no_page_would_be_left() {
+    fn descriptors_are_inside_unless_no_page_would_be_left_or_they_are_to_be_apart() {
         let inside = geometry(sizes(8192, 128, 512, 16));
         assert_eq!((inside.pages, inside.block, inside.block_align), (15, 8192, 8192));
         let on_top = geometry(Sizes { on_top: true, ..sizes(8192, 128, 512, 16) });
         assert_eq!((on_top.pages, on_top.block_align), (16, 8192));
-        assert_eq!(on_top.block, 8192 + HEADER + 16 * DESCRIPTOR);
+        assert_eq!((inside.beside, on_top.block), (0, 8192));
+        assert_eq!(on_top.beside, HEADER + 8 + 16 * DESCRIPTOR);
         let single = geometry(sizes(512, 128, 512, 16));
-        assert_eq!((single.pages, single.header_at), (1, 512));
+        assert_eq!((single.pages, single.block), (1, 512));
+        assert_eq!(single.beside, HEADER + 8 + DESCRIPTOR);
         let odd = geometry(sizes(3 * 4096, 128, 4096, 128));
         assert_eq!((odd.pages, odd.block, odd.block_align), (2, 12288, 16384));
     }
@@ -357,7 +372,10 @@ mod tests {
             let pages = geometry.pages as usize;
             prop_assert!((1..=MAX_PAGES).contains(&pages));
             prop_assert_eq!(geometry.header_at, pages * sizes.page);
-            prop_assert!(geometry.header_at + HEADER + pages * DESCRIPTOR <= geometry.block);
+            let described = HEADER + pages.div_ceil(64) * 8 + pages * DESCRIPTOR;
+            prop_assert!(geometry.beside == 0 || geometry.beside == described);
+            let inside = if geometry.beside == 0 { described } else { 0 };
+            prop_assert!(geometry.header_at + inside <= geometry.block);
             prop_assert!(geometry.block_align.is_power_of_two());
             // Masking an address in a page leads to the cluster.
             prop_assert!(geometry.header_at <= geometry.block_align);

@@ -123,7 +123,7 @@ impl<S: BlockSource> ChunkPool<S> {
         }
         let address = start.addr();
         let cluster = self.clusters.find(address.get() & self.geometry.mask)?;
-        Some(cluster.with_addr(address))
+        Some(cluster.start().with_addr(address))
     }
 
     /// # Safety

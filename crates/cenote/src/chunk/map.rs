@@ -10,7 +10,7 @@ impl<S: BlockSource> ChunkPool<S> {
     /// The clusters in the order of their addresses. The newest frees were put back before.
     pub(crate) fn cluster_snapshots(&self) -> Vec<ChunkClusterSnapshot> {
         let mut clusters: Vec<Cluster> = self.clusters.iter().collect();
-        clusters.sort_unstable_by_key(|cluster| cluster.addr());
+        clusters.sort_unstable_by_key(|cluster| cluster.start().addr());
         clusters.into_iter().map(|cluster| self.cluster_snapshot(cluster)).collect()
     }
 
@@ -29,7 +29,7 @@ impl<S: BlockSource> ChunkPool<S> {
         });
         ChunkClusterSnapshot {
             size: self.cluster_bytes(),
-            kept_back: self.clusters.used_pages(cluster, &self.geometry) == 0,
+            kept_back: self.clusters.used_pages(cluster) == 0,
             pages: pages.collect(),
         }
     }

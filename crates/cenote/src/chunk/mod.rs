@@ -268,7 +268,7 @@ impl<S: BlockSource> ChunkPool<S> {
 
     /// What a cluster takes from the source.
     fn cluster_bytes(&self) -> usize {
-        Clusters::layout(&self.supply, &self.geometry).map_or(0, |layout| layout.size())
+        Clusters::bytes(&self.supply, &self.geometry)
     }
 
     /// Clusters and large objects in use, and the sizes. Clusters kept back do not show.

@@ -1,4 +1,4 @@
-//! [`Page`]: what is known of one page. Lies in the page's cluster, behind the pages.
+//! [`Page`]: what is known of one page. Lies behind the header of the page's cluster.
 
 use super::list::{Linked, Links};
 use core::cell::Cell;

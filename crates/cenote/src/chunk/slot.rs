@@ -101,7 +101,7 @@ impl Slot {
     /// Chunks come from this page now. It is on no list.
     pub(super) fn set_current(&self, page: NonNull<Page>, geometry: &Geometry) {
         self.current.set(page.as_ptr());
-        self.base.set(Clusters::place_of(page, geometry).1);
+        self.base.set(Clusters::start_of(page, geometry));
     }
 
     /// Makes a chunk free, which is in use, in its page. Whether all of the page is now free:

@@ -172,6 +172,16 @@ pub(crate) fn freed_some(start: NonNull<u8>, most: usize) {
 
 // ---- bytes -------------------------------------------------------------------------------
 
+/// Whether a checker is to see each block by itself, and not what it was cut out of.
+#[cfg(feature = "std")]
+pub(crate) fn sees_blocks() -> bool {
+    #[cfg(feature = "valgrind")]
+    if super::valgrind::is_here() {
+        return true;
+    }
+    cfg!(cenote_asan)
+}
+
 /// `size` bytes at `start` are free: to touch them is a mistake.
 #[inline(always)]
 pub(crate) fn mark(start: NonNull<u8>, size: usize) {

@@ -12,7 +12,7 @@
 //! call goes to the system: the lists are empty and their room is none, so both operations
 //! fall into their slow paths, which know.
 
-use crate::source::System;
+use crate::source::{Ground, System};
 use crate::{AllocError, BlockSource};
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -23,6 +23,11 @@ use core::ptr::NonNull;
 /// the thread shares it. So a pool for a request costs no call to the system allocator once
 /// the thread is warm. Requests above 256 KiB go straight to the system, and so do those above
 /// 64 KiB that are aligned to more than 16 bytes.
+///
+/// Blocks aligned to more than 16 bytes, up to 64 KiB, are aligned to their size, and the cache
+/// takes them from pieces of about a MiB at most that it has from the system: an allocator's own
+/// words between them would cost a page for each. Of those that are free there, and not in a
+/// cache, at most a MiB of each size stays resident (on Linux; elsewhere until a piece is free).
 ///
 /// Without the `std` feature there are no threads to tell apart, and this is [`System`].
 ///
@@ -119,7 +124,7 @@ fn layout_of(bin: usize) -> Layout {
     unsafe { Layout::from_size_align_unchecked(size, align) }
 }
 
-// SAFETY: blocks come from `System` with the class's layout, which covers the one asked for,
+// SAFETY: blocks come from `Ground` with the class's layout, which covers the one asked for,
 // and return to it with that same layout, since `class_of` is a function of the layout that
 // acquire and release share. A block is on at most one list, and on none while it is out.
 unsafe impl BlockSource for Blocks {
@@ -138,16 +143,17 @@ unsafe impl BlockSource for Blocks {
     #[inline(always)]
     unsafe fn release(&self, ptr: NonNull<u8>, layout: Layout) {
         let Some((_bin, block)) = class_of(layout) else {
-            // SAFETY: the caller's promise; blocks of no class came from `System` as asked.
+            // SAFETY: the caller's promise; blocks of no class are in no run, but came from
+            // `System` as asked.
             return unsafe { System.release(ptr, layout) };
         };
         #[cfg(feature = "std")]
         // SAFETY: the caller's promise: the block has this class and nobody uses it.
-        crate::thread::with(|local| unsafe { local.cache.put(&System, _bin, block, ptr) });
+        crate::thread::with(|local| unsafe { local.cache.put(&Ground, _bin, block, ptr) });
         #[cfg(not(feature = "std"))]
         // SAFETY: the caller's promise; `acquire` took it with the class's layout.
         unsafe {
-            System.release(ptr, block)
+            Ground.release(ptr, block)
         }
     }
 
@@ -179,7 +185,7 @@ unsafe impl BlockSource for Blocks {
 #[cold]
 #[inline(never)]
 pub(super) fn acquire_cold(block: Layout) -> Option<NonNull<u8>> {
-    System.acquire(block).ok()
+    Ground.acquire(block).ok()
 }
 
 impl Blocks {
@@ -192,12 +198,15 @@ impl Blocks {
 #[cfg(feature = "std")]
 impl Blocks {
     /// Gives every block in the calling thread's cache back to the system, and tells how many
-    /// bytes that were. Blocks that pools hold are not touched.
+    /// bytes that were; and the pages of free blocks below the caches. Blocks that pools hold are
+    /// not touched.
     ///
     /// Worth calling when a thread has nothing to do: the decay by itself acts only while
     /// blocks come and go.
     pub fn trim() -> usize {
-        crate::thread::with(|local| local.cache.drain(&System))
+        let bytes = crate::thread::with(|local| local.cache.drain(&Ground));
+        Ground::trim();
+        bytes
     }
 
     /// How many bytes the calling thread's cache holds.
@@ -208,7 +217,7 @@ impl Blocks {
     /// Sets how many bytes the calling thread's cache may hold; 4 MiB unless set. What is
     /// above a smaller cap goes back to the system now. 0 turns the cache off.
     pub fn set_cap(bytes: usize) {
-        crate::thread::with(|local| local.cache.set_cap(&System, bytes));
+        crate::thread::with(|local| local.cache.set_cap(&Ground, bytes));
     }
 }
 

@@ -5,7 +5,13 @@ mod buddy;
 #[cfg(feature = "std")]
 mod cached;
 mod faulty;
+#[cfg(feature = "std")]
+mod ground;
 mod locked;
+#[cfg(feature = "std")]
+mod pages;
+#[cfg(feature = "std")]
+mod runs;
 mod system;
 mod wandering;
 
@@ -24,6 +30,11 @@ use core::ptr::NonNull;
 
 #[cfg(feature = "std")]
 pub(crate) use blocks::Cache;
+#[cfg(feature = "std")]
+pub(crate) use ground::Ground;
+/// Without threads' caches there is nothing above it that would need more.
+#[cfg(not(feature = "std"))]
+use system::System as Ground;
 
 /// A place that blocks of memory come from and go back to.
 ///

@@ -5,7 +5,7 @@ use super::blocks::acquire_cold;
 use super::blocks::class_of;
 use super::{BlockSource, System};
 #[cfg(feature = "std")]
-use super::{Cached, Locked};
+use super::{Cached, Ground, Locked};
 use crate::AllocError;
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -40,8 +40,8 @@ pub struct SharedBlocks;
 /// What threads have too many of. All threads' ups and downs meet here, so what is idle shows
 /// only after a while.
 #[cfg(feature = "std")]
-static DEPOT: Locked<Cached<System>> =
-    Locked::new(Cached::slower(System, SharedBlocks::DEPOT, DECAY));
+static DEPOT: Locked<Cached<Ground>> =
+    Locked::new(Cached::slower(Ground, SharedBlocks::DEPOT, DECAY));
 
 /// How many times slower than a thread's cache the depot decays.
 #[cfg(feature = "std")]
@@ -55,8 +55,8 @@ const ENOUGH: u32 = 16;
 const ENOUGH_BYTES: usize = 256 << 10;
 
 // SAFETY: blocks of a class are those of the threads' caches and of the depot, which come from
-// `System` with the class's layout and go back to it so, by whichever way; the class is a
-// function of the layout. Others are `System`'s.
+// `Ground` with the class's layout and go back to it so, by whichever way; the class is a
+// function of the layout. Others are `Ground`'s.
 unsafe impl BlockSource for SharedBlocks {
     #[inline]
     fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
@@ -85,7 +85,8 @@ unsafe impl BlockSource for SharedBlocks {
                 local.cache.put(&DEPOT, bin, block, ptr)
             });
         }
-        // SAFETY: the caller's promise; blocks of no class came from `System` as asked.
+        // SAFETY: the caller's promise; blocks of no class are in no run, but came from `System` as
+        // asked.
         unsafe { System.release(ptr, layout) }
     }
 
@@ -141,7 +142,9 @@ impl SharedBlocks {
     /// Gives all that the depot has back to the system; how many bytes that was. The calling
     /// thread's cache is emptied by [`Blocks::trim`](crate::Blocks::trim).
     pub fn trim_depot() -> usize {
-        DEPOT.with(Cached::trim)
+        let bytes = DEPOT.with(Cached::trim);
+        Ground::trim();
+        bytes
     }
 }
 

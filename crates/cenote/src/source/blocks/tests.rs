@@ -130,7 +130,7 @@ fn each_class_has_a_list_of_its_own() {
         for (&block, &asked) in blocks.iter().zip(&classes) {
             assert_eq!(Blocks.acquire(asked).unwrap(), block, "{asked:?}");
             // SAFETY: just acquired with this layout.
-            unsafe { System.release(block, class_of(asked).unwrap().1) };
+            unsafe { Ground.release(block, class_of(asked).unwrap().1) };
         }
         assert_eq!((Blocks::cached_bytes(), Blocks::trim()), (0, 0));
     });

@@ -1,0 +1,226 @@
+//! Runs over a source that counts, on one thread and on several.
+
+use super::*;
+use crate::{AllocError, Faulty, System};
+use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::Ordering::Relaxed;
+use proptest::prelude::*;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::vec::Vec;
+
+/// The system, and how much of it is out.
+#[derive(Default)]
+struct Counting {
+    runs: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+// SAFETY: every call goes to `System` unchanged.
+unsafe impl BlockSource for Counting {
+    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.runs.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(layout.size(), Relaxed);
+        System.acquire(layout)
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        self.runs.fetch_sub(1, Relaxed);
+        self.bytes.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.release(block, layout) }
+    }
+}
+
+fn size_of_shelf(shelf: usize) -> usize {
+    Sizes::of(shelf).block()
+}
+
+/// A block with a mark of its own in its first and last bytes.
+struct Block {
+    shelf: usize,
+    start: NonNull<u8>,
+    mark: u64,
+}
+
+// SAFETY: a block is who has it's, on whatever thread.
+unsafe impl Send for Block {}
+
+impl Block {
+    fn take(runs: &Runs, shelf: usize, source: &Counting, mark: u64) -> Self {
+        let start = runs.take(shelf, source).unwrap();
+        assert!(start.addr().get().is_multiple_of(size_of_shelf(shelf)));
+        let block = Self { shelf, start, mark };
+        // SAFETY: the block is larger than twice that, and this test's.
+        unsafe { block.ends().0.write_unaligned(mark) };
+        // SAFETY: likewise.
+        unsafe { block.ends().1.write_unaligned(mark) };
+        block
+    }
+
+    fn ends(&self) -> (*mut u64, *mut u64) {
+        let first = self.start.as_ptr().cast::<u64>();
+        (first, first.wrapping_byte_add(size_of_shelf(self.shelf) - 8))
+    }
+
+    fn give(self, runs: &Runs, source: &Counting) {
+        // SAFETY: written when it was taken.
+        assert_eq!(unsafe { self.ends().0.read_unaligned() }, self.mark);
+        // SAFETY: likewise.
+        assert_eq!(unsafe { self.ends().1.read_unaligned() }, self.mark);
+        // SAFETY: taken from there, and not used any more.
+        assert!(unsafe { runs.give(self.shelf, self.start, source) });
+    }
+}
+
+#[test]
+fn a_shelf_is_for_powers_of_two_that_are_aligned_to_themselves() {
+    let shelf = |size, align| shelf_of(Layout::from_size_align(size, align).unwrap());
+    assert_eq!(shelf(256, 256), Some(0));
+    assert_eq!(shelf(4096, 4096), Some(4));
+    assert_eq!(shelf(65536, 65536), Some(8));
+    for (size, align) in [(0, 1), (128, 128), (4096, 16), (4096, 8192), (12288, 4096)] {
+        assert_eq!(shelf(size, align), None, "{size} {align}");
+    }
+    assert_eq!(shelf(1 << 17, 1 << 17), None);
+}
+
+#[test]
+fn a_run_has_room_for_all_its_blocks_wherever_it_lies() {
+    for shelf in 0..SHELVES {
+        let sizes = Sizes::of(shelf);
+        let room = sizes.layout().size() - size_of::<Run>();
+        for from in (0..2 * sizes.block()).step_by(16) {
+            let first = (from + size_of::<Run>()).next_multiple_of(sizes.block());
+            assert!(first + sizes.span() <= from + size_of::<Run>() + room);
+        }
+        assert_eq!(sizes.all().count_ones() as usize, sizes.blocks);
+        assert!(sizes.span().is_power_of_two());
+    }
+}
+
+#[test]
+fn blocks_share_runs_and_a_run_goes_back_with_its_last_block() {
+    let (runs, source) = (Runs::new(), Counting::default());
+    for shelf in 0..SHELVES {
+        let in_run = Sizes::of(shelf).blocks;
+        let mut blocks: Vec<_> =
+            (0..2 * in_run).map(|n| Block::take(&runs, shelf, &source, n as u64)).collect();
+        assert_eq!(source.runs.load(Relaxed), 2);
+        let last = blocks.pop().unwrap();
+        blocks.drain(..).for_each(|block| block.give(&runs, &source));
+        assert_eq!(source.runs.load(Relaxed), 1);
+        last.give(&runs, &source);
+        assert_eq!((source.runs.load(Relaxed), runs.dirty()), (0, 0));
+    }
+    assert_eq!(source.bytes.load(Relaxed), 0);
+}
+
+#[test]
+fn what_waits_is_bounded_and_trim_leaves_nothing() {
+    let (runs, source) = (Runs::new(), Counting::default());
+    for shelf in 0..SHELVES {
+        let size = size_of_shelf(shelf);
+        // Every second one stays, so that no run goes back.
+        let count = 6 * DIRTY / size;
+        let blocks: Vec<_> =
+            (0..count).map(|n| Block::take(&runs, shelf, &source, n as u64)).collect();
+        let (mut stay, mut go) = (Vec::new(), Vec::new());
+        for (number, block) in blocks.into_iter().enumerate() {
+            if number % 2 == 0 { stay.push(block) } else { go.push(block) }
+        }
+        let before = source.runs.load(Relaxed);
+        for block in go {
+            block.give(&runs, &source);
+            assert!(runs.dirty() <= DIRTY);
+        }
+        let waits = runs.dirty();
+        assert!(waits > 0);
+        assert_eq!(runs.trim(&source), waits);
+        assert_eq!(runs.dirty(), 0);
+        // They are as good as new.
+        go = (0..count / 2).map(|n| Block::take(&runs, shelf, &source, n as u64)).collect();
+        assert_eq!(source.runs.load(Relaxed), before);
+        go.into_iter().chain(stay).for_each(|block| block.give(&runs, &source));
+        assert_eq!(source.runs.load(Relaxed), 0);
+    }
+}
+
+#[test]
+fn where_no_run_is_to_be_had_nothing_is_and_a_foreign_block_is_in_none() {
+    let runs = Runs::new();
+    let source = Faulty::new(System);
+    source.fail_after(0, true);
+    assert!(runs.take(4, &source).is_none());
+    let layout = Layout::from_size_align(4096, 4096).unwrap();
+    let foreign = System.acquire(layout).unwrap();
+    let counting = Counting::default();
+    let block = Block::take(&runs, 4, &counting, 1);
+    // SAFETY: it is nobody's, and in no run.
+    assert!(!unsafe { runs.give(4, foreign, &counting) });
+    block.give(&runs, &counting);
+    // SAFETY: taken so above.
+    unsafe { System.release(foreign, layout) };
+}
+
+proptest! {
+    /// Blocks of some sizes taken and given in any order.
+    #[test]
+    fn no_block_is_anybody_elses_and_nothing_is_left(
+        steps in prop::collection::vec((0_usize..4, 0_usize..SHELVES, any::<u16>()), 1..600),
+    ) {
+        let (runs, source) = (Runs::new(), Counting::default());
+        let mut blocks: Vec<Block> = Vec::new();
+        for (number, (what, shelf, which)) in steps.into_iter().enumerate() {
+            match what {
+                0 if !blocks.is_empty() => {
+                    let which = usize::from(which) % blocks.len();
+                    blocks.swap_remove(which).give(&runs, &source);
+                }
+                1 if which % 32 == 0 => _ = runs.trim(&source),
+                _ => blocks.push(Block::take(&runs, shelf, &source, number as u64)),
+            }
+        }
+        blocks.drain(..).for_each(|block| block.give(&runs, &source));
+        prop_assert_eq!(source.bytes.load(Relaxed), 0);
+        prop_assert_eq!(runs.dirty(), 0);
+    }
+}
+
+#[test]
+fn threads_take_give_each_others_and_trim_at_once() {
+    let (runs, source) = (Runs::new(), Counting::default());
+    let (send, receive) = channel::<Block>();
+    let receive = std::sync::Mutex::new(receive);
+    thread::scope(|scope| {
+        for number in 0..3_u64 {
+            let (send, runs, source) = (send.clone(), &runs, &source);
+            scope.spawn(move || {
+                for round in 0..3000 {
+                    let shelf = [4, 6, 8][(round % 3) as usize];
+                    send.send(Block::take(runs, shelf, source, number << 32 | round)).unwrap();
+                }
+            });
+        }
+        drop(send);
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut mine = Vec::new();
+                loop {
+                    let next = receive.lock().unwrap().recv();
+                    let Ok(block) = next else { break };
+                    mine.push(block);
+                    if mine.len() > 40 {
+                        mine.swap_remove(mine.len() * 7 % 40).give(&runs, &source);
+                    }
+                    if mine.len() % 500 == 0 {
+                        runs.trim(&source);
+                    }
+                }
+                mine.into_iter().for_each(|block| block.give(&runs, &source));
+            });
+        }
+        scope.spawn(|| (0..200).for_each(|_| _ = runs.trim(&source)));
+    });
+    assert_eq!((source.bytes.load(Relaxed), runs.dirty()), (0, 0));
+}

@@ -12,7 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::outlet::{self, LogWriter};
 use crate::pools::PoolsArgs;
 use crate::serve::{Config, Timeouts};
-use crate::units::{parse_count, parse_duration, parse_size};
+use crate::units::{Limit, parse_count, parse_duration, parse_limit, parse_size};
 use crate::{pools, serve, tour};
 
 /// What the command line says.
@@ -62,9 +62,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "SIZE", default_value = "16MiB", value_parser = parse_size)]
     pub connection_limit: usize,
 
-    /// Most memory that all pools together may hold [default: no limit]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    pub process_limit: Option<usize>,
+    /// Most memory that all pools together may hold, as 512MiB, or as 80% of what the container, or
+    /// else the machine, has [default: no limit]
+    #[arg(long, value_name = "SIZE|PERCENT", value_parser = parse_limit)]
+    pub process_limit: Option<Limit>,
 
     /// Most connections at once; for one more, the one that is idle for longest is closed
     /// [default: as many as the limit of open files allows, which is raised as far as it goes]

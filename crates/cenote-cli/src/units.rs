@@ -56,6 +56,37 @@ pub fn parse_count(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A size, or a part of the memory that the container, or else the machine, has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Limit {
+    /// So many bytes.
+    Bytes(usize),
+    /// More than 0, and at most 1.
+    Part(f64),
+}
+
+impl From<usize> for Limit {
+    fn from(bytes: usize) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+/// Reads a size as [`parse_size`] does, or a part as `80%`.
+///
+/// # Errors
+/// A sentence that says what was wrong.
+pub fn parse_limit(text: &str) -> Result<Limit, String> {
+    let Some(number) = text.trim().strip_suffix('%') else {
+        return parse_size(text).map(Limit::Bytes);
+    };
+    match number.trim_end().parse::<u8>() {
+        Ok(percent @ 1..=100) => Ok(Limit::Part(f64::from(percent) / 100.0)),
+        _ => Err(format!(
+            "`{text}` is not a part of the memory: expected a whole number from 1% to 100%"
+        )),
+    }
+}
+
 /// Reads a length of time: `10` or `10s` (seconds), `500ms`, `2m`.
 ///
 /// # Errors
@@ -140,6 +171,22 @@ mod tests {
             "9999999999TiB",
         ] {
             assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_limit_is_a_size_or_a_part() {
+        for (text, limit) in [
+            ("64k", Limit::Bytes(65_536)),
+            ("80%", Limit::Part(0.8)),
+            (" 1 % ", Limit::Part(0.01)),
+            ("100%", Limit::Part(1.0)),
+        ] {
+            assert_eq!(parse_limit(text), Ok(limit), "{text}");
+        }
+        for text in ["", "%", "0%", "101%", "-1%", "0.8", "12.5%", "80%%", "8e1%", "80 percent"] {
+            let error = parse_limit(text).unwrap_err();
+            assert!(error.contains("expected"), "{error}");
         }
     }
 

@@ -91,6 +91,8 @@ mod chain;
 mod chunk;
 mod cleanup;
 mod collections;
+#[cfg(feature = "std")]
+mod container;
 mod copy;
 mod counted;
 pub mod debug;
@@ -119,6 +121,8 @@ pub use account::{Account, Reservation};
 pub use chain::{Chain, ChainPool};
 pub use chunk::{ChunkPool, ChunkPoolConfig, ChunkPoolStat};
 pub use cleanup::{Cleanup, CleanupKey};
+#[cfg(feature = "std")]
+pub use container::{ContainerMemory, MemorySource};
 pub use counted::{CountedBox, CountedPool, CountedPoolBuilder};
 pub use error::{AllocError, ConfigError};
 pub use kept::{Kept, PoolHandle};

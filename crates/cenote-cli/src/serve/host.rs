@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
+use cenote::{ContainerMemory, MemorySource};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::units::ShortSize;
@@ -129,15 +129,10 @@ impl Memory {
     }
 }
 
-/// The least that the process's control group, or one above it, may have.
+/// The least that the process's control groups, and those above them, may have.
 fn group_limit() -> Option<u64> {
-    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    let groups = Path::new("/sys/fs/cgroup");
-    let limit = |group: &Path| {
-        std::fs::read_to_string(groups.join(group).join("memory.max")).ok()?.trim().parse().ok()
-    };
-    Path::new(path).ancestors().filter_map(limit).min()
+    let memory = ContainerMemory::read().ok()?;
+    (*memory.source() != MemorySource::Machine).then_some(memory.bytes() as u64)
 }
 
 /// Something that is told once a minute at most, and how often it came about.

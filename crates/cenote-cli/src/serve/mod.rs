@@ -42,7 +42,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use cenote::Account;
+use cenote::{Account, ContainerMemory};
 use cenote_web::view::{Access, View, events};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc::UnboundedReceiver, watch};
@@ -54,6 +54,7 @@ use places::Places;
 use worker::Alive;
 
 use crate::outlet::{self, STDERR, STDOUT};
+use crate::units::{Limit, ShortSize};
 
 /// How a server is to be run.
 #[derive(Clone, Debug)]
@@ -68,8 +69,8 @@ pub struct Config {
     pub request_limit: Option<usize>,
     /// Most bytes that a connection may hold, its requests included.
     pub connection_limit: Option<usize>,
-    /// Most bytes that all pools together may hold.
-    pub process_limit: Option<usize>,
+    /// Most that all pools together may hold.
+    pub process_limit: Option<Limit>,
     /// Most connections at once; for one more, the one that is idle for longest is closed. `None`:
     /// as many as the limit of open files is enough for, a quarter of what is left of it being kept
     /// for the files that are served.
@@ -135,6 +136,8 @@ impl Default for Timeouts {
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) process: Account,
+    /// Of what memory its limit is a part, if it is one.
+    container: Option<ContainerMemory>,
     /// What `/pools` shows.
     pub(crate) view: View,
     pub(crate) pools_shown: bool,
@@ -180,7 +183,18 @@ impl Server {
             return Err(StartError(format!("{folder}: not a folder")));
         }
         let (address, listeners) = listen::bind(&config.listen, config.workers.max(1))?;
-        let process = Account::root("process").with_limit(config.process_limit);
+        let process = Account::root("process");
+        let container = match config.process_limit {
+            None => None,
+            Some(Limit::Bytes(bytes)) => {
+                process.set_limit(Some(bytes));
+                None
+            }
+            Some(Limit::Part(part)) => {
+                let memory = process.limit_of_container(part);
+                Some(memory.map_err(|error| StartError(format!("--process-limit: {error}")))?)
+            }
+        };
         let pools_shown = config.expose_pools || address.ip().is_loopback();
         let access = if config.expose_pools { Access::Anyone } else { Access::Loopback };
         let mut view = View::builder(&process)
@@ -201,6 +215,7 @@ impl Server {
             memory: Memory::new(config.memory_limit),
             config,
             process,
+            container,
             view,
             pools_shown,
             busy: AtomicUsize::new(0),
@@ -330,12 +345,16 @@ pub fn run(config: Config) -> Result<ExitCode, StartError> {
 
 /// Says where to look.
 fn greet(server: &Server) {
-    let Shared { config, pools_shown, .. } = &*server.shared;
+    let Shared { config, pools_shown, process, container, .. } = &*server.shared;
     let address = server.address;
     let folder = config.root.canonicalize().unwrap_or_else(|_| config.root.clone());
     let workers = server.workers.len();
     let s = if workers == 1 { "" } else { "s" };
     say(format_args!("serving {} with {workers} worker{s}", folder.display()));
+    if let (Some(memory), Some(limit)) = (container, process.limit()) {
+        // Before the addresses, after which a program that reads this may stop reading.
+        say(format_args!("  limit  {} for all pools, of {memory}", ShortSize(limit as u64)));
+    }
     say(format_args!("  files  http://{address}/"));
     if *pools_shown {
         say(format_args!("  pools  http://{address}/pools"));

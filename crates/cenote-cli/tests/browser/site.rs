@@ -44,7 +44,7 @@ impl Site {
         config.workers = 2;
         config.request_limit = Some(1 << 20);
         config.connection_limit = Some(2 << 20);
-        config.process_limit = Some(64 << 20);
+        config.process_limit = Some((64 << 20).into());
         config.request_age = request_age;
         let server = Server::start(config).expect("the server starts");
         let address = server.address();

@@ -107,6 +107,26 @@ fn what_cannot_be_started_is_one_line_and_exit_code_2() {
 }
 
 #[test]
+fn a_limit_may_be_a_part_of_the_containers_memory_and_what_was_taken_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("text");
+    for part in ["0%", "101%", "%", "half"] {
+        let line = refused(&["serve", path, "--process-limit", part]);
+        assert!(line.contains("--process-limit") && line.contains("expected"), "{line}");
+    }
+    let mut command = serve(folder.path());
+    let output = command.args(["--process-limit", "25%"]).stdout(Stdio::piped()).spawn();
+    let mut child = output.expect("the command");
+    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let line = lines.find_map(|line| line.ok().filter(|line| line.contains("  limit  ")));
+    let line = line.expect("it says what it took");
+    child.kill().expect("it runs");
+    child.wait().expect("an end");
+    let memory = cenote::ContainerMemory::read().expect("this machine has some");
+    assert!(line.ends_with(&format!("for all pools, of {memory}")), "{line}");
+}
+
+#[test]
 fn a_port_in_use_is_refused_whoever_uses_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().to_str().expect("text");

@@ -116,7 +116,7 @@ fn a_connection_at_its_limit_says_so() {
 fn a_process_at_its_limit_refuses_until_memory_comes_back() {
     let site = Site::with(|config| {
         config.workers = 1;
-        config.process_limit = Some(256 << 10);
+        config.process_limit = Some((256 << 10).into());
     });
     site.put("large.bin", noise(20 << 20));
     site.put("file.txt", "x");

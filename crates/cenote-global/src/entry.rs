@@ -67,6 +67,9 @@ pub(crate) fn alloc_zeroed(size: usize, align: usize) -> *mut u8 {
 #[inline(never)]
 pub(crate) fn alloc_slow(size: usize, align: usize, zeroed: bool) -> *mut u8 {
     let Some(heap) = thread::enter() else { return passed::alloc(size, align, zeroed) };
+    if size > cenote::size::MAX {
+        return ptr::null_mut();
+    }
     let first = alloc_in(&heap, size, align, zeroed);
     if !first.is_null() {
         return first;

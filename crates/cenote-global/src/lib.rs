@@ -24,7 +24,7 @@
 //!
 //! `CENOTE_MALLOC=purge_ms:500,background:0` in the environment changes what can be changed: how long
 //! unused memory waits (1,000 ms), whether a thread may be begun to give it back (1), `secure:1`
-//! overwrites what is freed, `huge:1` lets the kernel use huge pages.
+//! overwrites what is freed, `huge:1` lets the kernel use huge pages, `pass:0` stays under valgrind.
 //!
 //! 64-bit Linux. How it is built, and why: `docs/design/global.md`.
 

@@ -14,6 +14,8 @@ const NAME: &CStr = c"CENOTE_MALLOC";
 static PURGE_MS: AtomicU64 = AtomicU64::new(1000);
 /// Whether a thread of our own gives it back where no call does.
 static BACKGROUND: AtomicBool = AtomicBool::new(true);
+/// Whether all goes to the system's allocator under valgrind.
+static PASS: AtomicBool = AtomicBool::new(true);
 /// Whether freed objects are overwritten.
 static SECURE: AtomicBool = AtomicBool::new(false);
 
@@ -23,6 +25,10 @@ pub(crate) fn purge_ms() -> u64 {
 
 pub(crate) fn background() -> bool {
     BACKGROUND.load(Relaxed)
+}
+
+pub(crate) fn pass() -> bool {
+    PASS.load(Relaxed)
 }
 
 #[inline(always)]
@@ -48,12 +54,13 @@ pub(crate) fn read() {
         match (name, number) {
             (b"purge_ms", Some(ms)) => PURGE_MS.store(ms.max(1), Relaxed),
             (b"background", Some(flag @ 0..=1)) => BACKGROUND.store(flag == 1, Relaxed),
+            (b"pass", Some(flag @ 0..=1)) => PASS.store(flag == 1, Relaxed),
             (b"secure", Some(flag @ 0..=1)) => SECURE.store(flag == 1, Relaxed),
             (b"huge", Some(1)) => crate::pages::allow_huge(),
             (b"huge", Some(0)) => {}
             _ => crate::sys::write_error(
                 b"cenote-global: CENOTE_MALLOC has an option that is none: it may have \
-                  purge_ms:N, background:0 or 1, secure:0 or 1, huge:0 or 1, with commas between\n",
+                  purge_ms:N, background, secure, huge and pass, each :0 or :1, with commas between\n",
             ),
         }
     }

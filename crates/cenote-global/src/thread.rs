@@ -145,8 +145,9 @@ fn attach() -> Option<Entered> {
 
 /// What is done once for the process, before its first allocation.
 fn begin() {
-    CHECKED.store(sys::in_valgrind() || cfg!(cenote_asan), Relaxed);
     options::read();
+    let valgrind = sys::in_valgrind() && options::pass();
+    CHECKED.store(valgrind || cfg!(cenote_asan), Relaxed);
     MARKS.store(sys::random() | 1, Relaxed);
     COMMON.prepare(MARKS.load(Relaxed));
     let mut key = 0;

@@ -83,5 +83,5 @@ fn freeing_and_allocating_16_to_256_bytes_is_at_most_so_many_instructions() {
     assert!(each <= MOST, "{each} instructions");
 }
 
-/// With the loop's own 18.
-const MOST: u64 = 200;
+/// Some 22 of them are the loop's own.
+const MOST: u64 = 102;

@@ -235,6 +235,58 @@ where
     }
 }
 
+#[cfg(all(feature = "serve", target_os = "linux"))]
+mod parked {
+    use super::{ConnectionPool, Listener, PoolIo, PoolListener};
+    use crate::park::Park;
+    use axum::extract::connect_info::Connected;
+    use std::io;
+    use std::os::fd::{AsFd, BorrowedFd};
+    use std::task::{Context, Poll};
+
+    impl<L: Listener> Connected<crate::Accepted<'_, PoolListener<L>>> for ConnectionPool
+    where
+        L::Addr: 'static,
+    {
+        fn connect_info(accepted: crate::Accepted<'_, PoolListener<L>>) -> Self {
+            accepted.io().pool().clone()
+        }
+    }
+
+    /// A parked connection, and its pool.
+    #[derive(Debug)]
+    pub struct ParkedPoolIo<P> {
+        socket: P,
+        pool: ConnectionPool,
+    }
+
+    impl<P: AsFd> AsFd for ParkedPoolIo<P> {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.socket.as_fd()
+        }
+    }
+
+    impl<I: Park> Park for PoolIo<I> {
+        type Parked = ParkedPoolIo<I::Parked>;
+
+        fn poll_heard(&self, context: &mut Context<'_>) -> Poll<()> {
+            self.io.poll_heard(context)
+        }
+
+        fn is_heard(&self) -> bool {
+            self.io.is_heard()
+        }
+
+        fn park(self) -> io::Result<Self::Parked> {
+            Ok(ParkedPoolIo { socket: self.io.park()?, pool: self.pool })
+        }
+
+        fn unpark(parked: Self::Parked) -> io::Result<Self> {
+            Ok(Self { io: I::unpark(parked.socket)?, pool: parked.pool })
+        }
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for ConnectionPool {
     type Rejection = MissingPool;
 

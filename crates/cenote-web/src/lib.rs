@@ -22,6 +22,8 @@
 //!   [`RequestPools`] does the same without tower.
 //! - [`RequestPool`] and [`ConnectionPool`] are axum's extractors of them; [`PoolListener`]
 //!   makes the connections' ones; [`PoolBytes`] is the request's body, read into the pool.
+//! - [`serve()`] is `axum::serve` with idle connections parked, in a few hundred bytes each;
+//!   [`park`] is what it is made of, on hyper alone.
 //! - [`Error`] is what a handler returns with `?`: 503 for a refusal, 400 for bad JSON.
 //! - [`json`] reads JSON into a pool, and writes it in one.
 //! - [`view`] shows all pools and accounts of the process while it runs.
@@ -47,6 +49,9 @@
 //! | `axum` | yes | extractors, errors as responses |
 //! | `tower` | yes | [`PoolLayer`] |
 //! | `serde` | yes | [`json`] |
+//! | `park` | yes | [`park`]: connections of hyper's that are parked while they are idle (Linux) |
+//! | `serve` | yes | [`serve()`]: a service of axum's, whose connections are parked (Linux) |
+//! | `http2` | no | HTTP/2 for [`serve()`], unparked |
 //! | `view` | yes | [`view`]: the live page of pools, as JSON too, and metrics |
 
 #![forbid(unsafe_code)]
@@ -62,9 +67,13 @@ pub mod json;
 #[cfg(feature = "tower")]
 mod layer;
 mod naming;
+#[cfg(all(feature = "park", target_os = "linux"))]
+pub mod park;
 mod peaks;
 mod pools;
 mod refusal;
+#[cfg(all(feature = "serve", target_os = "linux"))]
+mod serve;
 mod span;
 #[cfg(feature = "view")]
 pub mod view;
@@ -79,3 +88,5 @@ pub use extract::{MissingPool, PoolBytes};
 pub use layer::{PoolLayer, PoolService};
 pub use naming::Asked;
 pub use pools::{RequestPool, RequestPools};
+#[cfg(all(feature = "serve", target_os = "linux"))]
+pub use serve::{Accepted, Serve, serve};

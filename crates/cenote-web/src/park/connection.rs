@@ -1,0 +1,511 @@
+//! [`Connection`]: one connection, from its first byte to its end, or until it is idle.
+
+use std::fmt;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use hyper::rt::{Read, ReadBuf, Write};
+use hyper::server::conn::http1::UpgradeableConnection;
+use tokio::task::unconstrained;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::watch::{Watch, Watched, WatchedIo};
+use super::{App, Park, Parking};
+
+/// What a client of HTTP/2 says first.
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A bound that a client has passed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Bound {
+    /// A request's head did not come in time.
+    Head,
+    /// No request came in time.
+    Idle,
+    /// The connection was old, and had nothing in flight.
+    Lifetime,
+}
+
+/// How a [`Connection`] ended.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum End<I, S> {
+    /// It was closed, by either side, as HTTP has it; or upgraded.
+    Closed,
+    /// hyper could not go on with it.
+    Failed(hyper::Error),
+    /// It was closed since a bound has passed.
+    Late(Bound),
+    /// It is idle, and may be parked.
+    Idle(Idle<I, S>),
+    /// It speaks HTTP/2: give it to hyper, as a [`Reread`](super::Reread). See
+    /// [`Parking::find_http2`].
+    Http2 {
+        /// The connection.
+        io: I,
+        /// What was read.
+        read: Bytes,
+        /// The service it was to be served by.
+        service: S,
+    },
+}
+
+/// A connection between two requests, or before its first, of which hyper has nothing.
+#[derive(Debug)]
+pub struct Idle<I, S> {
+    pub(super) io: I,
+    pub(super) service: S,
+    pub(super) times: Times,
+    /// Whether something came of it while it was parked.
+    pub(super) heard: bool,
+}
+
+impl<I, S> Idle<I, S> {
+    /// The service that its requests are answered by.
+    pub fn service(&self) -> &S {
+        &self.service
+    }
+}
+
+/// Since when a connection is there, and idle.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) born: Instant,
+    pub(super) quiet: Instant,
+    /// When it is closed if nothing comes, and why.
+    pub(super) closed: Option<(Instant, Bound)>,
+}
+
+/// One connection, as a future. It ends when the connection has ended, or when it has been idle for
+/// as long as [`Parking::after`] says.
+///
+/// Must be polled in a runtime of tokio's with time enabled.
+#[must_use = "futures do nothing unless polled"]
+pub struct Connection<I, S: App> {
+    parking: Parking,
+    state: State<I, S>,
+    born: Instant,
+    /// Since when nothing is under way; `None` while something is.
+    quiet: Option<Instant>,
+    /// Since when there is a part of a head.
+    head: Option<Instant>,
+    /// Of [`Watch`]'s figures, what has been seen.
+    seen: Seen,
+    stop: Stop,
+    alarm: Alarm,
+}
+
+#[derive(Default)]
+struct Seen {
+    owed: u32,
+    calls: u32,
+    reads: u32,
+}
+
+/// How far it is with ending gracefully.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Stop {
+    No,
+    /// Asked to, and hyper not told.
+    Asked,
+    Told,
+}
+
+enum State<I, S: App> {
+    /// Nothing is there to read; or, where it was heard from while it was parked, the runtime does
+    /// not know yet that there is.
+    Waiting {
+        io: I,
+        service: S,
+        heard: bool,
+    },
+    /// What came first may be HTTP/2.
+    Finding {
+        io: I,
+        service: S,
+        read: BytesMut,
+    },
+    Serving {
+        http: Box<UpgradeableConnection<WatchedIo<I>, Watched<S>>>,
+        watch: Arc<Watch>,
+    },
+    Gone,
+}
+
+// Nothing in it is pinned: the timer is in a box, and hyper has its futures in boxes.
+impl<I, S: App> Unpin for Connection<I, S> {}
+
+/// What is to be done about the time.
+enum Due {
+    Late(Bound),
+    Stop,
+    Park,
+}
+
+impl<I, S: App> Connection<I, S> {
+    pub(super) fn new(parking: Parking, io: I, service: S) -> Self {
+        let now = Instant::now();
+        Self::waiting(parking, io, service, now, now, false)
+    }
+
+    pub(super) fn resumed(parking: Parking, idle: Idle<I, S>) -> Self {
+        let Idle { io, service, times, heard } = idle;
+        Self::waiting(parking, io, service, times.born, times.quiet, heard)
+    }
+
+    fn waiting(
+        parking: Parking,
+        io: I,
+        service: S,
+        born: Instant,
+        quiet: Instant,
+        heard: bool,
+    ) -> Self {
+        Self {
+            parking,
+            state: State::Waiting { io, service, heard },
+            born,
+            quiet: Some(quiet),
+            head: None,
+            seen: Seen::default(),
+            stop: Stop::No,
+            alarm: Alarm::default(),
+        }
+    }
+
+    /// Ends the connection when what is in flight is done, without beginning anything after it. A
+    /// request that has come, and was not looked at yet, is answered.
+    ///
+    /// Poll it afterwards, to its end.
+    pub fn graceful_shutdown(&mut self) {
+        if self.stop == Stop::No {
+            self.stop = Stop::Asked;
+        }
+    }
+
+    /// When it is closed if nothing comes: the next of its bounds.
+    fn closed(&self) -> Option<(Instant, Bound)> {
+        let quiet = self.quiet?;
+        let bounds = &*self.parking.inner;
+        let wait = match (self.head, bounds.idle) {
+            (None, Some(idle)) => Some((quiet + idle, Bound::Idle)),
+            (Some(head), Some(_)) => bounds.head.map(|bound| (head + bound, Bound::Head)),
+            (_, None) => bounds.head.map(|bound| (quiet + bound, Bound::Head)),
+        };
+        let old = self.old().map(|at| (at, Bound::Lifetime));
+        [wait, old].into_iter().flatten().min_by_key(|&(at, _)| at)
+    }
+
+    /// When it is too old.
+    fn old(&self) -> Option<Instant> {
+        self.parking.inner.lifetime.filter(|_| self.stop == Stop::No).map(|life| self.born + life)
+    }
+
+    /// When it is to be parked.
+    fn parked(&self) -> Option<Instant> {
+        let quiet = self.quiet?;
+        // What has begun is waited for here.
+        let may = self.head.is_none()
+            && self.stop == Stop::No
+            && match &self.state {
+                State::Waiting { heard, .. } => !heard,
+                State::Serving { watch, .. } => watch.is_as_new(),
+                State::Finding { .. } | State::Gone => false,
+            };
+        self.parking.inner.after.filter(|_| may).map(|after| quiet + after)
+    }
+
+    /// When to look at the time next.
+    fn next(&self) -> Option<Instant> {
+        let closed = self.closed().map(|(at, _)| at);
+        [closed, self.old(), self.parked()].into_iter().flatten().min()
+    }
+
+    fn due(&self, now: Instant) -> Option<Due> {
+        match self.closed() {
+            Some((at, Bound::Lifetime)) if at <= now => return Some(Due::Stop),
+            Some((at, bound)) if at <= now => return Some(Due::Late(bound)),
+            _ => {}
+        }
+        if self.old().is_some_and(|at| at <= now) {
+            return Some(Due::Stop);
+        }
+        self.parked().is_some_and(|at| at <= now).then_some(Due::Park)
+    }
+
+    /// After hyper said pending: notes what has changed. Returns the time, if it was looked at.
+    fn note(&mut self, found: u32) -> Option<Instant> {
+        let State::Serving { watch, .. } = &self.state else { return None };
+        let (owed, quiet) = watch.poll_ends(found, self.seen.owed);
+        let (calls, reads) = (watch.calls(), watch.reads());
+        let before = mem::replace(&mut self.seen, Seen { owed, calls, reads });
+        if !quiet {
+            (self.quiet, self.head) = (None, None);
+            return None;
+        }
+        if self.quiet.is_none() || before.calls != calls {
+            let now = Instant::now();
+            (self.quiet, self.head) = (Some(now), None);
+            return Some(now);
+        }
+        if self.head.is_none() && before.reads != reads {
+            self.head = Some(Instant::now());
+        }
+        None
+    }
+}
+
+impl<I, S> Connection<I, S>
+where
+    I: Park + Read + Write + Unpin + Send + 'static,
+    S: App,
+{
+    /// Has hyper serve it.
+    fn build(&mut self, io: I, service: S, read: Bytes) {
+        let watch = Arc::new(Watch::default());
+        let io = WatchedIo::new(io, read, watch.clone());
+        let service = Watched { service, watch: watch.clone() };
+        let http = self.parking.inner.http.serve_connection(io, service).with_upgrades();
+        let http = Box::new(http);
+        self.seen = Seen::default();
+        self.state = State::Serving { http, watch };
+    }
+
+    /// Takes hyper's part of it apart. `None` if it has to go on after all.
+    fn take_apart(&mut self) -> Option<End<I, S>> {
+        let quiet = self.quiet?;
+        let closed = self.closed();
+        let times = Times { born: self.born, quiet, closed };
+        match mem::replace(&mut self.state, State::Gone) {
+            State::Waiting { io, service, .. } => {
+                Some(End::Idle(Idle { io, service, times, heard: false }))
+            }
+            State::Serving { http, .. } => {
+                // Of an upgraded one there would be nothing; but that does not say pending.
+                let Some(parts) = http.into_parts() else { return Some(End::Closed) };
+                let (io, unread) = parts.io.into_inner().into_parts();
+                let service = parts.service.service;
+                debug_assert!(unread.is_empty(), "a read said pending");
+                if parts.read_buf.is_empty() {
+                    return Some(End::Idle(Idle { io, service, times, heard: false }));
+                }
+                // Part of a head, which came with what was before it. It is read again by a new
+                // build, which is not parked before the head is whole.
+                let read = Bytes::copy_from_slice(&parts.read_buf);
+                self.build(io, service, read);
+                self.head = Some(quiet);
+                None
+            }
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    /// Reads what came first until it is, or cannot be, HTTP/2's.
+    fn find(&mut self, context: &mut Context<'_>) -> Poll<Option<End<I, S>>> {
+        let State::Finding { io, read, .. } = &mut self.state else { return Poll::Ready(None) };
+        let whole = loop {
+            let length = read.len();
+            if read[..] != HTTP2[..length] {
+                break false;
+            }
+            if length == HTTP2.len() {
+                break true;
+            }
+            let mut bytes = [0; HTTP2.len()];
+            let mut buffer = ReadBuf::new(&mut bytes[length..]);
+            match Pin::new(&mut *io).poll_read(context, buffer.unfilled()) {
+                Poll::Pending => {
+                    if length > 0 {
+                        self.head.get_or_insert_with(Instant::now);
+                    }
+                    return Poll::Pending;
+                }
+                // The end, or an error: hyper finds it again.
+                Poll::Ready(result) if result.is_err() || buffer.filled().is_empty() => {
+                    break false;
+                }
+                Poll::Ready(_) => read.extend_from_slice(buffer.filled()),
+            }
+        };
+        let State::Finding { io, service, read } = mem::replace(&mut self.state, State::Gone)
+        else {
+            return Poll::Ready(None);
+        };
+        let read = read.freeze();
+        if whole {
+            return Poll::Ready(Some(End::Http2 { io, read, service }));
+        }
+        self.build(io, service, read);
+        Poll::Ready(None)
+    }
+}
+
+impl<I, S> Future for Connection<I, S>
+where
+    I: Park + Read + Write + Unpin + Send + 'static,
+    S: App,
+{
+    type Output = End<I, S>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<End<I, S>> {
+        let this = self.get_mut();
+        // The time, once it has to be looked at.
+        let mut now = None;
+        loop {
+            match &mut this.state {
+                State::Waiting { io, heard, .. } => {
+                    if io.poll_heard(context).is_ready() {
+                        this.begin();
+                        continue;
+                    }
+                    // The runtime may not know yet what is there.
+                    if this.stop != Stop::No && !*heard && !io.is_heard() {
+                        // Nothing came that would have to be answered.
+                        return Poll::Ready(End::Closed);
+                    }
+                    if this.parking.is_eager() {
+                        now = Some(Instant::now());
+                    }
+                }
+                State::Finding { .. } => {
+                    match this.find(context) {
+                        Poll::Ready(Some(end)) => return Poll::Ready(end),
+                        Poll::Ready(None) => continue,
+                        Poll::Pending => {}
+                    }
+                    if this.stop != Stop::No {
+                        this.give_up_finding();
+                        continue;
+                    }
+                }
+                State::Serving { http, watch } => {
+                    let found = watch.poll_begins();
+                    if let Poll::Ready(result) = Pin::new(&mut **http).poll(context) {
+                        return Poll::Ready(result.map_or_else(End::Failed, |()| End::Closed));
+                    }
+                    // Only now: what has come is looked at first, and answered.
+                    if this.stop == Stop::Asked {
+                        this.stop = Stop::Told;
+                        Pin::new(&mut **http).graceful_shutdown();
+                        continue;
+                    }
+                    if let Some(quiet) = this.note(found) {
+                        now = Some(quiet);
+                    }
+                }
+                State::Gone => panic!("a connection that has ended is polled"),
+            }
+            if this.alarm.rings(context) {
+                now = Some(Instant::now());
+            }
+            match now.take().and_then(|now| this.due(now)) {
+                Some(Due::Late(bound)) => return Poll::Ready(End::Late(bound)),
+                Some(Due::Stop) => {
+                    if let State::Waiting { heard: false, .. } = this.state {
+                        return Poll::Ready(End::Late(Bound::Lifetime));
+                    }
+                    this.stop = Stop::Asked;
+                    continue;
+                }
+                Some(Due::Park) => match this.take_apart() {
+                    Some(end) => return Poll::Ready(end),
+                    None => continue,
+                },
+                None => {}
+            }
+            if let Some(next) = this.next() {
+                this.alarm.set(next);
+                if this.alarm.rings(context) {
+                    now = Some(Instant::now());
+                    continue;
+                }
+            }
+            return Poll::Pending;
+        }
+    }
+}
+
+impl<I, S> Connection<I, S>
+where
+    I: Park + Read + Write + Unpin + Send + 'static,
+    S: App,
+{
+    /// Its first byte has come, or that of its next request.
+    fn begin(&mut self) {
+        let State::Waiting { io, service, .. } = mem::replace(&mut self.state, State::Gone) else {
+            return;
+        };
+        let first = self.quiet == Some(self.born);
+        if self.parking.inner.http2 && first {
+            let read = BytesMut::with_capacity(HTTP2.len());
+            self.state = State::Finding { io, service, read };
+        } else {
+            self.build(io, service, Bytes::new());
+        }
+    }
+
+    /// hyper decides what becomes of a connection that has not said much yet.
+    fn give_up_finding(&mut self) {
+        if let State::Finding { io, service, read } = mem::replace(&mut self.state, State::Gone) {
+            self.build(io, service, read.freeze());
+        }
+    }
+}
+
+impl<I, S: App> fmt::Debug for Connection<I, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("born", &self.born)
+            .field("quiet", &self.quiet)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One timer for all of a connection's bounds. It is set to the nearest, and looked at when it
+/// rings: most requests come and go without touching it.
+#[derive(Default)]
+struct Alarm {
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// When it rings, if it is set.
+    at: Option<Instant>,
+    /// Whom it wakes.
+    waker: Option<Waker>,
+}
+
+impl Alarm {
+    /// Rings at `at`, or before.
+    fn set(&mut self, at: Instant) {
+        if self.at.is_some_and(|set| set <= at) {
+            return;
+        }
+        self.at = Some(at);
+        self.waker = None;
+        match &mut self.sleep {
+            Some(sleep) => sleep.as_mut().reset(at),
+            None => self.sleep = Some(Box::pin(sleep_until(at))),
+        }
+    }
+
+    /// Whether it rings; it is not set any more then. Otherwise whoever polls is woken when it does.
+    fn rings(&mut self, context: &mut Context<'_>) -> bool {
+        let (Some(_), Some(sleep)) = (self.at, &mut self.sleep) else { return false };
+        let known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
+        if !known {
+            self.waker = Some(context.waker().clone());
+            // Whether or not this task has had its share: it would not be registered otherwise.
+            let _ = Pin::new(&mut unconstrained(sleep.as_mut())).poll(context);
+        }
+        let rings = sleep.is_elapsed();
+        if rings {
+            self.at = None;
+            self.waker = None;
+        }
+        rings
+    }
+}

@@ -1,0 +1,315 @@
+//! [`Lot`]: where idle connections wait, all in one place.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::{Timespec, epoll};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::connection::Times;
+use super::{Bound, Idle, Park};
+
+/// So many are looked at in one go.
+const EVENTS: usize = 128;
+/// Bounds that pass are looked for so often at most: one that falls between is late by this.
+const SWEEP: Duration = Duration::from_millis(100);
+/// When so many have been parked since it was trimmed last, the allocator is trimmed,
+const MANY: usize = 32;
+/// once none has been for this long,
+const TRIM_AFTER: Duration = Duration::from_secs(1);
+/// or at the latest after this.
+const TRIM_BY: Duration = Duration::from_secs(4);
+
+/// A connection that has left a [`Lot`].
+#[derive(Debug)]
+pub enum Left<I, S> {
+    /// Something came of it: bytes, its end, or an error. [`Parking::resume`](super::Parking::resume)
+    /// it, for hyper to find out.
+    Heard(Idle<I, S>),
+    /// Nothing came of it in time, and it is closed.
+    Late(S, Bound),
+}
+
+/// Idle connections, parked in one `epoll`: the socket and the service of each, and nothing else.
+///
+/// They are no tasks, and not among what tokio looks after. A lot is used from one task, which calls
+/// [`next`](Lot::next) beside whatever else it waits for.
+pub struct Lot<I: Park, S> {
+    epoll: AsyncFd<OwnedFd>,
+    slots: Vec<Slot<I::Parked, S>>,
+    /// The first free slot; as many as there are slots if none is.
+    free: usize,
+    parked: usize,
+    /// Out of the `epoll`, and not taken yet.
+    left: VecDeque<Left<I, S>>,
+    /// No bound passes before this.
+    nearest: Option<Instant>,
+    swept: Instant,
+    alarm: Pin<Box<Sleep>>,
+    trim: Trim,
+}
+
+enum Slot<P, S> {
+    Free { next: usize },
+    Parked { socket: P, service: S, times: Times },
+}
+
+struct Trim {
+    with: Option<Box<dyn FnMut() + Send>>,
+    parked: usize,
+    first: Option<Instant>,
+    at: Option<Instant>,
+}
+
+impl<I: Park, S> Lot<I, S> {
+    /// An empty one, in the runtime that this is called in.
+    ///
+    /// # Errors
+    /// If there is no descriptor left for it.
+    pub fn new() -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        // Deprecated since it is sound only if the descriptor stays open and is the same, which an
+        // `OwnedFd` sees to; what is to be used instead is `unsafe`, and this crate has none.
+        #[allow(deprecated)]
+        let epoll = AsyncFd::with_interest(epoll, Interest::READABLE)?;
+        let now = Instant::now();
+        Ok(Self {
+            epoll,
+            slots: Vec::new(),
+            free: 0,
+            parked: 0,
+            left: VecDeque::new(),
+            nearest: None,
+            swept: now,
+            alarm: Box::pin(sleep_until(now)),
+            trim: Trim { with: None, parked: 0, first: None, at: None },
+        })
+    }
+
+    /// Has this called when many have been parked, a second after the last one: what hyper held
+    /// for them is free then, but mostly kept by the allocator. `cenote::System::trim` is what to
+    /// do with glibc's.
+    #[must_use]
+    pub fn trim_with(mut self, trim: impl FnMut() + Send + 'static) -> Self {
+        self.trim.with = Some(Box::new(trim));
+        self
+    }
+
+    /// How many are parked.
+    pub fn len(&self) -> usize {
+        self.parked
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.parked == 0
+    }
+
+    /// Has the allocator trimmed in a second, even if nothing is parked until then.
+    pub fn trim_soon(&mut self) {
+        self.trim.at.get_or_insert_with(|| Instant::now() + TRIM_AFTER);
+    }
+
+    /// Parks a connection. One that cannot be waited for here comes out at once.
+    pub fn park(&mut self, idle: Idle<I, S>) {
+        let Idle { io, service, times, .. } = idle;
+        // Closed, if it cannot even leave the runtime.
+        let Ok(socket) = io.park() else { return };
+        self.trim.parked();
+        let index = self.free;
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
+        if epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(index as u64), flags).is_err()
+        {
+            return self.leave(socket, service, times, false);
+        }
+        let slot = Slot::Parked { socket, service, times };
+        match self.slots.get_mut(index) {
+            None => {
+                self.slots.push(slot);
+                self.free = self.slots.len();
+            }
+            Some(free) => {
+                if let Slot::Free { next } = std::mem::replace(free, slot) {
+                    self.free = next;
+                }
+            }
+        }
+        self.parked += 1;
+        if let Some((at, _)) = times.closed {
+            self.nearest = Some(self.nearest.map_or(at, |nearest| nearest.min(at)));
+        }
+    }
+
+    /// The next one that is heard from, or late.
+    ///
+    /// Nothing is lost where this is dropped before it is done.
+    pub async fn next(&mut self) -> Left<I, S> {
+        std::future::poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// As [`next`](Lot::next), polled.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Left<I, S>> {
+        loop {
+            if let Some(left) = self.left.pop_front() {
+                return Poll::Ready(left);
+            }
+            // Those that are heard from before those that are late: a client that speaks at the last
+            // moment is heard.
+            if let Poll::Ready(Ok(mut guard)) = self.epoll.poll_read_ready(context) {
+                let events = ready(guard.get_inner());
+                if events.is_empty() {
+                    guard.clear_ready();
+                }
+                self.take_heard(&events);
+                continue;
+            }
+            let Some(at) = self.rings_at() else { return Poll::Pending };
+            if self.alarm.deadline() != at {
+                self.alarm.as_mut().reset(at);
+            }
+            if self.alarm.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            self.rang(Instant::now());
+        }
+    }
+
+    /// Closes the one that has been idle longest; its service, if there is one. Looks at all.
+    pub fn close_longest(&mut self) -> Option<S> {
+        let since = |slot: &Slot<I::Parked, S>| match slot {
+            Slot::Parked { times, .. } => Some(times.quiet),
+            Slot::Free { .. } => None,
+        };
+        let all = self.slots.iter().enumerate();
+        let (_, index) = all.filter_map(|(index, slot)| Some((since(slot)?, index))).min()?;
+        self.take(index).map(|(_, service, _)| service)
+    }
+
+    /// Closes all, but for those that something came of: these are still to be answered.
+    pub fn close(mut self) -> Vec<Idle<I, S>> {
+        loop {
+            let events = ready(self.epoll.get_ref());
+            if events.is_empty() {
+                break;
+            }
+            self.take_heard(&events);
+        }
+        let heard = |left| match left {
+            Left::Heard(idle) => Some(idle),
+            Left::Late(..) => None,
+        };
+        std::mem::take(&mut self.left).into_iter().filter_map(heard).collect()
+    }
+
+    fn take_heard(&mut self, events: &[epoll::Event]) {
+        for event in events {
+            let index = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
+            if let Some((socket, service, times)) = self.take(index) {
+                self.leave(socket, service, times, true);
+            }
+        }
+    }
+
+    fn leave(&mut self, socket: I::Parked, service: S, times: Times, heard: bool) {
+        // Closed, if it cannot come back.
+        if let Ok(io) = I::unpark(socket) {
+            self.left.push_back(Left::Heard(Idle { io, service, times, heard }));
+        }
+    }
+
+    /// Takes one out of its slot and of the `epoll`.
+    fn take(&mut self, index: usize) -> Option<(I::Parked, S, Times)> {
+        let slot = self.slots.get_mut(index)?;
+        match std::mem::replace(slot, Slot::Free { next: self.free }) {
+            Slot::Parked { socket, service, times } => {
+                self.free = index;
+                self.parked -= 1;
+                let _ = epoll::delete(&self.epoll, &socket);
+                if self.parked == 0 {
+                    (self.slots, self.free) = (Vec::new(), 0);
+                }
+                Some((socket, service, times))
+            }
+            free => {
+                *slot = free;
+                None
+            }
+        }
+    }
+
+    /// When there is something to do, if nobody is heard from.
+    fn rings_at(&self) -> Option<Instant> {
+        let sweep = self.nearest.map(|nearest| nearest.max(self.swept + SWEEP));
+        let trim = self.trim.at.filter(|_| self.trim.with.is_some());
+        [sweep, trim].into_iter().flatten().min()
+    }
+
+    fn rang(&mut self, now: Instant) {
+        if self.trim.at.is_some_and(|at| at <= now) {
+            self.trim.trim();
+        }
+        if self.nearest.is_none_or(|nearest| nearest > now) {
+            return;
+        }
+        self.swept = now;
+        self.nearest = None;
+        for index in 0..self.slots.len() {
+            let Slot::Parked { times: Times { closed: Some((at, bound)), .. }, .. } =
+                self.slots[index]
+            else {
+                continue;
+            };
+            if at > now {
+                self.nearest = Some(self.nearest.map_or(at, |nearest| nearest.min(at)));
+            } else if let Some((_, service, _)) = self.take(index) {
+                self.left.push_back(Left::Late(service, bound));
+            }
+            if self.slots.is_empty() {
+                break;
+            }
+        }
+    }
+}
+
+/// Those that something came of, as many as are looked at in one go.
+fn ready(epoll: impl AsFd) -> Vec<epoll::Event> {
+    let mut events = Vec::with_capacity(EVENTS);
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    // Fails for descriptors that are none, and if a signal interrupts a wait, which this is not.
+    let _ = epoll::wait(epoll, spare_capacity(&mut events), Some(&now));
+    events
+}
+
+impl Trim {
+    fn parked(&mut self) {
+        self.parked += 1;
+        if self.with.is_none() {
+            return;
+        }
+        let now = Instant::now();
+        let first = *self.first.get_or_insert(now);
+        if self.parked >= MANY {
+            self.at = Some((now + TRIM_AFTER).min(first + TRIM_BY));
+        }
+    }
+
+    fn trim(&mut self) {
+        (self.parked, self.first, self.at) = (0, None, None);
+        if let Some(trim) = &mut self.with {
+            trim();
+        }
+    }
+}
+
+impl<I: Park, S> std::fmt::Debug for Lot<I, S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lot").field("parked", &self.parked).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,280 @@
+//! Each condition of parking, in a conversation that tells if it is left out; and the bounds, in a
+//! time of their own that passes when nothing else happens.
+
+use crate::compare;
+use crate::script::{Cut, SMUGGLED, Script, Step};
+use crate::servers::{Servers, answer, http};
+use cenote_web::park::{Bound, Connection, End, Left, Lot, Parking};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep};
+
+const COUNT: &str = "GET /count HTTP/1.1\r\nhost: x\r\n\r\n";
+
+/// Has each script said to a server that parks at once, and to hyper, some times with pauses of
+/// other lengths in it.
+fn same(http: http1::Builder, script: impl Fn(usize) -> Script) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("there are threads").block_on(async {
+        let servers = Servers::with(http, |parking| parking.after(Duration::ZERO)).await;
+        for pause in 0..40 {
+            compare(&servers, script(pause), pause as u64).await;
+        }
+    });
+}
+
+fn head(path: &str) -> String {
+    format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", SMUGGLED.len())
+}
+
+#[test]
+fn a_body_that_was_dropped_after_a_look_is_not_taken_for_a_request_when_it_comes() {
+    same(http(), |pause| {
+        let script = Script::default().send(head("/glance")).step(Step::Answers(1));
+        script.step(Step::Pause(pause)).send(SMUGGLED).step(Step::Shut)
+    });
+}
+
+#[test]
+fn a_body_that_is_held_beyond_its_answer_is_not_taken_for_a_request_when_it_comes() {
+    same(http(), |pause| {
+        let script = Script::default().send(head("/hold")).step(Step::Answers(1));
+        let script = script.step(Step::Pause(pause)).send(SMUGGLED);
+        script.send(COUNT).step(Step::Answers(1)).step(Step::Shut)
+    });
+}
+
+#[test]
+fn an_answer_that_the_socket_has_not_taken_yet_arrives_whole() {
+    same(http(), |pause| {
+        let script = Script::default().send("GET /big HTTP/1.1\r\nhost: x\r\n\r\n");
+        script.step(Step::Pause(pause * 20)).step(Step::Answers(1)).step(Step::Shut)
+    });
+}
+
+#[test]
+fn an_answer_that_hyper_holds_back_for_the_next_one_arrives() {
+    let mut http = http();
+    http.pipeline_flush(true);
+    same(http, |pause| {
+        let (one, other) = COUNT.split_at(COUNT.len() - 5);
+        let script = Script::default().send(format!("{COUNT}{one}")).step(Step::Pause(pause));
+        script.send(other).step(Step::Answers(2)).step(Step::Shut)
+    });
+}
+
+#[test]
+fn a_part_of_a_head_that_came_with_the_request_before_is_not_lost() {
+    same(http(), |pause| {
+        let (one, other) = COUNT.split_at(1 + pause % 20);
+        let script = Script::default().send(format!("{COUNT}{one}")).step(Step::Answers(1));
+        script.step(Step::Pause(pause)).send(other).step(Step::Answers(1)).step(Step::Shut)
+    });
+}
+
+#[test]
+fn an_upgrade_that_was_offered_is_open_as_long_as_the_connection_is() {
+    same(http(), |pause| {
+        let offer = "GET /offer HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n";
+        let script = Script::default().send(offer).step(Step::Answers(1)).step(Step::Pause(pause));
+        script.send(COUNT).step(Step::Answers(1)).step(Step::Shut)
+    });
+}
+
+#[test]
+fn a_bad_head_after_a_request_of_http_1_0_is_answered_in_its_version() {
+    same(http(), |pause| {
+        let old = "GET /old HTTP/1.0\r\nconnection: keep-alive\r\n\r\n";
+        let script = Script::default().send(old).step(Step::Answers(1)).step(Step::Pause(pause));
+        script.send("NONSENSE\r\n\r\n")
+    });
+}
+
+#[test]
+fn a_head_that_comes_byte_by_byte_over_a_parked_connection_is_one_head() {
+    same(http(), |pause| {
+        let script = Script::default().step(Step::Pause(pause));
+        let script = script.step(Step::Send(COUNT.into(), Cut::EveryByte)).step(Step::Answers(1));
+        let script = script.step(Step::Pause(pause));
+        let script = script.step(Step::Send(COUNT.into(), Cut::EveryByte)).step(Step::Answers(1));
+        script.step(Step::Shut)
+    });
+}
+
+/// Time passes when everybody waits for it, and then at once.
+fn in_their_own_time<T>(test: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().start_paused(true).build();
+    runtime.expect("there are descriptors").block_on(test)
+}
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// What became of one connection, when, and how often it was parked meanwhile.
+async fn one(parking: Parking, client: impl AsyncFnOnce(TcpStream)) -> (Fate, u64, usize) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it has one");
+    let began = Instant::now();
+    let server = async {
+        let (stream, _) = listener.accept().await.expect("a connection");
+        let count = Arc::default();
+        let service = service_fn(move |request| answer(Arc::clone(&count), request));
+        let mut lot = Lot::new().expect("there are descriptors");
+        let mut connection = parking.serve(TokioIo::new(stream), service);
+        let mut parks = 0;
+        let fate = loop {
+            match connection.await {
+                End::Closed => break Fate::Closed,
+                End::Late(bound) => break Fate::Late(bound, false),
+                End::Idle(idle) => lot.park(idle),
+                other => panic!("it is neither closed nor idle nor late: {other:?}"),
+            }
+            parks += 1;
+            assert_eq!(lot.len(), 1);
+            match lot.next().await {
+                Left::Heard(idle) => connection = parking.resume(idle),
+                Left::Late(_, bound) => break Fate::Late(bound, true),
+            }
+        };
+        (fate, began.elapsed().as_secs(), parks)
+    };
+    let client = async {
+        client(TcpStream::connect(address).await.expect("the server listens")).await;
+    };
+    tokio::join!(server, client).0
+}
+
+#[derive(Debug, Eq, PartialEq)]
+enum Fate {
+    Closed,
+    /// Whether it was parked then.
+    Late(Bound, bool),
+}
+
+async fn ask(stream: &mut TcpStream) -> usize {
+    stream.write_all(COUNT.as_bytes()).await.expect("it listens");
+    stream.read(&mut [0; 512]).await.expect("it answers")
+}
+
+async fn closed(stream: &mut TcpStream) {
+    assert_eq!(stream.read(&mut [0; 512]).await.expect("it ends in order"), 0);
+}
+
+#[test]
+fn a_connection_is_parked_when_it_was_idle_for_that_long_and_not_before() {
+    let parking = Parking::new(http()).head_timeout(None);
+    let end = in_their_own_time(one(parking, async |mut stream| {
+        for wait in [1, 4, 6, 4, 9] {
+            ask(&mut stream).await;
+            sleep(seconds(wait)).await;
+        }
+    }));
+    assert_eq!(end, (Fate::Closed, 24, 2));
+}
+
+#[test]
+fn a_head_has_the_time_since_the_connection_became_idle_parked_or_not() {
+    let parking = Parking::new(http());
+    let end = in_their_own_time(one(parking.clone(), async |mut stream| {
+        ask(&mut stream).await;
+        closed(&mut stream).await;
+    }));
+    assert_eq!(end, (Fate::Late(Bound::Head, true), 30, 1));
+    let end = in_their_own_time(one(parking.clone(), async |mut stream| {
+        ask(&mut stream).await;
+        sleep(seconds(20)).await;
+        stream.write_all(b"GET /late").await.expect("it listens");
+        closed(&mut stream).await;
+    }));
+    assert_eq!(end, (Fate::Late(Bound::Head, false), 30, 1));
+    // From its first moment, if nothing came at all.
+    let end = in_their_own_time(one(parking, async |mut stream| closed(&mut stream).await));
+    assert_eq!(end, (Fate::Late(Bound::Head, true), 30, 1));
+}
+
+#[test]
+fn where_idle_connections_have_a_bound_of_their_own_a_head_has_its_time_from_its_first_byte() {
+    let parking = Parking::new(http()).idle_timeout(seconds(75));
+    let end = in_their_own_time(one(parking.clone(), async |mut stream| {
+        ask(&mut stream).await;
+        closed(&mut stream).await;
+    }));
+    assert_eq!(end, (Fate::Late(Bound::Idle, true), 75, 1));
+    let end = in_their_own_time(one(parking, async |mut stream| {
+        ask(&mut stream).await;
+        sleep(seconds(60)).await;
+        stream.write_all(b"GET /late").await.expect("it listens");
+        closed(&mut stream).await;
+    }));
+    assert_eq!(end, (Fate::Late(Bound::Head, false), 90, 1));
+}
+
+#[test]
+fn a_connection_that_is_too_old_ends_parked_or_not() {
+    let parking = Parking::new(http()).lifetime(seconds(40)).head_timeout(None);
+    let end = in_their_own_time(one(parking.clone(), async |mut stream| {
+        ask(&mut stream).await;
+        closed(&mut stream).await;
+    }));
+    assert_eq!(end, (Fate::Late(Bound::Lifetime, true), 40, 1));
+    // With requests all the time, after the one that is in flight then.
+    let end = in_their_own_time(one(parking, async |mut stream| {
+        for _ in 0..10 {
+            ask(&mut stream).await;
+            sleep(seconds(4)).await;
+        }
+        closed(&mut stream).await;
+    }));
+    assert_eq!(end, (Fate::Closed, 40, 0));
+}
+
+#[test]
+fn one_that_spoke_before_it_is_told_to_stop_is_answered_and_one_that_did_not_is_closed() {
+    in_their_own_time(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it has one");
+        let parking = Parking::new(http()).after(Duration::ZERO);
+        let mut lot = Lot::new().expect("there are descriptors");
+        let mut streams = Vec::new();
+        for _ in 0..10 {
+            let mut stream = TcpStream::connect(address).await.expect("the server listens");
+            let (accepted, _) = listener.accept().await.expect("a connection");
+            let count = Arc::default();
+            let service = service_fn(move |request| answer(Arc::clone(&count), request));
+            let mut connection = parking.serve(TokioIo::new(accepted), service);
+            // Parked, woken by its first request, and parked again.
+            let End::Idle(idle) = connection.await else { panic!("it is idle") };
+            lot.park(idle);
+            stream.write_all(COUNT.as_bytes()).await.expect("it listens");
+            let Left::Heard(idle) = lot.next().await else { panic!("it spoke") };
+            connection = parking.resume(idle);
+            let End::Idle(idle) = connection.await else { panic!("it is idle again") };
+            lot.park(idle);
+            assert!(stream.read(&mut [0; 512]).await.expect("it answers") > 0);
+            streams.push(stream);
+        }
+        for stream in &mut streams[..5] {
+            stream.write_all(COUNT.as_bytes()).await.expect("it listens");
+        }
+        let heard = lot.close();
+        assert_eq!(heard.len(), 5);
+        for idle in heard {
+            let mut connection: Connection<_, _> = parking.resume(idle);
+            connection.graceful_shutdown();
+            assert!(matches!(connection.await, End::Closed));
+        }
+        for (index, stream) in streams.iter_mut().enumerate() {
+            let mut text = String::new();
+            stream.read_to_string(&mut text).await.expect("it ends in order");
+            assert_eq!(text.contains("2 /count"), index < 5, "{index}: {text}");
+        }
+    });
+}

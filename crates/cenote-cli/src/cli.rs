@@ -46,7 +46,8 @@ pub struct ServeArgs {
     #[arg(default_value = ".", value_name = "DIR")]
     pub root: PathBuf,
 
-    /// Address and port to listen on; port 0 takes a free one
+    /// Address and port to listen on; port 0 takes a free one. Sockets that a service manager hands
+    /// over (LISTEN_FDS) are taken instead: one, and one named `view` for --view
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
     pub listen: String,
 
@@ -76,6 +77,11 @@ pub struct ServeArgs {
     /// refused [default: seven eighths of what its control group may have]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub memory_limit: Option<usize>,
+
+    /// Answer /pools, /pools.json and /metrics on this address and port instead, from a thread that
+    /// shares nothing with the workers: even when all of them are blocked
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub view: Option<String>,
 
     /// Answer /pools, /pools.json and /metrics even when listening on an address that others can
     /// reach
@@ -158,6 +164,7 @@ impl ServeArgs {
             process_limit: self.process_limit,
             max_connections: self.max_connections,
             memory_limit: self.memory_limit,
+            view: self.view,
             expose_pools: self.expose_pools,
             pools_hosts: self.pools_host,
             connection_age: self.connection_age,

@@ -20,8 +20,10 @@ use crate::MissingPool;
 
 /// A listener whose connections have an account and a pool each.
 ///
-/// Where a connection's pool cannot be had, its account's parent being at its limit, the
-/// connection is closed at once; the parent counts the refusal.
+/// Where a connection's pool cannot be had, its account's parent being at its limit, the parent
+/// counts the refusal, and the connection is served all the same: its requests are to be told who is
+/// at which limit, and the [view](crate::view) is to answer. Its pool is then one apart, named and
+/// accounted as `connection without room`, of 256 bytes that do not grow.
 ///
 /// ```no_run
 /// # async fn serve(app: axum::Router) -> std::io::Result<()> {
@@ -112,7 +114,8 @@ where
             // the other. Charged from another thread than this it costs an atomic operation.
             let account = self.parent.child_at(self.name.clone(), self.place);
             account.set_limit(self.limit);
-            if let Ok(pool) = self.builder.made_at(self.place).try_build_on(&account) {
+            let pool = self.builder.made_at(self.place).try_build_on(&account);
+            if let Ok(pool) = pool.or_else(|_| without_room(self.place)) {
                 #[cfg(feature = "view")]
                 if let Some(view) = &self.view {
                     view.watch_shared(&pool);
@@ -126,6 +129,16 @@ where
     fn local_addr(&self) -> io::Result<L::Addr> {
         self.listener.local_addr()
     }
+}
+
+/// A pool on an account apart, of which next to nothing can be had. It is small beside what else a
+/// connection takes.
+fn without_room(place: &'static Location<'static>) -> Result<SharedPool, ()> {
+    const NAME: &str = "connection without room";
+    const SMALL: usize = 256;
+    let account = Account::root(NAME).with_limit(Some(SMALL));
+    let sizes = SharedPool::builder().name(NAME).first_block(SMALL).shared().map_err(drop)?;
+    sizes.made_at(place).try_build_on(&account).map_err(drop)
 }
 
 /// A connection, and its pool.

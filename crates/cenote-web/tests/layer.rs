@@ -408,28 +408,49 @@ fn requests_of_a_connection_share_its_pool_and_are_under_its_account() {
 }
 
 #[test]
-fn a_connection_whose_pool_cannot_be_made_is_closed_and_others_are_served() {
+fn a_connection_whose_pool_cannot_be_made_is_told_so_and_sees_the_view() {
     common::plain(async {
-        let service = Account::root("service").with_limit(Some(6000));
+        async fn who(pool: ConnectionPool) -> Result<String, Error> {
+            pool.try_alloc_bytes(1000)?;
+            Ok(pool.account().unwrap().path().to_string())
+        }
+        let service = Account::root("service").with_limit(Some(12_000));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let app = Router::new()
-            .route("/", get(|pool: ConnectionPool| async move { pool.held_bytes().to_string() }))
-            .into_make_service_with_connect_info::<ConnectionPool>();
+        let app = Router::new().route("/", get(who));
+        #[cfg(feature = "view")]
+        let view = cenote_web::view::View::builder(&service).hosts(["test"]).build();
+        #[cfg(feature = "view")]
+        let app = app.route_service("/metrics", view.service());
+        let app = app.into_make_service_with_connect_info::<ConnectionPool>();
         let listener = PoolListener::new(listener, &service);
         tokio::spawn(async move { axum::serve(listener, app).await });
-        let mut first = Client::connect(address).await;
-        assert_eq!(first.get("/").await.text(), "4096");
-        let mut others = Vec::new();
-        while service.refused() == 0 {
-            others.push(Client::connect(address).await);
-            until("an answer", || service.refused() > 0 || service.held() > 0).await;
-            tokio::task::yield_now().await;
+        let mut clients = Vec::new();
+        let told = loop {
+            let mut client = Client::connect(address).await;
+            let answer = client.get("/").await;
+            clients.push(client);
+            // The pool may just have found room, and its first allocation none.
+            if answer.status == 503 && !answer.text().starts_with("account service is") {
+                break answer.text().to_owned();
+            }
+            assert!(clients.len() < 20, "{}", answer.text());
+        };
+        assert!(clients.len() > 1);
+        assert!(
+            told.starts_with("account connection without room is at its limit of 256"),
+            "{told}"
+        );
+        assert!(service.refused() >= 1);
+        #[cfg(feature = "view")]
+        {
+            let metrics = clients.last_mut().unwrap().get("/metrics").await;
+            assert_eq!(metrics.status, 200);
+            assert!(metrics.text().contains("cenote_pool_refused_total{account=\"service\"} "));
         }
-        assert_eq!(first.get("/").await.text(), "4096");
-        drop((first, others));
+        drop(clients);
         until("their end", || service.held() == 0).await;
-        assert_eq!(Client::connect(address).await.get("/").await.text(), "4096");
+        assert_eq!(Client::connect(address).await.get("/").await.text(), "service/connection");
     });
 }
 

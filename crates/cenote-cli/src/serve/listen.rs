@@ -38,6 +38,23 @@ pub(crate) fn bind(
     Ok((address, listeners))
 }
 
+/// `count` handles on one listener that was handed over: the workers take from the same queue.
+pub(crate) fn share(
+    listener: TcpListener,
+    count: usize,
+) -> Result<(SocketAddr, Vec<TcpListener>), StartError> {
+    let all = || {
+        let address = listener.local_addr()?;
+        let more = (1..count).map(|_| listener.try_clone()).collect::<io::Result<Vec<_>>>()?;
+        Ok((address, more))
+    };
+    let (address, mut listeners) = all().map_err(|error: io::Error| {
+        StartError(format!("the socket that was handed over is no good: {error}"))
+    })?;
+    listeners.push(listener);
+    Ok((address, listeners))
+}
+
 /// The first listener is bound without `SO_REUSEPORT`, so that a port is in use even if another
 /// server of this kind has it; from then on it lets the others in.
 fn bind_first(address: SocketAddr) -> io::Result<TcpListener> {

@@ -29,9 +29,11 @@ mod pools;
 mod range;
 mod request;
 mod root;
+mod service;
 mod socket;
 mod text;
 mod turns;
+mod viewer;
 mod worker;
 
 use std::net::SocketAddr;
@@ -51,6 +53,7 @@ use tracing::warn;
 pub use errors::StartError;
 use host::{Memory, Minutely};
 use places::Places;
+use service::Inherited;
 use worker::Alive;
 
 use crate::outlet::{self, STDERR, STDOUT};
@@ -78,6 +81,9 @@ pub struct Config {
     /// While the process has more memory than this of its own, in bytes, idle connections are closed
     /// and new ones refused. `None`: seven eighths of what its control group may have.
     pub memory_limit: Option<usize>,
+    /// `ADDRESS:PORT` of a listener of the view's own, with a thread that shares nothing with the
+    /// workers. `/pools`, `/pools.json` and `/metrics` are answered there, and only there.
+    pub view: Option<String>,
     /// Show `/pools`, `/pools.json` and `/metrics` even to other machines.
     pub expose_pools: bool,
     /// Names by which they may be asked for, besides `localhost` and addresses.
@@ -103,6 +109,7 @@ impl Config {
             process_limit: None,
             max_connections: None,
             memory_limit: None,
+            view: None,
             expose_pools: false,
             pools_hosts: Vec::new(),
             connection_age: None,
@@ -157,8 +164,16 @@ pub struct Server {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     workers: Vec<JoinHandle<usize>>,
-    /// Workers that are at their end.
-    ended: UnboundedReceiver<usize>,
+    viewer: Option<Viewer>,
+    /// Threads that are at their end.
+    ended: UnboundedReceiver<String>,
+}
+
+/// The thread with the view's own listener.
+struct Viewer {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    thread: JoinHandle<()>,
 }
 
 impl std::fmt::Debug for Server {
@@ -173,6 +188,11 @@ impl Server {
     /// # Errors
     /// When the folder cannot be opened or the address cannot be listened on.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_on(config, Inherited::default())
+    }
+
+    /// Starts a server, on sockets that were handed over if there are any.
+    fn start_on(config: Config, inherited: Inherited) -> Result<Self, StartError> {
         let folder = config.root.display();
         let is_folder = config
             .root
@@ -182,7 +202,24 @@ impl Server {
         if !is_folder {
             return Err(StartError(format!("{folder}: not a folder")));
         }
-        let (address, listeners) = listen::bind(&config.listen, config.workers.max(1))?;
+        let count = config.workers.max(1);
+        let (address, listeners) = match inherited.files {
+            Some(listener) => listen::share(listener, count)?,
+            None => listen::bind(&config.listen, count)?,
+        };
+        let mut viewed = match (inherited.view, &config.view) {
+            (Some(listener), _) => Some(listen::share(listener, 1)?),
+            (None, Some(view)) => Some(listen::bind(view, 1)?),
+            (None, None) => None,
+        };
+        if let Some((address, _)) = &viewed
+            && !(config.expose_pools || address.ip().is_loopback())
+        {
+            return Err(StartError(format!(
+                "the view would listen on {address}, which others can reach: give --expose-pools, \
+                 too, or an address such as 127.0.0.1:9090"
+            )));
+        }
         let process = Account::root("process");
         let container = match config.process_limit {
             None => None,
@@ -195,7 +232,7 @@ impl Server {
                 Some(memory.map_err(|error| StartError(format!("--process-limit: {error}")))?)
             }
         };
-        let pools_shown = config.expose_pools || address.ip().is_loopback();
+        let pools_shown = viewed.is_none() && (config.expose_pools || address.ip().is_loopback());
         let access = if config.expose_pools { Access::Anyone } else { Access::Loopback };
         let mut view = View::builder(&process)
             .access(access)
@@ -226,18 +263,27 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let (ready, wait) = mpsc::channel();
         let (ends, ended) = tokio::sync::mpsc::unbounded_channel();
-        let mut server = Self { shared, address, stop, workers: Vec::new(), ended };
+        let mut server = Self { shared, address, stop, workers: Vec::new(), viewer: None, ended };
+        let no_thread = |error| StartError(format!("a thread cannot be started: {error}"));
         for (index, listener) in listeners.into_iter().enumerate() {
             let (shared, stop, ready) = (server.shared.clone(), stopped.clone(), ready.clone());
-            let alive = Some(Alive::new(index, ends.clone()));
+            let alive = Some(Alive::new(format!("worker-{index}"), ends.clone()));
             let start = worker::Start { shared, index, listener, stop, ready, alive };
             let thread = thread::Builder::new()
                 .name(format!("worker-{index}"))
                 .spawn(move || worker::run(start));
-            server.workers.push(
-                thread
-                    .map_err(|error| StartError(format!("a thread cannot be started: {error}")))?,
-            );
+            server.workers.push(thread.map_err(no_thread)?);
+        }
+        if let Some((address, listener)) = viewed.as_mut().map(|(at, all)| (*at, all.pop()))
+            && let Some(listener) = listener
+        {
+            let (stop, stopped) = watch::channel(false);
+            let (shared, alive) = (server.shared.clone(), Alive::new("the view".to_owned(), ends));
+            let thread = thread::Builder::new()
+                .name("view".to_owned())
+                .spawn(move || viewer::run(shared, listener, stopped, alive));
+            let thread = thread.map_err(no_thread)?;
+            server.viewer = Some(Viewer { address, stop, thread });
         }
         for _ in &server.workers {
             wait.recv()
@@ -273,12 +319,18 @@ impl Server {
         &self.shared.view
     }
 
-    /// Waits until a worker is at its end though nobody told it to stop: it has panicked, or cannot
-    /// accept connections any more. Returns its number. Its clients are served by nobody, so the
+    /// Where the view listens by itself, if it does.
+    #[must_use]
+    pub fn view_address(&self) -> Option<SocketAddr> {
+        self.viewer.as_ref().map(|viewer| viewer.address)
+    }
+
+    /// Waits until a thread is at its end though nobody told it to stop: it has panicked, or cannot
+    /// accept connections any more. Returns its name. Its clients are served by nobody, so the
     /// process should end.
-    pub async fn worker_ended(&mut self) -> usize {
+    pub async fn thread_ended(&mut self) -> String {
         match self.ended.recv().await {
-            Some(index) => index,
+            Some(name) => name,
             // All are gone, and have been told.
             None => std::future::pending().await,
         }
@@ -289,12 +341,21 @@ impl Server {
     pub fn stop(self) -> usize {
         self.stop.send_replace(true);
         // A worker that has panicked has nothing left to cut off.
-        self.workers.into_iter().map(|worker| worker.join().unwrap_or(0)).sum()
+        let cut = self.workers.into_iter().map(|worker| worker.join().unwrap_or(0)).sum();
+        // Till then it can be looked at.
+        if let Some(Viewer { stop, thread, .. }) = self.viewer {
+            stop.send_replace(true);
+            let _ = thread.join();
+        }
+        cut
     }
 }
 
 /// Runs a server until it is told to stop by SIGINT or SIGTERM; a second signal stops it at once.
-/// If a worker ends by itself, all are stopped, and the exit code is 1.
+/// If a thread ends by itself, all are stopped, and the exit code is 1.
+///
+/// Listens on sockets that a service manager hands over (`LISTEN_FDS`) in place of those that
+/// `config` names, and tells it when it is ready (`NOTIFY_SOCKET`).
 ///
 /// # Errors
 /// When it cannot be started.
@@ -311,20 +372,22 @@ pub fn run(config: Config) -> Result<ExitCode, StartError> {
         let mut hangup = listen(SignalKind::hangup())?;
         let grace = config.timeouts.stop;
         host::raise_files();
-        let mut server = Server::start(config)?;
+        let mut server = Server::start_on(config, service::inherited()?)?;
         // Only now: what cannot be started is one line.
         events::install();
         greet(&server);
+        service::notify("READY=1\nSTATUS=Serving");
         let failed = loop {
             tokio::select! {
                 _ = interrupt.recv() => break None,
                 _ = terminate.recv() => break None,
                 _ = hangup.recv() => say(format_args!("SIGHUP: there is nothing to reopen; going on")),
-                index = server.worker_ended() => break Some(index),
+                name = server.thread_ended() => break Some(name),
             }
         };
-        if let Some(index) = failed {
-            STDERR.line(format_args!("worker-{index} ended by itself; stopping"));
+        service::notify("STOPPING=1");
+        if let Some(name) = &failed {
+            STDERR.line(format_args!("{name} ended by itself; stopping"));
         }
         say(format_args!("stopping; requests in flight may finish"));
         let stopping = tokio::task::spawn_blocking(move || server.stop());
@@ -337,8 +400,8 @@ pub fn run(config: Config) -> Result<ExitCode, StartError> {
             0 => say(format_args!("stopped; every request in flight was finished")),
             cut => say(format_args!("stopped; {cut} connections were cut off after {grace:?}")),
         }
-        let Some(index) = failed else { return Ok(ExitCode::SUCCESS) };
-        STDERR.line(format_args!("stopped because worker-{index} ended by itself"));
+        let Some(name) = failed else { return Ok(ExitCode::SUCCESS) };
+        STDERR.line(format_args!("stopped because {name} ended by itself"));
         Ok(ExitCode::FAILURE)
     })
 }
@@ -356,7 +419,9 @@ fn greet(server: &Server) {
         say(format_args!("  limit  {} for all pools, of {memory}", ShortSize(limit as u64)));
     }
     say(format_args!("  files  http://{address}/"));
-    if *pools_shown {
+    if let Some(address) = server.view_address() {
+        say(format_args!("  pools  http://{address}/pools"));
+    } else if *pools_shown {
         say(format_args!("  pools  http://{address}/pools"));
     } else {
         say(format_args!(

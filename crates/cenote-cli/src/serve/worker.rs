@@ -76,22 +76,22 @@ pub(crate) struct Start {
     pub(crate) alive: Option<Alive>,
 }
 
-/// Tells when its worker is at its end: once it is dropped, be it by a panic.
+/// Tells when its thread is at its end: once it is dropped, be it by a panic.
 pub(crate) struct Alive {
-    index: usize,
-    ends: UnboundedSender<usize>,
+    name: String,
+    ends: UnboundedSender<String>,
 }
 
 impl Alive {
-    pub(crate) fn new(index: usize, ends: UnboundedSender<usize>) -> Self {
-        Self { index, ends }
+    pub(crate) fn new(name: String, ends: UnboundedSender<String>) -> Self {
+        Self { name, ends }
     }
 }
 
 impl Drop for Alive {
     fn drop(&mut self) {
         // When all are being stopped nobody listens any more.
-        let _ = self.ends.send(self.index);
+        let _ = self.ends.send(std::mem::take(&mut self.name));
     }
 }
 

@@ -1,11 +1,13 @@
 //! A log that cannot be written, or that nobody reads; and the signal that would have it reopened.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, openat};
 use rustix::process::Signal;
 
-use crate::running::{Running, full, serve};
+use crate::running::{Running, eventually, full, serve};
 
 /// A line of the log is some 300 bytes with it.
 fn long_path() -> String {
@@ -99,13 +101,53 @@ fn lines_that_nobody_read_in_time_are_counted() {
 }
 
 #[test]
+fn lines_that_could_not_be_written_are_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("log");
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a pipe");
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let reader = || openat(CWD, &pipe, flags, Mode::empty()).expect("a reader");
+    let first = reader();
+    let log = File::options().write(true).open(&pipe).expect("a writer");
+    let site = tempfile::tempdir().expect("a folder");
+    let running = Running::start_with_log(&mut serve(site.path()), log.into());
+    drop(first);
+    let mut client = running.client();
+    let mut ask = |times: usize| (0..times).for_each(|_| _ = client.get("/missing"));
+    let (mut told, mut lost) = (0, 0);
+    // It may be slow to try.
+    while lost == 0 {
+        ask(20);
+        // Somebody reads again.
+        let reader = reader();
+        ask(1);
+        let mut text = String::new();
+        eventually("all lines are told, or told of", || {
+            let mut part = [0; 4096];
+            if let Ok(length) = rustix::io::read(&reader, &mut part) {
+                text.push_str(str::from_utf8(&part[..length]).expect("text"));
+            }
+            let ours = |line: &&str| line.ends_with("GET /missing: 404: no such file");
+            told = text.lines().filter(ours).count();
+            let note = text.lines().filter_map(|line| {
+                let (lost, _) = line.split_once(" lost: they could not be written: Broken pipe")?;
+                lost.strip_prefix("cenote: ")?.split_once(" line")
+            });
+            lost = note.map(|(count, _)| count.parse::<usize>().expect("a count")).sum();
+            told + lost == 21
+        });
+    }
+    assert_eq!(running.stop().0, Some(0));
+}
+
+#[test]
 fn what_the_server_says_may_be_read_by_nobody() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = serve(folder.path());
     let mut child = command.stdout(full()).stderr(Stdio::piped()).spawn().expect("the command");
     let id = rustix::process::Pid::from_child(&child);
     // It does not listen for signals at once; and what a default handler does is no clean end.
-    crate::running::eventually("it hears signals", || {
+    eventually("it hears signals", || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
         let caught = status
             .expect("it runs")

@@ -11,3 +11,6 @@ mod http;
 mod listings;
 mod log;
 mod running;
+mod service;
+mod stuck;
+mod view;

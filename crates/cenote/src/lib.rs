@@ -100,6 +100,7 @@ mod empty;
 mod error;
 #[cfg(all(unix, feature = "std"))]
 mod files;
+mod fill;
 pub mod inspect;
 mod kept;
 mod large;

@@ -5,6 +5,7 @@ use crate::cleanup::{Cleanup, CleanupKey, Home, Owned, PoolPtr, Record};
 use crate::error::{Hush, Mode, Must, Try, must};
 use crate::{AllocError, BlockSource};
 use core::alloc::Layout;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 impl<S: BlockSource> Home for ChunkPool<S> {
@@ -46,11 +47,10 @@ impl<S: BlockSource> ChunkPool<S> {
                 return M::refuse(error);
             }
         }
-        // SAFETY: memory for a `T`, fresh from the pool.
-        unsafe { slot.write(value) };
-        // SAFETY: just written. The cleanup reaches it when the pool is reset or dropped, and
-        // no reference is left by then.
-        Ok(unsafe { &mut *slot.as_ptr() })
+        // SAFETY: memory for a `T`, fresh from the pool. The cleanup reaches it when the pool is
+        // reset or dropped, and no reference is left by then.
+        let slot = unsafe { slot.cast::<MaybeUninit<T>>().as_mut() };
+        Ok(slot.write(value))
     }
 
     /// Calls `action` when the pool is reset or dropped: last registered, first called.

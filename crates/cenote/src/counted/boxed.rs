@@ -115,12 +115,6 @@ impl<'p, T, S: BlockSource> CountedBox<'p, MaybeUninit<T>, S> {
 }
 
 impl<'p, T, S: BlockSource> CountedBox<'p, [MaybeUninit<T>], S> {
-    /// Where the object begins, by the pointer that the pool gave.
-    #[inline]
-    pub(super) fn start(&self) -> NonNull<u8> {
-        self.value.cast()
-    }
-
     /// Says that all elements are there.
     ///
     /// # Safety

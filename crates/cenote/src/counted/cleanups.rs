@@ -5,6 +5,7 @@ use crate::cleanup::{Cleanup, CleanupKey, Home, Owned, PoolPtr, Record};
 use crate::error::{Mode, Must, Try, must};
 use crate::{AllocError, BlockSource};
 use core::alloc::Layout;
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 impl<S: BlockSource> Home for CountedPool<S> {
@@ -49,11 +50,10 @@ impl<S: BlockSource> CountedPool<S> {
             // Registered once its memory is there, and written before anything can run it.
             self.register::<M, _>(CleanupKey::NONE, move |_| owned.drop_value())?;
         }
-        // SAFETY: memory for a `T` that is nobody else's.
-        unsafe { slot.write(value) };
-        // SAFETY: just written. The cleanup reaches it when the pool is reset or dropped, and
-        // no reference is left by then.
-        Ok(unsafe { &mut *slot.as_ptr() })
+        // SAFETY: memory for a `T` that is nobody else's. The cleanup reaches it when the pool is
+        // reset or dropped, and no reference is left by then.
+        let slot = unsafe { slot.cast::<MaybeUninit<T>>().as_mut() };
+        Ok(slot.write(value))
     }
 
     /// Calls `action` when the pool is reset or dropped: last registered, first called.

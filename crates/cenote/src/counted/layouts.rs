@@ -3,6 +3,7 @@
 use super::block::{at, fits};
 use super::{CountedPool, dangling};
 use crate::error::{Hush, Mode, Must, Quiet, Try, must};
+use crate::pool::grows;
 use crate::{AllocError, BlockSource, debug, size};
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -268,6 +269,18 @@ impl<S: BlockSource> CountedPool<S> {
         Ok(moved)
     }
 
+    /// Gives back the end of an object, if it is the newest; whether it was.
+    ///
+    /// # Safety
+    /// As for [`CountedPool::try_shrink`], and `size` is not 0.
+    unsafe fn trim_newest(&self, start: NonNull<u8>, old: Layout, size: usize) -> bool {
+        let trimmed = size != 0 && self.resize_newest(start, old, size);
+        if trimmed {
+            debug::shrunk(start, old.size(), size);
+        }
+        trimmed
+    }
+
     /// Moves the window behind the newest object to the size that it is to have; `false` where
     /// it is not the newest, or there is no room.
     #[inline(always)]
@@ -283,6 +296,8 @@ impl<S: BlockSource> CountedPool<S> {
         }
     }
 }
+
+grows!(&CountedPool<S>);
 
 #[inline(always)]
 fn is_aligned(start: NonNull<u8>, layout: Layout) -> bool {

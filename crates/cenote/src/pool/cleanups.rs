@@ -4,6 +4,7 @@ use super::Pool;
 use crate::cleanup::{Cleanup, CleanupKey, Entry, Owned, PoolPtr, Stays};
 use crate::error::{Mode, Must, Try, must};
 use crate::{AllocError, BlockSource};
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 #[allow(clippy::mut_from_ref, reason = "each call gives other memory")]
@@ -45,20 +46,18 @@ impl<S: BlockSource> Pool<S> {
     fn own_in<M: Mode, T: Send + 'static>(&self, value: T) -> Result<&mut T, M::Error> {
         if !core::mem::needs_drop::<T>() {
             let slot = self.alloc_slot::<M, T>()?;
-            // SAFETY: memory for a `T`, fresh from the pool.
-            unsafe { slot.write(value) };
-            // SAFETY: just written; it stays until a `&mut self`.
-            return Ok(unsafe { &mut *slot.as_ptr() });
+            // SAFETY: memory for a `T`, fresh from the pool. It stays until a `&mut self`.
+            let slot = unsafe { slot.cast::<MaybeUninit<T>>().as_mut() };
+            return Ok(slot.write(value));
         }
         let slot = self.alloc_slot::<M, T>()?;
         let owned = Owned(slot);
         // Registered only once its memory is there, and written before anything can run it.
         self.register::<M, _>(CleanupKey::NONE, move |_| owned.drop_value())?;
-        // SAFETY: memory for a `T`, fresh from the pool.
-        unsafe { slot.write(value) };
-        // SAFETY: just written. The cleanup reaches it when the pool is reset or dropped, and
-        // no reference is left by then.
-        Ok(unsafe { &mut *slot.as_ptr() })
+        // SAFETY: memory for a `T`, fresh from the pool. The cleanup reaches it when the pool is
+        // reset or dropped, and no reference is left by then.
+        let slot = unsafe { slot.cast::<MaybeUninit<T>>().as_mut() };
+        Ok(slot.write(value))
     }
 
     /// Memory for a `T`, also for one without bytes.

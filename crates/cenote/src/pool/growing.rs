@@ -34,41 +34,70 @@ pub(crate) unsafe trait Grows {
     /// As for [`Pool::try_shrink`].
     unsafe fn grows_trim(&self, start: NonNull<u8>, old: Layout, size: usize) -> bool;
 
+    /// Makes an object smaller, wherever it then is.
+    ///
+    /// # Safety
+    /// As for [`Pool::try_shrink`].
+    unsafe fn grows_fit(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<u8>, AllocError>;
+
     /// # Safety
     /// As for [`Pool::dealloc`].
     unsafe fn grows_free(&self, start: NonNull<u8>, layout: Layout);
 }
 
-// SAFETY: a pool's memory stays as long as the pool is borrowed.
-unsafe impl<S: BlockSource> Grows for &Pool<S> {
-    #[inline(always)]
-    fn grows_alloc(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-        self.hush_alloc(layout)
-    }
+/// What a pool's own calls are to what grows in it, for a type that is the pool, or refers to it.
+macro_rules! grows {
+    ($type:ty) => {
+        // SAFETY: memory stays in place as long as the pool is borrowed, or there is a handle.
+        unsafe impl<S: BlockSource> $crate::pool::Grows for $type {
+            #[inline(always)]
+            fn grows_alloc(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+                self.hush_alloc(layout)
+            }
 
-    #[inline(always)]
-    unsafe fn grows_to(
-        &self,
-        start: NonNull<u8>,
-        old: Layout,
-        new: Layout,
-    ) -> Result<NonNull<u8>, AllocError> {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { self.hush_grow(start, old, new) }
-    }
+            #[inline(always)]
+            unsafe fn grows_to(
+                &self,
+                start: NonNull<u8>,
+                old: Layout,
+                new: Layout,
+            ) -> Result<NonNull<u8>, AllocError> {
+                // SAFETY: the caller's promise, passed on.
+                unsafe { self.hush_grow(start, old, new) }
+            }
 
-    #[inline(always)]
-    unsafe fn grows_trim(&self, start: NonNull<u8>, old: Layout, size: usize) -> bool {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { self.trim_newest(start, old, size) }
-    }
+            unsafe fn grows_fit(
+                &self,
+                start: NonNull<u8>,
+                old: Layout,
+                new: Layout,
+            ) -> Result<NonNull<u8>, AllocError> {
+                // SAFETY: the caller's promise, passed on.
+                unsafe { self.try_shrink(start, old, new) }
+            }
 
-    #[inline(always)]
-    unsafe fn grows_free(&self, start: NonNull<u8>, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { self.dealloc(start, layout) }
-    }
+            #[inline(always)]
+            unsafe fn grows_trim(&self, start: NonNull<u8>, old: Layout, size: usize) -> bool {
+                // SAFETY: the caller's promise, passed on.
+                unsafe { self.trim_newest(start, old, size) }
+            }
+
+            #[inline(always)]
+            unsafe fn grows_free(&self, start: NonNull<u8>, layout: Layout) {
+                // SAFETY: the caller's promise, passed on.
+                unsafe { self.dealloc(start, layout) }
+            }
+        }
+    };
 }
+pub(crate) use grows;
+
+grows!(&Pool<S>);
 
 /// Grows in place while it is the newest object; ends as a slice of the pool, or drops its
 /// elements and gives its memory back.
@@ -214,6 +243,27 @@ impl<T, P: Grows> Growing<T, P> {
             }
         }
     }
+
+    /// Makes its memory just that of its elements.
+    pub(crate) fn fit(&mut self) -> Result<(), AllocError> {
+        if let (Some(old), Some(new)) =
+            (self.layout(), size::layout(0, self.len, size_of::<T>(), align_of::<T>()))
+        {
+            // SAFETY: the array is of this pool and layout; so many bytes of it are in use.
+            let start = unsafe { self.pool.grows_fit(self.start.cast(), old, new) }?;
+            self.start = start.cast();
+            self.capacity = self.len;
+        }
+        Ok(())
+    }
+
+    /// The elements, which are the caller's from now on, and so is their memory.
+    pub(crate) fn into_elements(self) -> NonNull<[T]> {
+        let elements = NonNull::slice_from_raw_parts(self.start, self.len);
+        // Its reference to the pool has nothing to drop; a handle would be leaked.
+        mem::forget(self);
+        elements
+    }
 }
 
 impl<'p, T, P: ?Sized> Growing<T, &'p P>
@@ -223,11 +273,9 @@ where
     /// The elements, as long as the pool lives. What room is left goes back, if it can.
     pub(crate) fn finish(mut self) -> &'p mut [T] {
         self.trim();
-        let (start, len) = (self.start, self.len);
-        mem::forget(self);
         // SAFETY: so many elements were written, in memory that is this array's alone and
         // stays until the pool is reset, which the lifetime excludes.
-        unsafe { slice::from_raw_parts_mut(start.as_ptr(), len) }
+        unsafe { &mut *self.into_elements().as_ptr() }
     }
 }
 

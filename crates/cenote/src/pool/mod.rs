@@ -25,8 +25,7 @@ pub use builder::PoolBuilder;
 pub(crate) use builder::Shape;
 #[doc(hidden)]
 pub use found::Found;
-pub(crate) use growing::{Growing, Grows};
-pub(crate) use slices::Filling;
+pub(crate) use growing::{Growing, Grows, grows};
 
 use crate::account::Account;
 use crate::chain::Links;

@@ -3,6 +3,7 @@
 use super::Pool;
 use crate::error::{Mode, Must, Try, must};
 use crate::{AllocError, BlockSource};
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 #[allow(clippy::mut_from_ref, reason = "each call gives other memory")]
@@ -21,11 +22,10 @@ impl<S: BlockSource> Pool<S> {
         let slot = self.slot::<M, T>()?;
         // `make` may use the pool, or panic: the slot is taken by then, and nobody's yet.
         let value = make();
-        // SAFETY: aligned memory for a `T`, fresh from the pool, so nobody else's.
-        unsafe { slot.write(value) };
-        // SAFETY: just written; it lives as long as the pool is borrowed, since blocks are
-        // given back and reused only by a `&mut self`.
-        Ok(unsafe { &mut *slot.as_ptr() })
+        // SAFETY: aligned memory for a `T`, fresh from the pool, so nobody else's. It lives as long
+        // as the pool is borrowed, since blocks are given back and reused only by a `&mut self`.
+        let slot = unsafe { slot.cast::<MaybeUninit<T>>().as_mut() };
+        Ok(slot.write(value))
     }
 
     /// Puts a value into the pool.

@@ -3,7 +3,7 @@
 use super::SharedPool;
 use crate::collections::Objects;
 use crate::error::{Hush, Mode, Must, Quiet, Try, must};
-use crate::pool::{Grows, dangling};
+use crate::pool::{dangling, grows};
 use crate::window::MIN_ALIGN;
 use crate::{AllocError, BlockSource};
 use core::alloc::Layout;
@@ -166,6 +166,35 @@ fn is_aligned(start: NonNull<u8>, layout: Layout) -> bool {
     start.addr().get() & (layout.align() - 1) == 0
 }
 
+impl<S: BlockSource> SharedPool<S> {
+    /// [`SharedPool::try_alloc_layout`] for what is refused without being told yet.
+    fn hush_alloc(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.layout_in::<Hush>(layout)
+    }
+
+    /// Likewise.
+    ///
+    /// # Safety
+    /// As for [`SharedPool::try_grow`].
+    unsafe fn hush_grow(
+        &self,
+        start: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Result<NonNull<u8>, AllocError> {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.grow_in::<Hush>(start, old, new) }
+    }
+
+    /// Gives back the end of an object, if it is the newest; whether it was.
+    ///
+    /// # Safety
+    /// As for [`SharedPool::try_shrink`].
+    unsafe fn trim_newest(&self, start: NonNull<u8>, old: Layout, size: usize) -> bool {
+        old.size() != 0 && self.state().current().resize(start, old.size(), size)
+    }
+}
+
 impl<S: BlockSource> Objects for SharedPool<S> {
     #[inline(always)]
     fn object(&self, layout: Layout) -> Option<NonNull<u8>> {
@@ -199,37 +228,6 @@ impl<S: BlockSource> Objects for SharedPool<S> {
         // SAFETY: the caller's promise is the same.
         unsafe { self.try_shrink(start, old, new) }.ok()
     }
-}
-
-macro_rules! grows {
-    ($type:ty) => {
-        // SAFETY: memory stays in place as long as there is a handle, which this is, or
-        // borrows.
-        unsafe impl<S: BlockSource> Grows for $type {
-            fn grows_alloc(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-                self.layout_in::<Hush>(layout)
-            }
-
-            unsafe fn grows_to(
-                &self,
-                start: NonNull<u8>,
-                old: Layout,
-                new: Layout,
-            ) -> Result<NonNull<u8>, AllocError> {
-                // SAFETY: the caller's promise, passed on.
-                unsafe { self.grow_in::<Hush>(start, old, new) }
-            }
-
-            unsafe fn grows_trim(&self, start: NonNull<u8>, old: Layout, size: usize) -> bool {
-                old.size() != 0 && self.state().current().resize(start, old.size(), size)
-            }
-
-            unsafe fn grows_free(&self, start: NonNull<u8>, layout: Layout) {
-                // SAFETY: the caller's promise, passed on.
-                unsafe { self.dealloc(start, layout) }
-            }
-        }
-    };
 }
 
 grows!(&SharedPool<S>);

@@ -2,14 +2,30 @@
 
 use super::SharedPool;
 use crate::cleanup::{CleanupKey, Entry, Owned, Stays};
-use crate::copy::copy_slice;
 use crate::error::{Mode, Must, Try, must};
-use crate::pool::{Bytes, Filling, Growing};
-use crate::{AllocError, BlockSource, size};
+use crate::fill;
+use crate::{AllocError, BlockSource};
 use core::fmt;
 use core::mem::{self, MaybeUninit};
 use core::ptr::NonNull;
-use core::slice;
+
+impl<S: BlockSource> SharedPool<S> {
+    /// Memory for elements of `bytes` in all, the size of a layout.
+    #[inline(always)]
+    fn place<M: Mode, T>(&self, bytes: usize) -> Result<NonNull<T>, M::Error> {
+        if bytes == 0 {
+            return Ok(NonNull::dangling());
+        }
+        if align_of::<T>() == 1 {
+            // Nothing to align: packed at the other end of the block.
+            self.state().bump_bytes::<M>(bytes).map(NonNull::cast)
+        } else {
+            self.state().bump::<M>(bytes, align_of::<T>()).map(NonNull::cast)
+        }
+    }
+}
+
+fill::borrows!(SharedPool);
 
 /// # Allocating
 ///
@@ -34,79 +50,10 @@ impl<S: BlockSource> SharedPool<S> {
         let slot = self.slot::<M, T>()?;
         // `make` may use the pool, or panic: the slot is taken by then, and nobody's yet.
         let value = make();
-        // SAFETY: aligned memory for a `T`, fresh from the pool, so nobody else's.
-        unsafe { slot.write(value) };
-        // SAFETY: just written; it stays as long as the handle, which is borrowed.
-        Ok(unsafe { &mut *slot.as_ptr() })
-    }
-
-    /// Memory for `count` elements.
-    #[inline(always)]
-    fn slots<M: Mode, T>(&self, count: usize) -> Result<NonNull<T>, M::Error> {
-        let Some(bytes) = size::total(0, count, size_of::<T>(), align_of::<T>()) else {
-            return M::fail(AllocError::too_large(count.saturating_mul(size_of::<T>())));
-        };
-        if bytes == 0 {
-            return Ok(NonNull::dangling());
-        }
-        if align_of::<T>() == 1 {
-            self.state().bump_bytes::<M>(bytes).map(NonNull::cast)
-        } else {
-            self.state().bump::<M>(bytes, align_of::<T>()).map(NonNull::cast)
-        }
-    }
-
-    #[inline(always)]
-    fn slice_copy_in<M: Mode, T: Copy>(&self, from: &[T]) -> Result<&mut [T], M::Error> {
-        let start = self.slots::<M, T>(from.len())?;
-        // SAFETY: `start` has room for as many, and is fresh, so it does not overlap `from`.
-        unsafe { copy_slice(from, start) };
-        // SAFETY: so many elements were just written.
-        Ok(unsafe { slice::from_raw_parts_mut(start.as_ptr(), from.len()) })
-    }
-
-    #[inline(always)]
-    fn slice_fill_in<M: Mode, T>(
-        &self,
-        count: usize,
-        make: impl FnMut(usize) -> T,
-    ) -> Result<&mut [T], M::Error> {
-        let start = self.slots::<M, T>(count)?;
-        // SAFETY: room for as many, fresh from the pool, which stays as long as the handle.
-        Ok(unsafe { Filling::fill(start, count, make) })
-    }
-
-    #[inline(always)]
-    fn str_in<M: Mode>(&self, text: &str) -> Result<&mut str, M::Error> {
-        let bytes = self.slice_copy_in::<M, u8>(text.as_bytes())?;
-        // SAFETY: a copy of a `str`.
-        Ok(unsafe { core::str::from_utf8_unchecked_mut(bytes) })
-    }
-
-    #[inline]
-    fn fmt_in<M: Mode>(&self, args: fmt::Arguments<'_>) -> Result<&mut str, M::Error> {
-        if let Some(text) = args.as_str() {
-            return self.str_in::<M>(text);
-        }
-        let bytes = Bytes::of::<M>(self, args)?.finish();
-        // SAFETY: written by `write_str` alone, so whole texts one after the other.
-        Ok(unsafe { core::str::from_utf8_unchecked_mut(bytes) })
-    }
-
-    #[inline(always)]
-    fn bytes_in<M: Mode>(&self, count: usize) -> Result<&mut [MaybeUninit<u8>], M::Error> {
-        let start = self.slots::<M, MaybeUninit<u8>>(count)?;
-        // SAFETY: fresh memory of that size; `MaybeUninit` needs no value.
-        Ok(unsafe { slice::from_raw_parts_mut(start.as_ptr(), count) })
-    }
-
-    #[inline(always)]
-    fn zeroed_in<M: Mode>(&self, count: usize) -> Result<&mut [u8], M::Error> {
-        let start = self.bytes_in::<M>(count)?.as_mut_ptr().cast::<u8>();
-        // SAFETY: `count` bytes that are the caller's.
-        unsafe { start.write_bytes(0, count) };
-        // SAFETY: just written.
-        Ok(unsafe { slice::from_raw_parts_mut(start, count) })
+        // SAFETY: aligned memory for a `T`, fresh from the pool, so nobody else's. It stays as long
+        // as the handle, which is borrowed.
+        let slot = unsafe { slot.cast::<MaybeUninit<T>>().as_mut() };
+        Ok(slot.write(value))
     }
 
     #[inline]
@@ -135,11 +82,10 @@ impl<S: BlockSource> SharedPool<S> {
             // Cannot run before the value is there: this handle keeps the pool until then.
             self.register::<M, _>(move |_| owned.drop_value())?;
         }
-        // SAFETY: memory for a `T`, fresh from the pool.
-        unsafe { slot.write(value) };
-        // SAFETY: just written. The cleanup reaches it when the last handle goes, and no
-        // reference is left by then: this one borrows a handle.
-        Ok(unsafe { &mut *slot.as_ptr() })
+        // SAFETY: memory for a `T`, fresh from the pool. The cleanup reaches it when the last
+        // handle goes, and no reference is left by then: this one borrows a handle.
+        let slot = unsafe { slot.cast::<MaybeUninit<T>>().as_mut() };
+        Ok(slot.write(value))
     }
 
     /// Puts a value into the pool. Its destructor will not run; see [`SharedPool::own`].
@@ -186,7 +132,7 @@ impl<S: BlockSource> SharedPool<S> {
     /// it aborts.
     #[inline(always)]
     pub fn alloc_slice_copy<T: Copy>(&self, from: &[T]) -> &mut [T] {
-        must(self.slice_copy_in::<Must, T>(from))
+        must(fill::copy::<Must, _, T>(self, from))
     }
 
     /// Copies a slice into the pool.
@@ -195,7 +141,7 @@ impl<S: BlockSource> SharedPool<S> {
     /// Where the memory for it cannot be had.
     #[inline(always)]
     pub fn try_alloc_slice_copy<T: Copy>(&self, from: &[T]) -> Result<&mut [T], AllocError> {
-        self.slice_copy_in::<Try, T>(from)
+        fill::copy::<Try, _, T>(self, from)
     }
 
     /// Clones a slice's elements into the pool.
@@ -205,7 +151,7 @@ impl<S: BlockSource> SharedPool<S> {
     /// it aborts.
     #[inline]
     pub fn alloc_slice_clone<T: Clone>(&self, from: &[T]) -> &mut [T] {
-        must(self.slice_fill_in::<Must, T>(from.len(), |index| from[index].clone()))
+        must(fill::with::<Must, _, T>(self, from.len(), |index| from[index].clone()))
     }
 
     /// Clones a slice's elements into the pool.
@@ -214,7 +160,7 @@ impl<S: BlockSource> SharedPool<S> {
     /// Where the memory for it cannot be had. Nothing is cloned then.
     #[inline]
     pub fn try_alloc_slice_clone<T: Clone>(&self, from: &[T]) -> Result<&mut [T], AllocError> {
-        self.slice_fill_in::<Try, T>(from.len(), |index| from[index].clone())
+        fill::with::<Try, _, T>(self, from.len(), |index| from[index].clone())
     }
 
     /// Makes a slice of `count` elements; `make` is called with each index in turn.
@@ -224,7 +170,7 @@ impl<S: BlockSource> SharedPool<S> {
     /// then it aborts.
     #[inline]
     pub fn alloc_slice_fill_with<T>(&self, count: usize, make: impl FnMut(usize) -> T) -> &mut [T] {
-        must(self.slice_fill_in::<Must, T>(count, make))
+        must(fill::with::<Must, _, T>(self, count, make))
     }
 
     /// Makes a slice of `count` elements; `make` is called with each index in turn.
@@ -238,7 +184,7 @@ impl<S: BlockSource> SharedPool<S> {
         count: usize,
         make: impl FnMut(usize) -> T,
     ) -> Result<&mut [T], AllocError> {
-        self.slice_fill_in::<Try, T>(count, make)
+        fill::with::<Try, _, T>(self, count, make)
     }
 
     /// Collects an iterator into a slice, however many items it has.
@@ -248,7 +194,7 @@ impl<S: BlockSource> SharedPool<S> {
     /// then it aborts.
     #[inline]
     pub fn alloc_slice_fill_iter<T>(&self, items: impl IntoIterator<Item = T>) -> &mut [T] {
-        must(Growing::collect::<Must>(self, items)).finish()
+        must(fill::collect::<Must, _, T>(self, items))
     }
 
     /// Collects an iterator into a slice, however many items it has.
@@ -260,7 +206,7 @@ impl<S: BlockSource> SharedPool<S> {
         &self,
         items: impl IntoIterator<Item = T>,
     ) -> Result<&mut [T], AllocError> {
-        Ok(Growing::collect::<Try>(self, items)?.finish())
+        fill::collect::<Try, _, T>(self, items)
     }
 
     /// Copies a text into the pool, packed without padding.
@@ -270,7 +216,7 @@ impl<S: BlockSource> SharedPool<S> {
     /// aborts.
     #[inline(always)]
     pub fn alloc_str(&self, text: &str) -> &mut str {
-        must(self.str_in::<Must>(text))
+        must(fill::text::<Must, _>(self, text))
     }
 
     /// Copies a text into the pool, packed without padding.
@@ -279,7 +225,7 @@ impl<S: BlockSource> SharedPool<S> {
     /// Where the memory for it cannot be had.
     #[inline(always)]
     pub fn try_alloc_str(&self, text: &str) -> Result<&mut str, AllocError> {
-        self.str_in::<Try>(text)
+        fill::text::<Try, _>(self, text)
     }
 
     /// Formats into the pool.
@@ -289,7 +235,7 @@ impl<S: BlockSource> SharedPool<S> {
     /// aborts.
     #[inline]
     pub fn alloc_fmt(&self, args: fmt::Arguments<'_>) -> &mut str {
-        must(self.fmt_in::<Must>(args))
+        must(fill::format::<Must, _>(self, args))
     }
 
     /// Formats into the pool.
@@ -299,7 +245,7 @@ impl<S: BlockSource> SharedPool<S> {
     /// error of its own.
     #[inline]
     pub fn try_alloc_fmt(&self, args: fmt::Arguments<'_>) -> Result<&mut str, AllocError> {
-        self.fmt_in::<Try>(args)
+        fill::format::<Try, _>(self, args)
     }
 
     /// `count` bytes, packed without padding, with whatever they held before.
@@ -309,7 +255,7 @@ impl<S: BlockSource> SharedPool<S> {
     /// aborts.
     #[inline(always)]
     pub fn alloc_bytes(&self, count: usize) -> &mut [MaybeUninit<u8>] {
-        must(self.bytes_in::<Must>(count))
+        must(fill::room::<Must, _, u8>(self, count))
     }
 
     /// `count` bytes, packed without padding, with whatever they held before.
@@ -318,7 +264,7 @@ impl<S: BlockSource> SharedPool<S> {
     /// Where the memory for it cannot be had.
     #[inline(always)]
     pub fn try_alloc_bytes(&self, count: usize) -> Result<&mut [MaybeUninit<u8>], AllocError> {
-        self.bytes_in::<Try>(count)
+        fill::room::<Try, _, u8>(self, count)
     }
 
     /// `count` zeros, packed without padding.
@@ -328,7 +274,7 @@ impl<S: BlockSource> SharedPool<S> {
     /// it aborts.
     #[inline(always)]
     pub fn alloc_zeroed_bytes(&self, count: usize) -> &mut [u8] {
-        must(self.zeroed_in::<Must>(count))
+        must(fill::zeroed::<Must, _>(self, count))
     }
 
     /// `count` zeros, packed without padding.
@@ -337,7 +283,7 @@ impl<S: BlockSource> SharedPool<S> {
     /// Where the memory for it cannot be had.
     #[inline(always)]
     pub fn try_alloc_zeroed_bytes(&self, count: usize) -> Result<&mut [u8], AllocError> {
-        self.zeroed_in::<Try>(count)
+        fill::zeroed::<Try, _>(self, count)
     }
 
     /// Calls `action` when the last handle goes: last registered, first called.

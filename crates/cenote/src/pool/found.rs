@@ -28,6 +28,7 @@ impl<S: BlockSource> Pool<S> {
     /// # Errors
     /// What is there instead; [`BadFreeKind::Layout`] where no object there has so many bytes.
     /// Nobody is told of it.
+    #[doc(hidden)]
     pub fn find(&self, start: NonNull<u8>, size: usize) -> Result<Found, BadFree> {
         let address = start.addr().get();
         let (found, room) = match self.large.room(start) {
@@ -71,6 +72,7 @@ impl<S: BlockSource> Pool<S> {
     /// # Safety
     /// An object of `old.size()` bytes at least is at `start`, as [`Pool::find`] said, which
     /// nothing uses any more; `new` is not smaller.
+    #[doc(hidden)]
     pub unsafe fn try_grow_found(
         &self,
         start: NonNull<u8>,
@@ -88,6 +90,7 @@ impl<S: BlockSource> Pool<S> {
     /// # Safety
     /// As for [`Pool::try_grow_found`], but that `size` is not larger than the object; `old` is the
     /// layout that it was placed with.
+    #[doc(hidden)]
     pub unsafe fn try_trim_found(&self, start: NonNull<u8>, old: Layout, size: usize) -> bool {
         // SAFETY: the caller's promise.
         unsafe { self.trim_newest(start, old, size) }

@@ -111,6 +111,28 @@ fn what_is_free_is_double_or_its_page_is_empty() {
 }
 
 #[test]
+fn what_is_remembered_is_double_wherever_it_stands_among_the_newest_frees() {
+    // As many as fill a class's stack, so that its older half is put back, and several times more.
+    for freed in 1..=60 {
+        for again in 0..freed {
+            let pool = quiet();
+            let objects: Vec<_> = (0..61).map(|_| pool.alloc_layout(layout(60))).collect();
+            for object in &objects[..freed] {
+                // SAFETY: of this pool, and not used any more.
+                unsafe { pool.free(*object) }.unwrap();
+            }
+            // SAFETY: no object begins there any more; the pool must notice.
+            let error = unsafe { pool.free(objects[again]) }.expect_err("it is free already");
+            let kind = error.kind();
+            assert!(
+                matches!(kind, BadFreeKind::Double | BadFreeKind::Empty),
+                "{again} of {freed}: {kind:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_descriptors_are_a_header() {
     common::plain();
     let config = ChunkPool::config().on_bad_free(OnBadFree::Return).cluster_size(8192);

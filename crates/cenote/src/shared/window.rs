@@ -127,3 +127,24 @@ impl Window {
         self.0.compare_exchange_weak(seen, next, AcqRel, Relaxed).map(|_| ())
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_begins_right_behind_a_block_is_not_the_newest_of_its_packed_bytes() {
+        for size in [1, 8, 16, 4096, 1 << 20] {
+            let window = Window::new(32, 128);
+            assert!(!window.free_down(128, size, 128), "{size} bytes behind a block of 128");
+            assert_eq!(window.ends(), (32, 128));
+        }
+        let window = Window::new(32, 128);
+        let (first, second) = (window.place_down(5).unwrap(), window.place_down(7).unwrap());
+        assert!(!window.free_down(first, 5, 128), "it is not the newest");
+        assert!(!window.free_down(second, 100, 128), "it would reach beyond the block");
+        assert!(window.free_down(second, 7, 128));
+        assert!(window.free_down(first, 5, 128));
+        assert_eq!(window.ends(), (32, 128));
+    }
+}

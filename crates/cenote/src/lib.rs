@@ -87,6 +87,7 @@ extern crate alloc;
 extern crate std;
 
 mod account;
+mod asymmetric;
 mod chain;
 mod chunk;
 mod cleanup;
@@ -101,6 +102,7 @@ mod error;
 #[cfg(all(unix, feature = "std"))]
 mod files;
 mod fill;
+mod gate;
 pub mod inspect;
 mod kept;
 mod large;

@@ -28,6 +28,24 @@ pub(crate) struct Supply<S> {
     source: S,
 }
 
+/// Why there is no block.
+enum Refused<'n> {
+    /// The account's limit is in the way.
+    Limit(&'n Node),
+    Source(AllocError),
+}
+
+impl Refused<'_> {
+    /// The error for it.
+    #[cold]
+    fn explain(self, size: usize) -> AllocError {
+        match self {
+            Self::Limit(full) => full.refusal(size),
+            Self::Source(error) => error,
+        }
+    }
+}
+
 // SAFETY: the node may be used and left from any thread; the rest is the source's affair.
 unsafe impl<S: Send> Send for Supply<S> {}
 
@@ -70,21 +88,40 @@ impl<S: BlockSource> Supply<S> {
     /// Takes a block. Ask [`Supply::fit`] first what size is as good.
     #[inline(always)]
     pub(crate) fn take(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-        if let Some(node) = self.node()
-            && let Err(full) = node.charge(layout.size())
-        {
-            return Err(full.refusal(layout.size()));
+        match self.node() {
+            Some(node) if !node.charge_quickly(layout.size()) => self.take_slowly(layout),
+            _ => self.acquire(layout),
         }
-        self.acquire(layout)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_slowly(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.obtain(layout).map_err(|refused| refused.explain(layout.size()))
     }
 
     /// Takes a block, if no limit is in the way; a limit's refusal is not explained.
     #[inline(always)]
     pub(crate) fn take_unlimited(&self, layout: Layout) -> Result<Option<NonNull<u8>>, AllocError> {
         match self.node() {
-            Some(node) if node.charge(layout.size()).is_err() => Ok(None),
+            Some(node) if !node.charge_quickly(layout.size()) => match self.obtain(layout) {
+                Ok(block) => Ok(Some(block)),
+                Err(Refused::Limit(_)) => Ok(None),
+                Err(Refused::Source(error)) => Err(error),
+            },
             _ => self.acquire(layout).map(Some),
         }
+    }
+
+    /// Takes a block whose charge is no matter of plain loads and stores.
+    #[cold]
+    #[inline(never)]
+    fn obtain(&self, layout: Layout) -> Result<NonNull<u8>, Refused<'_>> {
+        let Some(node) = self.node() else {
+            return self.acquire(layout).map_err(Refused::Source);
+        };
+        let _awaited = node.charge_slowly(layout.size()).map_err(Refused::Limit)?;
+        self.acquire(layout).map_err(Refused::Source)
     }
 
     /// Takes a block, if nothing is in the way.
@@ -108,14 +145,14 @@ impl<S: BlockSource> Supply<S> {
         wanted: Layout,
         least: Layout,
     ) -> Result<(NonNull<u8>, Layout), AllocError> {
-        let full = match self.node().map(|node| node.charge(wanted.size())) {
-            None | Some(Ok(())) => match self.acquire(wanted) {
-                Ok(block) => return Ok((block, wanted)),
-                Err(error) => return self.take_smaller(wanted, least, Err(error)),
-            },
-            Some(Err(full)) => full,
+        let block = match self.node() {
+            Some(node) if !node.charge_quickly(wanted.size()) => self.obtain(wanted),
+            _ => self.acquire(wanted).map_err(Refused::Source),
         };
-        self.take_smaller(wanted, least, Ok(full))
+        match block {
+            Ok(block) => Ok((block, wanted)),
+            Err(refused) => self.take_smaller(wanted, least, refused),
+        }
     }
 
     /// After `wanted` was refused, by an account or by the source.
@@ -125,14 +162,14 @@ impl<S: BlockSource> Supply<S> {
         &self,
         wanted: Layout,
         least: Layout,
-        refused: Result<&Node, AllocError>,
+        refused: Refused<'_>,
     ) -> Result<(NonNull<u8>, Layout), AllocError> {
         if wanted.size() <= least.size() {
-            return Err(refused.map_or_else(|error| error, |full| full.refusal(wanted.size())));
+            return Err(refused.explain(wanted.size()));
         }
         let room = match refused {
-            Ok(_) => self.node().map_or(0, Node::headroom).min(wanted.size() / 2),
-            Err(_) => least.size(),
+            Refused::Limit(_) => self.node().map_or(0, Node::headroom).min(wanted.size() / 2),
+            Refused::Source(_) => least.size(),
         };
         let size = room.checked_ilog2().map_or(0, |log| 1 << log).max(least.size());
         let smaller = Layout::from_size_align(size, least.align())
@@ -214,25 +251,21 @@ impl<S: BlockSource> Supply<S> {
     /// level on is told by [`Supply::tell`].
     #[cold]
     pub(crate) fn take_apart(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-        if let Some(node) = self.node()
-            && let Err(full) = node.charge(layout.size())
-        {
-            return Err(full.refusal(layout.size()));
-        }
+        let charged = self.node().map(|node| node.charge_slowly(layout.size())).transpose();
+        let _awaited = charged.map_err(|full| full.refusal(layout.size()))?;
         let _nested = self.nested();
-        let error = match self.source.acquire_apart(layout) {
-            Ok(block) if !(LOWER_HALF && is_upper_half(block, layout)) => {
-                debug::unmark(block, layout.size());
-                return Ok(block);
-            }
-            Ok(block) => {
+        match self.source.acquire_apart(layout) {
+            Ok(block) if LOWER_HALF && is_upper_half(block, layout) => {
                 // SAFETY: just acquired so with this layout; nobody has seen it.
                 unsafe { self.source.release_apart(block, layout) };
-                AllocError::out_of_memory(layout.size())
+                Err(self.not_taken(layout, AllocError::out_of_memory(layout.size())))
             }
-            Err(error) => error,
-        };
-        Err(self.not_taken(layout, error))
+            Ok(block) => {
+                debug::unmark(block, layout.size());
+                Ok(block)
+            }
+            Err(error) => Err(self.not_taken(layout, error)),
+        }
     }
 
     /// Gives back what was taken apart; one that was for nothing leaves no trace in figures.

@@ -13,12 +13,10 @@ mod imp {
     use crate::source::Cache;
     use core::cell::Cell;
     use core::ptr;
-    use std::sync::Arc;
 
     pub(crate) struct Local {
         pub(crate) cache: Cache,
-        /// Null before it is first needed, and again after the thread's end. Owned: one count
-        /// of the `Arc`.
+        /// Null before it is first needed, and again after the thread's end.
         record: Cell<*const Record>,
         ended: Cell<bool>,
     }
@@ -37,11 +35,9 @@ mod imp {
             with(|local| {
                 local.ended.set(true);
                 let record = local.record.replace(ptr::null());
-                if !record.is_null() {
-                    // SAFETY: the pointer came from `Arc::into_raw` in `record_or_enlist`, and
-                    // its count is taken back once: the cell is null from now on.
-                    let record = unsafe { Arc::from_raw(record) };
-                    crate::account::thread_ends(&record);
+                // SAFETY: null, or a record, which is never freed.
+                if let Some(record) = unsafe { record.as_ref() } {
+                    crate::account::thread_ends(record);
                 }
                 local.cache.close(&crate::source::Ground);
             });
@@ -77,7 +73,7 @@ mod imp {
             return known;
         }
         let Some(record) = Record::register() else { return known };
-        let made = Arc::into_raw(record);
+        let made = ptr::from_ref(record);
         with(|local| local.record.set(made));
         made
     }
@@ -106,7 +102,6 @@ mod imp {
     use crate::source::Cache;
     use core::cell::Cell;
     use core::ptr;
-    use std::sync::Arc;
 
     pub(crate) struct Local {
         pub(crate) cache: Cache,
@@ -126,10 +121,9 @@ mod imp {
             owned.1.set(true);
             owned.0.replace(ptr::null())
         });
-        if !record.is_null() {
-            // SAFETY: from `Arc::into_raw` in `record_or_enlist`, taken back once.
-            let record = unsafe { Arc::from_raw(record) };
-            crate::account::thread_ends(&record);
+        // SAFETY: null, or a record, which is never freed.
+        if let Some(record) = unsafe { record.as_ref() } {
+            crate::account::thread_ends(record);
         }
     }
 
@@ -154,7 +148,7 @@ mod imp {
             return record();
         }
         let Some(made) = Record::register() else { return ptr::null() };
-        let made = Arc::into_raw(made);
+        let made = ptr::from_ref(made);
         RECORD.with(|owned| owned.0.set(made));
         made
     }

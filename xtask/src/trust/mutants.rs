@@ -48,12 +48,13 @@ const AREAS: [Area; 3] = [
     Area {
         name: "accounts",
         line: "mutants in supply and accounts",
-        files: &["supply", "account/*"],
-        own: &["supply::", "account::"],
+        files: &["supply", "gate", "account/*"],
+        own: &["supply::", "gate::", "account::"],
         programs: &[
             "accounts",
             "account_walk",
             "account_threads",
+            "account_limits",
             "regressions",
             "memory",
             "levels",

@@ -1,23 +1,21 @@
 //! The charging of blocks up the tree, and their crediting.
 //!
 //! The owner's thread goes up by plain loads and stores as far as accounts are its own, and ends
-//! at a shared one, of which it has a reserve (see `record`). All else is apart: accounts of
-//! other threads, the shared account without a reserve that is enough, and refusals, which leave
-//! no trace in any counter.
+//! at a shared one, of which it has a reserve (see `record`). All other charges are in `slow`:
+//! accounts of other threads, the shared account without a reserve that is enough, and refusals,
+//! which leave no trace in any counter.
 
 use super::node::{NO_LIMIT, everyones};
-use super::{Node, Record, life, record};
-use crate::AllocError;
+use super::{Node, Record, calling, life, record};
 use crate::sync::modelled::Ordering::*;
 use crate::thread;
+use crate::{AllocError, asymmetric};
 use core::ptr::{self, NonNull};
 
 /// Below this a quantum is not worth an error in the limit: charges are exact.
 const SMALLEST_QUANTUM: usize = 4 << 10;
 /// The most that a thread takes of a root account beyond what it needs, in bytes.
 pub(super) const LARGEST_QUANTUM: usize = 64 << 10;
-/// What may be added to what is held without a look whether the sum wraps.
-const LARGEST_SUM: usize = usize::MAX / 8;
 
 /// Whether `held`, which was `before`, is beyond `room`. What the owner charges and others credit
 /// raises both for ever: on 64 bits 2^62 bytes of it never come, on 32 bits both wrap, and only
@@ -37,30 +35,30 @@ pub(super) const fn is_beyond_wrapping(before: isize, held: isize, room: isize) 
 }
 
 impl Node {
-    /// Charges `size` bytes here and to every account above.
+    /// Charges `size` bytes here and to every account above, if that is done by plain loads and
+    /// stores: `false` where it is not, and nothing has changed.
     ///
-    /// On the owner's thread: nine instructions a level. A refusal, by the account that is
-    /// returned, changes nothing; [`Node::refusal`] makes the error.
+    /// On the owner's thread: nine instructions a level.
     #[inline(always)]
-    pub(crate) fn charge(&self, size: usize) -> Result<(), &Node> {
+    pub(crate) fn charge_quickly(&self, size: usize) -> bool {
         let me = thread::record();
         // Reserves are of shared accounts alone.
         if !ptr::eq(self.owner.load(Relaxed), me) {
-            return match record::of(me) {
-                Some(record) if record::charge_from_reserve(self, size, record) => Ok(()),
-                _ => self.charge_rest(self, size, me),
-            };
-        }
-        if size > LARGEST_SUM {
-            return self.charge_rest(self, size, me);
+            let Some(record) = record::of(me) else { return false };
+            return record.less(self, size).is_some_and(|less| record.pay(less, size));
         }
         let stop = self.stop.load(Relaxed);
+        // SAFETY: an owner, which is this thread, is its record.
+        let record = unsafe { &*me };
+        // First, so that what is not charged quickly is never seen on the way up. It also keeps
+        // sizes away whose sums could wrap.
+        let Some(less) = record.less(stop, size) else { return false };
         let mut node = self;
         loop {
             let before = node.held.load(Relaxed);
             let held = before.wrapping_add(size as isize);
             if is_beyond(before, held, node.room.load(Relaxed)) {
-                return self.refuse(node, node, size, me);
+                return self.take_back(node, size);
             }
             node.held.store(held, Relaxed);
             // SAFETY: from here on up there is `stop`, at which this ends.
@@ -69,11 +67,20 @@ impl Node {
                 break;
             }
         }
-        // SAFETY: an owner, which is this thread, is its record.
-        if record::charge_from_reserve(node, size, unsafe { &*me }) {
-            return Ok(());
+        record.pay(less, size) || self.take_back(node, size)
+    }
+
+    /// Takes a quick charge back from here up to, and without, `until`; `false`.
+    #[cold]
+    #[inline(never)]
+    fn take_back(&self, until: &Node, size: usize) -> bool {
+        let mut node = self;
+        while !ptr::eq(node, until) {
+            node.held.store(node.held.load(Relaxed) - size as isize, Relaxed);
+            // SAFETY: from here on up there is `until`, at which this ends.
+            node = unsafe { node.above() };
         }
-        self.charge_rest(node, size, me)
+        false
     }
 
     /// Credits `size` bytes that were charged here.
@@ -145,35 +152,7 @@ impl Node {
         self.held.store(self.held.load(Relaxed) - size as isize, Relaxed);
     }
 
-    /// The rest of a charge, from an account on that is not the caller's own.
-    #[cold]
-    #[inline(never)]
-    fn charge_rest<'a>(
-        &'a self,
-        from: &'a Node,
-        size: usize,
-        me: *const Record,
-    ) -> Result<(), &'a Node> {
-        let mut node = from;
-        loop {
-            if node.owner.load(Relaxed) == everyones() {
-                // The reserve covers this account and all above.
-                return match record::charge_shared(node, size, me) {
-                    Ok(()) => Ok(()),
-                    Err(full) => self.refuse(node, full, size, me),
-                };
-            }
-            if !node.charge_one(size, me) {
-                return self.refuse(node, node, size, me);
-            }
-            match node.parent() {
-                Some(parent) => node = parent,
-                None => return Ok(()),
-            }
-        }
-    }
-
-    /// The rest of a credit, likewise.
+    /// The rest of a credit, from an account on that is not the caller's own.
     #[cold]
     #[inline(never)]
     fn credit_rest(&self, size: usize, me: *const Record) {
@@ -190,54 +169,17 @@ impl Node {
         }
     }
 
-    /// Charges this account alone, whoever's it is; `false` where the limit is in the way.
-    fn charge_one(&self, size: usize, me: *const Record) -> bool {
-        let owner = self.owner.load(Relaxed);
-        if ptr::eq(owner, me) {
-            let held = self.held.load(Relaxed);
-            let fits = size as isize <= self.room.load(Relaxed) - held;
-            if fits {
-                self.held.store(held + size as isize, Relaxed);
-            }
-            fits
-        } else if owner == everyones() {
-            self.held
-                .fetch_update(AcqRel, Relaxed, |held| {
-                    (size as isize <= self.room.load(Relaxed) - held)
-                        .then(|| held.wrapping_add(size as isize))
-                })
-                .is_ok()
-        } else {
-            let fits = self
-                .room
-                .fetch_update(AcqRel, Relaxed, |room| {
-                    (size as isize <= room - self.held.load(Relaxed))
-                        .then(|| room.wrapping_sub(size as isize))
-                })
-                .is_ok();
-            if fits {
-                // In this order, and the other one below: who reads a peak meanwhile finds less.
-                self.most.fetch_sub(size as isize, Relaxed);
-                self.far.fetch_add(size as isize, Relaxed);
-            }
-            fits
-        }
-    }
-
     /// Credits this account alone, whoever's it is.
     fn credit_one(&self, size: usize, me: *const Record) {
         let owner = self.owner.load(Relaxed);
         if ptr::eq(owner, me) {
             return self.credit_own(size);
         }
-        if owner != everyones() {
-            // A shared account's peak was noticed when it was charged.
-            self.notice_peak();
-        }
+        self.notice_peak();
         self.uncharge_one(size, me);
     }
 
-    /// Undoes [`Node::charge_one`]: unlike a credit, it is no moment to notice a peak.
+    /// Undoes a charge of this account alone: unlike a credit, it is no moment to notice a peak.
     fn uncharge_one(&self, size: usize, me: *const Record) {
         let owner = self.owner.load(Relaxed);
         if ptr::eq(owner, me) {
@@ -255,35 +197,27 @@ impl Node {
     #[inline(always)]
     pub(super) fn notice_peak(&self) {
         let held = self.held.load(Relaxed);
-        let higher = |most| is_beyond(most, held, most).then_some(held);
-        if higher(self.most.load(Relaxed)).is_some() {
+        let higher = |most, held| is_beyond(most, held, most).then_some(held);
+        if higher(self.most.load(Relaxed), held).is_some()
+            && let Some(held) = self.arrived_bytes()
+        {
             // Others may do so as well, and charge meanwhile. (No call: the release of a block
             // would save two registers for it.)
-            let _ = self.most.fetch_update(Relaxed, Relaxed, higher);
+            let _ = self.most.fetch_update(Relaxed, Relaxed, |most| higher(most, held));
         }
     }
 
-    /// Charges this account and all above without any reserve; the account that refused.
-    pub(super) fn charge_up(&self, size: usize, me: *const Record) -> Result<(), &Node> {
-        let mut node = self;
-        loop {
-            if !node.charge_one(size, me) {
-                self.undo(Some(node), size, me);
-                return Err(node);
-            }
-            match node.parent() {
-                Some(parent) => node = parent,
-                None => break,
+    /// `held` without what is awaited still; `None` where that changes all the while.
+    #[inline(always)]
+    pub(super) fn arrived_bytes(&self) -> Option<isize> {
+        for _ in 0..8 {
+            let before = (self.awaits.load(Acquire), self.awaited.load(Acquire));
+            let held = self.held.load(Acquire);
+            if (self.awaited.load(Acquire), self.awaits.load(Acquire)) == (before.1, before.0) {
+                return Some(held.wrapping_sub(before.1 as isize));
             }
         }
-        // Only now, since a refusal further up must leave no trace.
-        let mut at = Some(self);
-        while let Some(node) = at {
-            node.notice_peak();
-            at = node.parent();
-        }
-        self.set_quantum();
-        Ok(())
+        None
     }
 
     /// Credits this account and all above without any reserve.
@@ -300,9 +234,11 @@ impl Node {
     /// changed, where the sum would be more than any memory is. For what [`Node::charge`] refused.
     #[cold]
     pub(super) fn charge_beyond(&self, size: usize) -> bool {
-        let me = thread::record();
-        let mut root = self;
-        self.each_up(|node| root = node);
+        let (me, root) = (thread::record(), self.root());
+        // What is in reserve is held by nobody, and not to be counted as if it were.
+        calling::recall(root, me);
+        // Who is within has looked at what room there is.
+        let _within = root.gate.enter();
         // First, and exactly: what it has room for, those below have.
         let most = NO_LIMIT - size as isize;
         let fits = |held| (held <= most).then(|| held + size as isize);
@@ -335,7 +271,7 @@ impl Node {
         } else {
             room = self.room.fetch_sub(size as isize, AcqRel);
             held = self.held.load(Relaxed);
-            // In this order for the reason that `charge_one` gives.
+            // In this order for the reason that `add` gives.
             self.most.fetch_sub(size as isize, Relaxed);
             self.far.fetch_add(size as isize, Relaxed);
         }
@@ -354,43 +290,6 @@ impl Node {
         self.credit_rest(size, thread::record());
     }
 
-    /// Takes a charge back from here up to, and without, `until` (`None`: to the root); from the
-    /// counters that [`Node::charge`] added it to, or each refused one would leave them further apart.
-    fn undo(&self, until: Option<&Node>, size: usize, me: *const Record) {
-        let mut node = self;
-        let mut own = size <= LARGEST_SUM && ptr::eq(self.owner.load(Relaxed), me);
-        while until.is_none_or(|until| !ptr::eq(node, until)) {
-            own = own && !ptr::eq(node, self.stop.load(Relaxed));
-            if own {
-                node.held.store(node.held.load(Relaxed) - size as isize, Relaxed);
-            } else {
-                node.uncharge_one(size, me);
-            }
-            match node.parent() {
-                Some(parent) => node = parent,
-                None => return,
-            }
-        }
-    }
-
-    /// Undoes the charge from here up to `until`; `full` stood in the way.
-    #[cold]
-    #[inline(never)]
-    fn refuse<'a>(
-        &'a self,
-        until: &Node,
-        full: &'a Node,
-        size: usize,
-        me: *const Record,
-    ) -> Result<(), &'a Node> {
-        self.undo(Some(until), size, me);
-        if record::settle_reserve(me) {
-            // What this thread had in reserve may be what was missing: once more, without.
-            return self.charge(size);
-        }
-        Err(full)
-    }
-
     /// The error that names this account, whose limit refused a charge of `size` bytes. It is
     /// counted and told by [`told`](crate::told), if it reaches a caller.
     #[cold]
@@ -401,9 +300,7 @@ impl Node {
             return AllocError::out_of_memory(size);
         };
         let account = self.handle();
-        // Reserves included, if there are any: this near to the limit they are small, and telling
-        // them apart would need a lock.
-        AllocError::over_limit(account, self.charged().max(0) as usize, limit, size)
+        AllocError::over_limit(account, self.held(), limit, size)
     }
 
     /// Counts a refusal that reached a caller.
@@ -418,26 +315,27 @@ impl Node {
         let mut room = isize::MAX;
         let mut at = Some(self);
         while let Some(node) = at {
-            room = room.min(node.room.load(Relaxed) - node.held.load(Relaxed));
+            room = room.min(node.room.load(Relaxed).wrapping_sub(node.held.load(Relaxed)));
             at = node.parent();
         }
-        let share = room.max(0) as usize / 64;
+        // What could not be called in again is not to be kept.
+        let share = if asymmetric::available() { room.max(0) as usize / 64 } else { 0 };
         let quantum = if share < SMALLEST_QUANTUM { 0 } else { share.min(LARGEST_QUANTUM) };
         if self.quantum() != quantum {
             self.spare.store(2 * quantum, Relaxed);
         }
     }
 
-    /// How many bytes could be charged now, as far as limits go.
+    /// How many bytes could be charged now, as far as limits go, with all that threads have in
+    /// reserve.
     #[cold]
     pub(crate) fn headroom(&self) -> usize {
-        let (mut room, mut reserve) = (isize::MAX, 0);
+        let mut room = isize::MAX;
         let mut at = Some(self);
         while let Some(node) = at {
-            // What this thread has in reserve of an account is charged there and above.
-            reserve += record::reserve_of(node) as isize;
-            let left = node.room.load(Relaxed) - node.held.load(Relaxed);
-            room = room.min(left + reserve);
+            let left = node.room.load(Relaxed).wrapping_sub(node.held.load(Relaxed));
+            // What threads have in reserve of an account is charged there and above.
+            room = room.min(left.saturating_add(record::reserved(node) as isize));
             at = node.parent();
         }
         room.max(0) as usize
@@ -446,7 +344,14 @@ impl Node {
     /// Takes back a charge whose block was not to be had: no counter keeps a trace.
     #[cold]
     pub(crate) fn uncharge(&self, size: usize) {
-        self.undo(None, size, thread::record());
+        let me = thread::record();
+        for (node, own) in self.levels(me) {
+            if own {
+                node.held.store(node.held.load(Relaxed) - size as isize, Relaxed);
+            } else {
+                node.uncharge_one(size, me);
+            }
+        }
     }
 
     #[inline(always)]

@@ -1,11 +1,13 @@
 //! [`Account`]: who holds the memory, and how much of it they may.
 //!
 //! Files: this one has the handle and what users call; `node` the counters, and whose an account
-//! is; `charging` the charging of blocks up the tree; `family` the accounts under one, and what
+//! is; `charging` the charging of blocks up the tree, `slow` where that is
+//! not by plain stores, `calling` where it would be refused; `family` the accounts under one, and what
 //! closed ones left; `life` who keeps an account alive and how its end is noticed; `record` what
 //! accounts know of a thread; `walk` reading a tree in use; `report` what is told of refusals;
 //! `reservation` charges for memory that no pool has.
 
+mod calling;
 mod charging;
 mod family;
 mod life;
@@ -15,6 +17,7 @@ mod node;
 mod record;
 mod report;
 mod reservation;
+mod slow;
 #[cfg(all(test, feature = "std", not(loom)))]
 mod tests;
 mod walk;
@@ -59,13 +62,15 @@ use core::ptr::NonNull;
 /// be passed by the blocks of those charges under way. A root
 /// is everyone's: its limit is exact among threads, and threads charge it in quanta of up to
 /// 64 KiB, the smaller the nearer its limit is, and exactly when it is near. A thread that
-/// then does nothing may keep up to two quanta of it in reserve; [`Account::settle`] returns
-/// them.
+/// then does nothing may keep up to two quanta of it in reserve. Nobody is refused for them: who
+/// would be, on whatever thread, calls them in first.
 ///
 /// # After `fork`
 ///
-/// In the child of a process with several threads, pools work on, and so does charging. Making,
-/// dropping and reading accounts takes locks, which another thread may have held at the fork.
+/// In the child of a process with several threads, pools work on, new ones can be made, accounts
+/// charged, and their own figures read. Making and dropping accounts, reading those under one
+/// ([`Account::snapshot`], [`Account::walk`]) and [`Account::settle`] take locks, which another
+/// thread may have held at the fork.
 ///
 /// # Cost
 ///
@@ -199,7 +204,8 @@ impl Account {
     /// The most that was held at any one time, in bytes.
     ///
     /// Exact for what the account's own thread charges. A shared account's peak includes what
-    /// threads had in reserve.
+    /// threads had in reserve. It is never above the least limit on the way up, as long as no limit
+    /// was lowered, and no [reservation](Reservation::grow) went beyond it.
     pub fn peak(&self) -> usize {
         self.node().peak()
     }
@@ -254,8 +260,9 @@ impl Account {
         self.node().stamp.load(Relaxed)
     }
 
-    /// Returns what the calling thread keeps in reserve of a root account, so that other
-    /// threads can have it. Worth calling when a thread goes idle.
+    /// Returns what the calling thread keeps in reserve of a root account, and does what waits for
+    /// this thread to be done (see [`Account::walk`]). Others can have the reserve without this, at
+    /// the price of calling it in.
     pub fn settle() {
         record::settle();
     }

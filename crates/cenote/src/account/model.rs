@@ -25,6 +25,7 @@ fn check(model: impl Fn() + Sync + Send + 'static) {
 /// As [`check`], with so many interruptions.
 fn check_to(interruptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
+    builder.max_branches = 10_000;
     builder.preemption_bound = builder.preemption_bound.or(Some(interruptions));
     builder.check(move || {
         model();
@@ -331,5 +332,101 @@ fn what_a_reader_sees_held_is_never_more_than_what_was_charged() {
         assert!(held <= 4096 + (64 << 10), "{held}");
         charger.join().unwrap();
         assert_eq!(root.held(), 0);
+    });
+}
+
+#[test]
+fn a_reserve_is_paid_with_or_called_in_and_never_both() {
+    const LIMIT: usize = 1 << 20;
+    const QUANTUM: usize = LIMIT / 64;
+    check(|| {
+        let root = Account::root("root").with_limit(Some(LIMIT));
+        let idle = root.clone();
+        let ready = std::sync::Arc::new(loom::sync::Notify::new());
+        let told = ready.clone();
+        let payer = spawn(move || {
+            let pool = pool_on(&idle);
+            let first = take(&pool, 64).unwrap();
+            told.notify();
+            // By plain stores, or not at all.
+            let second = take(&pool, QUANTUM / 2);
+            (pool, first, second)
+        });
+        ready.wait();
+        // Even if it was woken for nothing. Its reserve is needed, or else there would be room.
+        let pool = pool_on(&root);
+        let most = take(&pool, LIMIT - 64 - QUANTUM / 4);
+        let (other, first, second) = payer.join().unwrap();
+        // One of them was first, and none was refused by the other's leavings.
+        assert_eq!(usize::from(most.is_some()) + usize::from(second.is_some()), 1);
+        let held = match &most {
+            Some(_) => LIMIT - QUANTUM / 4,
+            None => 64 + QUANTUM / 2,
+        };
+        assert_eq!(root.held(), held);
+        assert!(root.peak() <= LIMIT);
+        give(&other, first);
+        for (pool, block) in [(&pool, most), (&other, second)] {
+            if let Some(block) = block {
+                give(pool, block);
+            }
+        }
+        assert_eq!(root.held(), 0);
+    });
+}
+
+#[test]
+fn two_who_call_reserves_in_and_one_who_frees_into_its_own_come_to_the_sum() {
+    const LIMIT: usize = 1 << 20;
+    check_to(2, || {
+        let root = Account::root("root").with_limit(Some(LIMIT));
+        let idle = root.clone();
+        let ready = std::sync::Arc::new(loom::sync::Notify::new());
+        let told = ready.clone();
+        let freer = spawn(move || {
+            let pool = pool_on(&idle);
+            let block = take(&pool, 4096).unwrap();
+            told.notify();
+            give(&pool, block);
+            let again = take(&pool, 64);
+            (pool, again)
+        });
+        ready.wait();
+        let pool = pool_on(&root);
+        let most = take(&pool, LIMIT - 4096);
+        assert!(most.is_some(), "nobody has more than the rest");
+        let (other, again) = freer.join().unwrap();
+        assert!(again.is_some());
+        assert_eq!(root.held(), LIMIT - 4096 + 64);
+        // To the byte.
+        let rest = take(&pool, 4096 - 64);
+        assert!(rest.is_some());
+        assert_eq!(root.held(), LIMIT);
+        for block in [most, rest].into_iter().flatten() {
+            give(&pool, block);
+        }
+        if let Some(block) = again {
+            give(&other, block);
+        }
+        assert_eq!(root.held(), 0);
+    });
+}
+
+#[test]
+fn of_two_charges_of_a_shared_account_the_one_that_is_refused_above_makes_no_other_fail() {
+    check(|| {
+        let root = Account::root("root").with_limit(Some(5000));
+        let shared = root.shared_child("shared").with_limit(Some(6000));
+        let same = shared.clone();
+        let refused = spawn(move || {
+            let pool = pool_on(&same);
+            assert!(take(&pool, 5500).is_none());
+        });
+        let pool = pool_on(&shared);
+        let block = take(&pool, 1000).expect("there is room");
+        refused.join().unwrap();
+        assert_eq!((shared.peak(), root.peak()), (1000, 1000));
+        give(&pool, block);
+        assert_eq!((shared.held(), root.held()), (0, 0));
     });
 }

@@ -19,13 +19,13 @@ use super::charging::LARGEST_QUANTUM;
 use super::family::Family;
 use super::{Account, Record, life, record};
 use crate::BlockSource;
+use crate::gate::{self, Gate};
 use crate::sync::modelled::Lock;
 use crate::sync::modelled::{
     AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*,
 };
 use crate::thread;
 use alloc::borrow::Cow;
-use alloc::sync::Arc;
 use core::alloc::Layout;
 use core::panic::Location;
 use core::ptr::{self, NonNull};
@@ -98,12 +98,19 @@ pub(crate) struct Node {
     limit: AtomicIsize,
     /// For a shared account: twice what a thread may take beyond its need, which it may keep.
     pub(super) spare: AtomicUsize,
-    /// The record that once was the owner: one count of its `Arc`, kept until the node goes, so
-    /// that whoever reads `owner` may use the record. Null where there was no owner, or it was
-    /// that of the account above, which keeps it for longer.
+    /// The record that once was the owner, of which the node is a user until it goes, so that it is
+    /// no other thread's meanwhile. Null where there was no owner, or it was that of the account
+    /// above, which keeps it for longer.
     bound: AtomicPtr<Record>,
     /// Whether threads may have reserves of this account, or of one under it.
     pub(super) shares: AtomicBool,
+    /// For a root: who charges several accounts of the tree that others charge as well is within.
+    pub(super) gate: Gate,
+    /// Bytes charged here and above in large pieces of which nobody knows yet whether the source
+    /// has them.
+    pub(super) awaited: AtomicUsize,
+    /// How often that became more.
+    pub(super) awaits: AtomicUsize,
     /// Links in the owner's mail, guarded by the owner record's lock.
     pub(super) mail: life::Mail,
 
@@ -169,6 +176,9 @@ impl Node {
             spare: AtomicUsize::new(2 * LARGEST_QUANTUM),
             bound: AtomicPtr::new(ptr::null_mut()),
             shares: AtomicBool::new(shared),
+            gate: Gate::new(),
+            awaited: AtomicUsize::new(0),
+            awaits: AtomicUsize::new(0),
             mail: life::Mail::new(),
             itself: AtomicPtr::new(ptr::null_mut()),
             name,
@@ -193,6 +203,7 @@ impl Node {
             unsafe { parent.family.lock().add(node) };
         }
         if shared {
+            gate::process::notice_forks();
             let mut above = account.node().parent();
             while let Some(node) = above {
                 node.shares.store(true, Relaxed);
@@ -256,13 +267,12 @@ impl Node {
         if self.owner.load(Relaxed) != nobodys() {
             return;
         }
-        // SAFETY: the thread's own record, alive as long as the thread holds it.
-        unsafe { Arc::increment_strong_count(me) };
+        let Some(record) = record::of(me) else { return };
+        record.keep();
         if self.owner.compare_exchange(nobodys(), me.cast_mut(), AcqRel, Relaxed).is_ok() {
             self.bound.store(me.cast_mut(), Relaxed);
         } else {
-            // SAFETY: the count that was just added, since the node did not take it.
-            unsafe { Arc::decrement_strong_count(me) };
+            record.let_go();
         }
     }
 
@@ -322,9 +332,13 @@ impl Node {
     /// A handle on this account. It is alive, since the caller has a reference to it.
     pub(super) fn handle(&self) -> Account {
         self.add_handle();
-        let itself = NonNull::new(self.itself.load(Relaxed)).unwrap_or(NonNull::from(self));
         // SAFETY: the count was just added.
-        unsafe { Account::from_counted(itself) }
+        unsafe { Account::from_counted(self.itself()) }
+    }
+
+    /// This node, as it was allocated.
+    pub(super) fn itself(&self) -> NonNull<Node> {
+        NonNull::new(self.itself.load(Relaxed)).unwrap_or(NonNull::from(self))
     }
 
     // ---- reading -------------------------------------------------------------------------
@@ -352,13 +366,15 @@ impl Node {
             }
             charged = self.charged();
         }
-        (charged - reserved as isize).max(0) as usize
+        let awaited = self.awaited.load(Relaxed);
+        (charged - reserved as isize - awaited as isize).max(0) as usize
     }
 
     pub(crate) fn peak(&self) -> usize {
         // What is charged now is noticed only when some of it is credited.
         let noticed = self.most.load(Relaxed).wrapping_add(self.far.load(Relaxed));
-        noticed.max(self.charged()).max(0) as usize
+        let now = self.arrived_bytes().map_or(0, |held| held + self.far.load(Relaxed));
+        noticed.max(now).max(0) as usize
     }
 
     pub(crate) fn live(&self) -> usize {
@@ -412,6 +428,15 @@ impl Node {
         self.parent.as_ref()
     }
 
+    /// The account above all.
+    pub(super) fn root(&self) -> &Node {
+        let mut node = self;
+        while let Some(parent) = node.parent() {
+            node = parent;
+        }
+        node
+    }
+
     /// The account above.
     ///
     /// # Safety
@@ -450,9 +475,8 @@ impl Node {
         #[cfg(all(test, loom))]
         this.check_alone();
         let bound = this.bound.load(Relaxed);
-        if !bound.is_null() {
-            // SAFETY: the count that the node took when it was bound to the thread.
-            unsafe { Arc::decrement_strong_count(bound) };
+        if let Some(record) = record::of(bound) {
+            record.let_go();
         }
         let parent = this.parent.take();
         // SAFETY: written by `make`, and this is its end.
@@ -474,6 +498,8 @@ impl Node {
         self.far.with_mut(|_| ());
         self.room.with_mut(|_| ());
         self.most.with_mut(|_| ());
+        self.awaited.with_mut(|_| ());
+        self.awaits.with_mut(|_| ());
         self.far_recycled.with_mut(|_| ());
         self.mail.next.with_mut(|_| ());
     }

@@ -4,26 +4,43 @@
 //! Threads charge a root account a quantum at a time and keep what they do not need yet in
 //! reserve, so that a request's block is charged by one plain store. A thread has a reserve
 //! on one shared account at a time. The nearer the account is to its limit, the smaller the
-//! quantum; near it, the quantum is 0, every charge is exact, and reserves flow back with the
-//! next block that their threads release.
+//! quantum; near it, the quantum is 0 and every charge is exact. Who would be refused calls in what
+//! others have in reserve first (see `calling`).
+//!
+//! Of a reserve, `reserve` is its thread's alone, who writes it by plain stores; `taken` is what
+//! others have taken of it, by whoever is within the record's gate. What there is, is the
+//! difference. So that a thread does not pay with what is taken, it looks at `called` after each
+//! store that makes `reserve` less, with a light fence between, while whoever takes sets `called`
+//! first, and passes a heavy fence before it looks at `reserve`: either it sees the store, or
+//! the thread sees that it is called, enters the gate, and finds out what is left.
+//!
+//! Records are never freed, but used again for another thread, once no account is bound to one: so
+//! they can be gone through without a lock, and the child of a fork finds them as they were.
 
-use super::{Account, Node};
+use super::{Account, Node, calling};
+use crate::asymmetric;
+use crate::gate::Gate;
 use crate::sync::modelled::Lock;
-use crate::sync::modelled::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
-use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::ptr;
+use crate::sync::modelled::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*, fence};
+use core::ptr::{self, NonNull};
 
-/// One thread, as accounts see it. Nodes bound to the thread hold counts of it, so that its
+/// One thread, as accounts see it. Nodes bound to the thread count as its users, so that its
 /// address stands for the thread for as long as anyone compares it.
 pub(crate) struct Record {
-    /// The account in `slot`, for a compare without its lock.
+    /// The account that the reserve is of, of which the record has a handle's count; null: none.
+    /// Changed by the thread alone, within the gate; what it leads to is looked at within the gate.
     reserve_node: AtomicPtr<Node>,
-    /// Bytes charged to that account and those above it that no pool holds. Written by the
-    /// thread alone.
+    /// Bytes charged to that account and those above it that no pool holds, and `taken`. Written by
+    /// the thread alone.
     reserve: AtomicUsize,
-    /// Keeps the account alive; changed by the thread alone, read by anyone.
-    slot: Lock<Option<Account>>,
+    /// Whether others may have taken of it. Set and cleared within the gate, set while calling.
+    called: AtomicBool,
+    /// How much of it others have taken; 0 unless `called`. Changed within the gate.
+    taken: AtomicUsize,
+    gate: Gate,
+    /// The thread, and the accounts bound to it; 0: free to be another's.
+    users: AtomicUsize,
+    next: AtomicPtr<Record>,
     /// Whether the inbox has something, for a look without its lock.
     pub(super) mail: AtomicBool,
     pub(super) inbox: Lock<Inbox>,
@@ -37,57 +54,223 @@ pub(super) struct Inbox {
 // SAFETY: the pointer is to a node, which may be reached from any thread.
 unsafe impl Send for Inbox {}
 
-/// All threads that have a record.
+/// All records that there ever were.
+struct Records {
+    newest: AtomicPtr<Record>,
+    /// How many of them are no thread's.
+    free: AtomicUsize,
+}
+
 #[cfg(not(all(test, loom)))]
-static RECORDS: Lock<Vec<Arc<Record>>> = Lock::new(Vec::new());
+static RECORDS: Records =
+    Records { newest: AtomicPtr::new(ptr::null_mut()), free: AtomicUsize::new(0) };
 #[cfg(all(test, loom))]
 loom::lazy_static! {
-    static ref RECORDS: Lock<Vec<Arc<Record>>> = Lock::new(Vec::new());
+    static ref RECORDS: Records =
+        Records { newest: AtomicPtr::new(ptr::null_mut()), free: AtomicUsize::new(0) };
+}
+
+/// Each record that there is, the newest first.
+pub(super) fn all() -> impl Iterator<Item = &'static Record> {
+    let mut at = RECORDS.newest.load(Acquire);
+    core::iter::from_fn(move || {
+        // SAFETY: null, or a record, which is never freed; whoever put it into the list wrote it
+        // before.
+        let record = unsafe { at.as_ref() }?;
+        at = record.next.load(Relaxed);
+        Some(record)
+    })
 }
 
 impl Record {
-    /// A record for the calling thread, known to readers; `None` where there is no memory to
-    /// know it in. The thread then takes the way of threads without a record.
+    /// A record for the calling thread, known to readers; `None` where there is no memory for it.
+    /// The thread then takes the way of threads without a record. Waits for nobody.
     #[cfg(feature = "std")]
-    pub(crate) fn register() -> Option<Arc<Record>> {
-        let mut records = RECORDS.lock();
-        records.try_reserve(1).ok()?;
-        let record = Arc::new(Record {
+    pub(crate) fn register() -> Option<&'static Record> {
+        if RECORDS.free.load(Relaxed) > 0 {
+            let claim =
+                |record: &&Record| record.users.compare_exchange(0, 1, Acquire, Relaxed).is_ok();
+            if let Some(record) = all().find(claim) {
+                RECORDS.free.fetch_sub(1, Relaxed);
+                record.inbox.lock().ended = false;
+                return Some(record);
+            }
+        }
+        let memory = core::alloc::Layout::new::<Record>();
+        // SAFETY: a layout of some bytes.
+        let new = NonNull::new(unsafe { alloc::alloc::alloc(memory) })?.cast::<Record>();
+        let record = Record {
             reserve_node: AtomicPtr::new(ptr::null_mut()),
             reserve: AtomicUsize::new(0),
-            slot: Lock::new(None),
+            called: AtomicBool::new(false),
+            taken: AtomicUsize::new(0),
+            gate: Gate::new(),
+            users: AtomicUsize::new(1),
+            next: AtomicPtr::new(ptr::null_mut()),
             mail: AtomicBool::new(false),
             inbox: Lock::new(Inbox { first: ptr::null_mut(), ended: false }),
-        });
-        records.push(record.clone());
+        };
+        // SAFETY: just allocated with this layout.
+        unsafe { new.write(record) };
+        // SAFETY: just written; never freed.
+        let record: &'static Record = unsafe { new.as_ref() };
+        let mut newest = RECORDS.newest.load(Relaxed);
+        loop {
+            record.next.store(newest, Relaxed);
+            match RECORDS.newest.compare_exchange(newest, new.as_ptr(), Release, Relaxed) {
+                Ok(_) => break,
+                Err(now) => newest = now,
+            }
+        }
+        // Who calls and did not find the record is seen by the thread when it takes a quantum.
+        fence(SeqCst);
         Some(record)
+    }
+
+    /// Counts one more user.
+    pub(super) fn keep(&self) {
+        self.users.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a user out, which is not one any more.
+    pub(super) fn let_go(&self) {
+        if self.users.fetch_sub(1, AcqRel) == 1 {
+            RECORDS.free.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[inline(always)]
+    fn is_for(&self, node: *const Node) -> bool {
+        ptr::eq(self.reserve_node.load(Relaxed), node)
+    }
+
+    /// What the reserve would be after a payment of `size` bytes of `node`, if it is of that account
+    /// and enough.
+    #[inline(always)]
+    pub(super) fn less(&self, node: *const Node, size: usize) -> Option<usize> {
+        if !self.is_for(node) {
+            return None;
+        }
+        self.reserve.load(Relaxed).checked_sub(size)
+    }
+
+    /// Pays `size` bytes, after which `less` are in reserve; `false` if that was not to be, since
+    /// others have taken them. The caller is the record's thread.
+    #[inline(always)]
+    pub(super) fn pay(&self, less: usize, size: usize) -> bool {
+        self.reserve.store(less, Relaxed);
+        asymmetric::light();
+        !self.called.load(Relaxed) || self.paid_though_called(size)
+    }
+
+    /// Whether what was paid was there still.
+    #[cold]
+    #[inline(never)]
+    fn paid_though_called(&self, size: usize) -> bool {
+        let _within = self.gate.enter();
+        let less = self.reserve.load(Relaxed);
+        let paid = less >= self.taken.load(Relaxed);
+        if !paid {
+            self.reserve.store(less + size, Relaxed);
+        }
+        self.answer();
+        paid
+    }
+
+    /// Makes what there is the thread's alone again. The caller is the record's thread, within the
+    /// gate and in the middle of no payment.
+    fn answer(&self) {
+        if self.called.load(Relaxed) {
+            let left = self.reserve.load(Relaxed) - self.taken.load(Relaxed);
+            self.reserve.store(left, Relaxed);
+            self.taken.store(0, Relaxed);
+            self.called.store(false, Relaxed);
+        }
+    }
+
+    /// What there is in reserve. The caller is within the gate. In the middle of a payment that
+    /// will turn out to be none, it may be nothing.
+    fn balance(&self) -> usize {
+        self.reserve.load(Relaxed).saturating_sub(self.taken.load(Relaxed))
+    }
+
+    /// Gives the whole reserve back; the handle of its account, to be dropped outside of the gate,
+    /// since the account may end with it. The caller is the record's thread, within the gate.
+    fn clear(&self, me: *const Record) -> Option<Account> {
+        self.answer();
+        let node = NonNull::new(self.reserve_node.load(Relaxed))?;
+        // SAFETY: the record's count keeps the node.
+        unsafe { node.as_ref() }.credit_up(self.reserve.load(Relaxed), me);
+        self.reserve.store(0, Relaxed);
+        self.reserve_node.store(ptr::null_mut(), Relaxed);
+        // SAFETY: the record's count, which is no more.
+        Some(unsafe { Account::from_counted(node) })
     }
 
     /// Gives the whole reserve back and lets go of its account.
     fn settle(&self, me: *const Record) {
-        let account = {
-            // Held until the reserve is back, so that readers find it in one place or the other.
-            let mut slot = self.slot.lock();
-            self.reserve_node.store(ptr::null_mut(), Relaxed);
-            if let Some(account) = &*slot {
-                account.node().credit_up(self.reserve.swap(0, Relaxed), me);
-            }
-            slot.take()
-        };
+        // Within the gate until the reserve is back, so that readers find it in one place or the
+        // other.
+        let within = self.gate.enter();
+        let account = self.clear(me);
+        drop(within);
         drop(account);
     }
 
-    #[inline(always)]
-    fn is_for(&self, node: &Node) -> bool {
-        ptr::eq(self.reserve_node.load(Relaxed), node)
+    /// The account that the reserve is of, if it is `top` or under it. The caller is within the
+    /// gate, and uses it no longer than that.
+    fn account_under(&self, top: &Node) -> Option<&Node> {
+        // SAFETY: null, or kept by the record's count, which does not go while the caller is within
+        // the gate.
+        let node = unsafe { self.reserve_node.load(Relaxed).as_ref() }?;
+        let mut at = Some(node);
+        while let Some(up) = at {
+            if ptr::eq(up, top) {
+                return Some(node);
+            }
+            at = up.parent();
+        }
+        None
     }
 
-    /// Makes `node` the account that the reserve is of.
-    fn adopt(&self, node: &Node, me: *const Record) {
-        self.settle(me);
-        let account = node.handle();
-        self.reserve_node.store(account.as_ptr().as_ptr(), Relaxed);
-        *self.slot.lock() = Some(account);
+    /// Announces to the thread that others take what it has in reserve of accounts under `top`;
+    /// whether there is anything. The caller is calling.
+    pub(super) fn call(&self, top: &Node) -> bool {
+        let _within = self.gate.enter();
+        let any = self.account_under(top).is_some() && self.balance() > 0;
+        if any {
+            self.called.store(true, Relaxed);
+        }
+        any
+    }
+
+    /// Takes what there is in reserve of accounts under `top`, and credits it to them; how much that
+    /// was. The caller is calling, and has passed a heavy fence since [`Record::call`].
+    pub(super) fn take(&self, top: &Node, me: *const Record) -> usize {
+        let _within = self.gate.enter();
+        let Some(node) = self.account_under(top) else { return 0 };
+        if !ptr::eq(self, me) && !self.called.load(Relaxed) {
+            // It has answered meanwhile, or got its first reserve. Who calls sets this, so nobody
+            // else; and it can be cleared within the gate alone.
+            if self.balance() == 0 {
+                return 0;
+            }
+            self.called.store(true, Relaxed);
+            if !asymmetric::heavy() {
+                return 0;
+            }
+        }
+        let balance = self.balance();
+        if ptr::eq(self, me) {
+            self.answer();
+            self.reserve.store(0, Relaxed);
+        } else {
+            self.taken.store(self.taken.load(Relaxed) + balance, Relaxed);
+        }
+        if balance > 0 {
+            node.credit_up(balance, me);
+        }
+        balance
     }
 }
 
@@ -96,47 +279,47 @@ impl Record {
 /// `me` is what [`thread::record`](crate::thread::record) gave during this call.
 #[inline(always)]
 pub(super) fn of<'a>(me: *const Record) -> Option<&'a Record> {
-    // SAFETY: null, or the calling thread's own record, which the thread holds a count of
-    // until its end; no caller keeps the reference beyond its own call.
+    // SAFETY: null, or the calling thread's own record, which is never freed.
     unsafe { me.as_ref() }
 }
 
-/// Charges a shared account from the reserve, where that is enough: one compare, one store.
-#[inline(always)]
-pub(super) fn charge_from_reserve(node: &Node, size: usize, record: &Record) -> bool {
-    if !record.is_for(node) {
-        return false;
-    }
-    match record.reserve.load(Relaxed).checked_sub(size) {
-        Some(left) => record.reserve.store(left, Relaxed),
-        None => return false,
-    }
-    true
-}
-
-/// Charges a shared account and those above, with a quantum for later where there is room.
-pub(super) fn charge_shared(node: &Node, size: usize, me: *const Record) -> Result<(), &Node> {
-    if of(me).is_some_and(|record| charge_from_reserve(node, size, record)) {
-        return Ok(());
-    }
-    // The first block that a thread charges to a shared account may come before its record.
-    let me = if me.is_null() { crate::thread::record_or_enlist() } else { me };
-    let Some(record) = of(me) else { return node.charge_up(size, me) };
-    let quantum = node.quantum();
+/// Charges `size` bytes from `low` on up to the root, where `node` is the first shared account: that
+/// one and those above with what the thread has in reserve, and with a quantum for later where
+/// there is room.
+pub(super) fn charge_shared<'n>(
+    low: &'n Node,
+    node: &'n Node,
+    size: usize,
+    me: *const Record,
+) -> Result<(), &'n Node> {
+    let Some(record) = of(me) else { return low.charge_path(node, size, size, me) };
+    // Dropped after the gate is left: an account may end with it.
+    let _before;
+    // Within until the reserve has what was charged for it: who calls finds it in one place or the
+    // other.
+    let _within = record.gate.enter();
+    record.answer();
+    // None while somebody calls: what is called in is not to become a reserve again.
+    let quantum = if calling::under_way(node) { 0 } else { node.quantum() };
     if quantum > 0 && !record.is_for(node) {
-        record.adopt(node, me);
+        _before = record.clear(me);
+        node.add_handle();
+        record.reserve_node.store(node.itself().as_ptr(), Relaxed);
     }
     if !record.is_for(node) {
-        return node.charge_up(size, me);
+        return low.charge_path(node, size, size, me);
     }
-    // Less than the size, or it would have been enough.
-    let missing = size - record.reserve.load(Relaxed);
-    if missing <= crate::size::MAX - quantum && node.charge_up(missing + quantum, me).is_ok() {
+    let reserve = record.reserve.load(Relaxed);
+    let missing = size.saturating_sub(reserve);
+    if missing > 0
+        && missing <= crate::size::MAX - quantum
+        && low.charge_path(node, size, missing + quantum, me).is_ok()
+    {
         record.reserve.store(quantum, Relaxed);
         return Ok(());
     }
-    node.charge_up(missing, me)?;
-    record.reserve.store(0, Relaxed);
+    low.charge_path(node, size, missing, me)?;
+    record.reserve.store(reserve - (size - missing), Relaxed);
     Ok(())
 }
 
@@ -159,6 +342,8 @@ pub(super) fn credit_shared(node: &Node, size: usize, me: *const Record) {
     let Some(record) = of(me).filter(|record| record.is_for(node)) else {
         return node.credit_up(size, me);
     };
+    let _within = record.gate.enter();
+    record.answer();
     if credit_to_reserve(node, size, record) {
         return;
     }
@@ -170,9 +355,13 @@ pub(super) fn credit_shared(node: &Node, size: usize, me: *const Record) {
 }
 
 /// Bytes that the calling thread has in reserve of this very account.
+#[cfg(all(test, feature = "std", not(loom)))]
 pub(super) fn reserve_of(node: &Node) -> usize {
     match of(crate::thread::record()) {
-        Some(record) if record.is_for(node) => record.reserve.load(Relaxed),
+        Some(record) if record.is_for(node) => {
+            let _within = record.gate.enter();
+            record.balance()
+        }
         _ => 0,
     }
 }
@@ -182,22 +371,11 @@ pub(super) fn reserved(node: &Node) -> usize {
     if !node.shares() {
         return 0;
     }
-    let records = RECORDS.lock();
-    records
-        .iter()
-        .filter(|record| {
-            let slot = record.slot.lock();
-            let mut at = slot.as_ref().map(Account::node);
-            while let Some(up) = at {
-                if ptr::eq(up, node) {
-                    return true;
-                }
-                at = up.parent();
-            }
-            false
-        })
-        .map(|record| record.reserve.load(Relaxed))
-        .sum()
+    let of_one = |record: &Record| {
+        let _within = record.gate.enter();
+        record.account_under(node).map_or(0, |_| record.balance())
+    };
+    all().map(of_one).sum()
 }
 
 /// Returns the calling thread's reserve and reads its mail.
@@ -206,18 +384,6 @@ pub(super) fn settle() {
     if let Some(record) = of(me) {
         record.settle(me);
         record.open_mail(false);
-    }
-}
-
-/// Returns what the calling thread has in reserve, of whatever account; `false` where that is
-/// nothing.
-pub(super) fn settle_reserve(me: *const Record) -> bool {
-    match of(me) {
-        Some(record) if record.reserve.load(Relaxed) > 0 => {
-            record.settle(me);
-            true
-        }
-        _ => false,
     }
 }
 
@@ -232,8 +398,8 @@ pub(super) fn read_mail() {
 
 /// The thread of this record ends; called there, when it has no record any more.
 #[cfg(feature = "std")]
-pub(crate) fn thread_ends(record: &Arc<Record>) {
+pub(crate) fn thread_ends(record: &'static Record) {
     record.settle(ptr::null());
-    RECORDS.lock().retain(|other| !Arc::ptr_eq(other, record));
     record.open_mail(true);
+    record.let_go();
 }

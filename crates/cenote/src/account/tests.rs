@@ -534,3 +534,16 @@ fn what_is_held_and_room_are_told_apart_when_either_has_wrapped() {
         assert!(super::charging::is_beyond_wrapping(before, of(1), of(-1)), "{before}");
     }
 }
+
+#[test]
+fn threads_that_come_and_go_use_the_same_records() {
+    let root = Account::root("root");
+    let before = record::all().count();
+    for _ in 0..400 {
+        alone(|| assert!(charge(&root, 1000)));
+        root.node().credit(1000);
+    }
+    // Other tests have threads meanwhile.
+    let made = record::all().count() - before;
+    assert!(made < 200, "{made} records for one thread at a time");
+}

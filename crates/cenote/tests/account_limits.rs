@@ -1,0 +1,232 @@
+//! Proves that a limit refuses only what is not there: not what idle threads keep in reserve, nor
+//! what a charge would take that is refused itself; and that peaks are of what was held.
+
+mod common;
+
+use cenote::{Account, AllocError, BlockSource, Pool, System};
+use common::{Counting, Dice, seed};
+use std::alloc::Layout;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Barrier, mpsc};
+use std::thread;
+
+fn bytes(size: usize) -> Layout {
+    Layout::from_size_align(size, 16).unwrap()
+}
+
+fn pool(account: &Account) -> Pool<System> {
+    Pool::builder().account(account).source(System).build().unwrap()
+}
+
+/// Threads that have served a small request each, and now wait for the next one.
+fn with_idle_threads(account: &Account, count: usize, f: impl FnOnce()) {
+    thread::scope(|scope| {
+        let (served, all_served) = mpsc::channel();
+        let mut next_requests = Vec::new();
+        for _ in 0..count {
+            let (next, requests) = mpsc::channel::<()>();
+            next_requests.push(next);
+            let served = served.clone();
+            scope.spawn(move || {
+                Pool::on(account).alloc_bytes(1000);
+                served.send(()).unwrap();
+                // Ends when nobody can send one any more.
+                assert!(requests.recv().is_err());
+                // What was taken meanwhile is not paid with.
+                Pool::on(account).alloc_bytes(1000);
+            });
+        }
+        (0..count).for_each(|_| all_served.recv().unwrap());
+        f();
+        drop(next_requests);
+    });
+}
+
+#[test]
+fn what_idle_threads_keep_in_reserve_is_refused_to_nobody() {
+    // Of as many bytes as the limit allows so many can be had.
+    for (threads, limit) in [(1, 1 << 20), (64, 4 << 20), (512, 8 << 20)] {
+        for below in ["child", "root", "shared"] {
+            if threads > 64 && below != "child" {
+                continue;
+            }
+            let root = Account::root("root");
+            let account = match below {
+                "root" => root.clone(),
+                "child" => root.child("child"),
+                _ => root.shared_child("shared"),
+            };
+            for limited in [&root, &account] {
+                limited.set_limit(Some(limit));
+                with_idle_threads(&account, threads, || {
+                    assert_eq!((account.held(), root.held()), (0, 0));
+                    let pool = pool(&account);
+                    let all = pool.try_alloc_layout(bytes(limit));
+                    assert!(all.is_ok(), "{threads} threads, {below}: {}", all.unwrap_err());
+                    assert_eq!((account.held(), root.held()), (limit, limit));
+                    let error = pool.try_alloc_layout(bytes(100)).unwrap_err();
+                    assert!(error.to_string().contains(&format!("{limit} held")), "{error}");
+                });
+                assert_eq!((account.held(), root.held()), (0, 0));
+                limited.set_limit(None);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_taken_of_a_reserve_is_not_paid_with() {
+    // Threads that pay from their reserves all the time, and one that calls them in again and again.
+    const LIMIT: usize = 6 << 20;
+    const THREADS: usize = 4;
+    let rounds = if cfg!(debug_assertions) { 500 } else { 10_000 };
+    let counting = Counting::new();
+    let root = Account::root("root").with_limit(Some(LIMIT));
+    let (done, had) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let first = seed("reserves");
+    thread::scope(|scope| {
+        for number in 0..THREADS {
+            let (counting, root, done) = (&counting, &root, &done);
+            scope.spawn(move || {
+                let mut dice = Dice::new(first.wrapping_add(number as u64));
+                let account = match number % 3 {
+                    0 => root.clone(),
+                    1 => root.child("own"),
+                    _ => root.shared_child("shared"),
+                };
+                while !done.load(SeqCst) {
+                    let pool = Pool::builder().account(&account).source(counting).build().unwrap();
+                    for _ in 0..dice.below(6) {
+                        let _ = pool.try_alloc_layout(bytes(1 + dice.below(9000)));
+                    }
+                    if dice.once_in(64) {
+                        thread::yield_now();
+                    }
+                }
+            });
+        }
+        let account = root.child("greedy");
+        for _ in 0..rounds {
+            let pool = Pool::builder().account(&account).source(&counting).build().unwrap();
+            // All but what the others can have at once at the very most, and half of it.
+            let most = LIMIT - THREADS * (64 << 10);
+            let all = pool.try_alloc_layout(bytes(most));
+            assert!(all.is_ok(), "{}", all.unwrap_err());
+            had.fetch_add(1, SeqCst);
+            while pool.try_alloc_layout(bytes(4000)).is_ok() {}
+            assert!(counting.most() <= LIMIT, "{} bytes were out at once", counting.most());
+            assert!(root.peak() <= LIMIT, "{} bytes at most, it says", root.peak());
+        }
+        done.store(true, SeqCst);
+    });
+    assert_eq!(had.load(SeqCst), rounds);
+    assert!(counting.most() > LIMIT - (64 << 10), "{}", counting.most());
+    assert_eq!((root.held(), counting.bytes()), (0, 0));
+}
+
+/// Small requests of some threads while others ask for what will be refused.
+fn beside_refusals(root: &Account, small: &Account, large: &Account, size: usize, rounds: usize) {
+    let done = AtomicBool::new(false);
+    let start = Barrier::new(4);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                start.wait();
+                while !done.load(SeqCst) {
+                    pool(large).try_alloc_layout(bytes(size)).unwrap_err();
+                }
+            });
+        }
+        let threads = [(); 2].map(|()| {
+            scope.spawn(|| {
+                start.wait();
+                (0..rounds).filter(|_| pool(small).try_alloc_layout(bytes(3000)).is_err()).count()
+            })
+        });
+        let refused = threads.map(|thread| thread.join().unwrap());
+        done.store(true, SeqCst);
+        assert_eq!(refused, [0, 0], "of {rounds} each were refused");
+    });
+    let limit = [root, small, large].iter().filter_map(|account| account.limit()).min().unwrap();
+    for account in [small, large] {
+        assert!(account.peak() <= limit, "peak of {}: {}", account.path(), account.peak());
+    }
+    assert_eq!(root.held(), 0);
+}
+
+#[test]
+fn a_charge_that_is_refused_further_up_makes_no_other_fail_and_no_peak() {
+    let rounds = if cfg!(debug_assertions) { 4_000 } else { 100_000 };
+    // The shared account has room for both, or for one of them; the root for the small ones alone.
+    for limits in [(1 << 20, 2 << 20), (100_000, 110_000), (1 << 20, 1 << 20)] {
+        let root = Account::root("root").with_limit(Some(limits.0));
+        let shared = root.shared_child("shared").with_limit(Some(limits.1));
+        beside_refusals(&root, &shared, &shared, limits.0 + 1, rounds);
+    }
+    // One between them refuses.
+    let root = Account::root("root").with_limit(Some(1 << 20));
+    let middle = root.shared_child("middle").with_limit(Some(100_000));
+    let shared = middle.shared_child("shared");
+    beside_refusals(&root, &shared, &shared, 200_000, rounds);
+    // One below refuses: nothing stands above for a moment, either.
+    let root = Account::root("root").with_limit(Some(100_000));
+    let low = root.shared_child("low").with_limit(Some(95_000));
+    beside_refusals(&root, &root, &low, 96_000, rounds);
+    // Another thread's own.
+    let root = Account::root("root").with_limit(Some(100_000));
+    let owned = root.child("owned").with_limit(Some(100_000));
+    drop(Pool::on(&owned));
+    beside_refusals(&root, &owned, &owned, 150_000, rounds);
+}
+
+/// Has no memory for what is large, and does something else on the account meanwhile.
+struct Failing<'a>(&'a Account);
+
+// SAFETY: what it has is `System`'s.
+unsafe impl BlockSource for Failing<'_> {
+    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        if layout.size() < 1 << 20 {
+            return System.acquire(layout);
+        }
+        // Goes back, past any reserve: a moment at which peaks are noticed.
+        for large in [300_000, 100] {
+            let use_it = || assert!(pool(self.0).try_alloc_layout(bytes(large)).is_ok());
+            use_it();
+            thread::scope(|scope| _ = scope.spawn(use_it));
+        }
+        assert!(self.0.peak() < 1 << 20 && self.0.held() < 1 << 20);
+        Err(AllocError::out_of_memory(layout.size()))
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.release(block, layout) }
+    }
+}
+
+#[test]
+fn what_the_system_has_not_is_no_peak() {
+    for size in [1 << 20, 64 << 40] {
+        let root = Account::root("root");
+        let owned = root.child("owned");
+        drop(Pool::on(&owned));
+        let below = owned.shared_child("below");
+        for account in [&root, &root.shared_child("shared"), &owned, &below] {
+            let source = Failing(account);
+            let failing = Pool::builder().account(account).source(&source).build().unwrap();
+            failing.try_alloc_layout(bytes(size)).unwrap_err();
+            for account in [account, &root] {
+                let most = account.peak();
+                assert!((300_000..1 << 20).contains(&most), "peak of {}: {most}", account.path());
+                assert_eq!(account.held(), 0, "{}", account.path());
+            }
+        }
+    }
+    // And the system itself.
+    let root = Account::root("root");
+    let pool = Pool::on(&root);
+    if pool.try_alloc_layout(bytes(1 << 46)).is_err() {
+        assert!(root.peak() < 1 << 20, "{}", root.peak());
+    }
+}

@@ -100,6 +100,11 @@ pub struct ServeArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub connection_age: Option<Duration>,
 
+    /// Give back all that HTTP needs of a connection once it was idle for this long, until its client
+    /// speaks; none, if that is longer than the header timeout
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
+    pub park_after: Duration,
+
     /// How long a client may take over a request's head, and stay silent between two requests
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_duration)]
     pub header_timeout: Duration,
@@ -169,6 +174,7 @@ impl ServeArgs {
             pools_hosts: self.pools_host,
             connection_age: self.connection_age,
             request_age: Some(self.request_age),
+            park_after: Some(self.park_after),
             timeouts: Timeouts {
                 header: self.header_timeout,
                 body: self.body_timeout,

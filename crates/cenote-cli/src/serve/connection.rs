@@ -1,21 +1,21 @@
 //! One connection: its account and pool, HTTP over its socket, and how it ends.
 
+use std::convert::Infallible;
 use std::error::Error as _;
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::sync::Arc;
 
 use cenote::{Account, Kept, Pool};
-use hyper::service::service_fn;
+use cenote_web::park::{self, App, End, Idle, RequestBody};
+use hyper::service::Service;
+use hyper::{Request, Response};
 use tokio::net::TcpStream;
-use tracing::{Instrument, debug, debug_span, info, warn};
+use tracing::{Instrument, Span, debug, debug_span, info, warn};
 
 use super::places::Seat;
-use super::request;
 use super::socket::{Progress, Socket};
 use super::worker::{Worker, stopped};
 
@@ -27,7 +27,7 @@ pub(crate) struct Connection {
     pub(crate) worker: Rc<Worker>,
     pub(crate) account: Account,
     pub(crate) peer: Peer,
-    pub(crate) progress: Rc<Progress>,
+    pub(crate) progress: Arc<Progress>,
     pub(crate) seat: Seat,
 }
 
@@ -46,75 +46,138 @@ impl fmt::Display for Peer {
     }
 }
 
-/// Serves a connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr, seat: Seat) {
-    let limit = worker.shared.config.connection_limit;
-    let account = worker.account.child("connection").with_limit(limit);
-    // Its path is formatted only where spans of this level are kept.
-    let span = debug_span!("connection", account = account.path(), number = account.number());
-    converse(worker, account, stream, address, seat).instrument(span).await;
+/// What answers the requests of a connection.
+pub(crate) struct Requests<F> {
+    pub(crate) connection: Rc<Connection>,
+    serve: F,
 }
 
-async fn converse(
+impl<F, A, B> Service<Request<RequestBody>> for Requests<F>
+where
+    F: Fn(Rc<Connection>, Request<RequestBody>) -> A,
+    A: Future<Output = Result<Response<B>, Infallible>>,
+{
+    type Response = Response<B>;
+    type Error = Infallible;
+    type Future = A;
+
+    fn call(&self, request: Request<RequestBody>) -> A {
+        (self.serve)(self.connection.clone(), request)
+    }
+}
+
+/// Serves a connection, by `serve`, until it has ended or is idle.
+pub(crate) async fn serve<F>(
     worker: Rc<Worker>,
-    account: Account,
     stream: TcpStream,
     address: SocketAddr,
     seat: Seat,
-) {
-    let config = &worker.shared.config;
-    let pool =
-        match Pool::builder().name("connection").first_block(FIRST_BLOCK).account(&account).build()
-        {
-            Ok(pool) => Rc::new(pool),
-            Err(error) => return warn!("{address}: a connection's pool cannot be made: {error}"),
-        };
+    serve: F,
+) -> End<Socket, Requests<F>>
+where
+    Requests<F>: App,
+{
+    let limit = worker.shared.config.connection_limit;
+    let account = worker.account.child("connection").with_limit(limit);
+    let span = span(&account);
+    let Some(connection) = span.in_scope(|| open(&worker, account, address, seat)) else {
+        return End::Closed;
+    };
+    // Small responses should not wait for company; that it fails on a socket already closed is of
+    // no interest.
+    let _ = stream.set_nodelay(true);
+    let progress = connection.progress.clone();
+    let socket = Socket::new(stream, progress, worker.shared.config.timeouts.write);
+    let http = worker.parking.serve(socket, Requests { connection: connection.clone(), serve });
+    converse(connection, http).instrument(span).await
+}
+
+/// Serves one that was parked.
+pub(crate) async fn resume<F>(
+    worker: Rc<Worker>,
+    idle: Idle<Socket, Requests<F>>,
+) -> End<Socket, Requests<F>>
+where
+    Requests<F>: App,
+{
+    let connection = idle.service().connection.clone();
+    connection.seat.unparked();
+    let span = span(&connection.account);
+    converse(connection, worker.parking.resume(idle)).instrument(span).await
+}
+
+/// Its path is formatted only where spans of this level are kept.
+fn span(account: &Account) -> Span {
+    debug_span!("connection", account = account.path(), number = account.number())
+}
+
+fn open(
+    worker: &Rc<Worker>,
+    account: Account,
+    address: SocketAddr,
+    seat: Seat,
+) -> Option<Rc<Connection>> {
+    let pool = Pool::builder().name("connection").first_block(FIRST_BLOCK).account(&account);
+    let pool = match pool.build() {
+        Ok(pool) => Rc::new(pool),
+        Err(error) => {
+            warn!("{address}: a connection's pool cannot be made: {error}");
+            return None;
+        }
+    };
     worker.pools.add(&pool);
     // A connection that cannot even hold this is served all the same: its requests will be told who
     // is at which limit.
     let text =
         Kept::<_, str>::try_new(pool, |pool| pool.try_alloc_fmt(format_args!("{address}"))).ok();
     let peer = Peer { address, text };
-    // Small responses should not wait for company; that it fails on a socket already closed is of
-    // no interest.
-    let _ = stream.set_nodelay(true);
-    let progress = Rc::new(Progress::default());
-    let socket = Socket::new(stream, progress.clone(), config.timeouts.write);
-    let connection = Rc::new(Connection { worker: worker.clone(), account, peer, progress, seat });
+    let progress = Arc::default();
+    Some(Rc::new(Connection { worker: worker.clone(), account, peer, progress, seat }))
+}
 
-    let service = service_fn(|request| request::serve(connection.clone(), request));
-    let mut http = pin!(worker.http.serve_connection(socket, service));
-    let mut stop = worker.stop.clone();
+async fn converse<F>(
+    connection: Rc<Connection>,
+    mut http: park::Connection<Socket, Requests<F>>,
+) -> End<Socket, Requests<F>>
+where
+    Requests<F>: App,
+{
+    let mut stop = connection.worker.stop.clone();
+    if *stop.borrow() || connection.seat.asked() {
+        http.graceful_shutdown();
+    }
     let told_to_end = async {
         tokio::select! {
             () = stopped(&mut stop) => {}
             () = connection.seat.asked_to_leave() => connection.progress.hurry(),
         }
     };
-    let result = tokio::select! {
-        result = http.as_mut() => result,
+    let end = tokio::select! {
+        biased;
+        end = &mut http => end,
         () = told_to_end => {
-            // The client may just have spoken. So look first, and once again when the runtime has
+            // The client may just have spoken. So it is looked at once again when the runtime has
             // asked the system who has: hyper closes a connection unread on which nothing has come.
-            let mut now = async || poll_fn(|cx| Poll::Ready(http.as_mut().poll(cx))).await;
-            let mut state = now().await;
-            if state.is_pending() {
-                tokio::task::yield_now().await;
-                state = now().await;
-            }
-            match state {
-                Poll::Ready(result) => result,
-                // There is nothing to wait for.
-                Poll::Pending if !connection.progress.heard() => Ok(()),
-                Poll::Pending => {
-                    http.as_mut().graceful_shutdown();
-                    http.await
-                }
-            }
+            tokio::task::yield_now().await;
+            http.graceful_shutdown();
+            http.await
         }
     };
-    if let Err(error) = result {
-        ended(&connection, &error);
+    match &end {
+        End::Failed(error) => ended(&connection, error),
+        End::Late(_) => late(&connection),
+        _ => {}
+    }
+    end
+}
+
+/// Says that a connection was closed since its time was over.
+pub(crate) fn late(connection: &Connection) {
+    let peer = &connection.peer;
+    if connection.progress.mid_request() {
+        info!("{peer}: closed: the head of a request did not come in time");
+    } else {
+        debug!("{peer}: closed: no further request");
     }
 }
 
@@ -124,12 +187,6 @@ fn ended(connection: &Connection, error: &hyper::Error) {
     let system = error.source().and_then(|source| source.downcast_ref::<io::Error>());
     if error.is_user() {
         // A body that could not be finished, and said so.
-    } else if error.is_timeout() {
-        if connection.progress.mid_request() {
-            info!("{peer}: closed: the head of a request did not come in time");
-        } else {
-            debug!("{peer}: closed: no further request");
-        }
     } else if error.is_parse_too_large() {
         info!("{peer}: 431: the head of a request is too large");
     } else if error.is_parse() {

@@ -92,6 +92,9 @@ pub struct Config {
     pub connection_age: Option<Duration>,
     /// How old the pool of a request may become before it is marked there.
     pub request_age: Option<Duration>,
+    /// How long a connection is idle before it is parked: all that HTTP needs of it is given back
+    /// then, until its client speaks. `None` parks none.
+    pub park_after: Option<Duration>,
     /// How long clients may take.
     pub timeouts: Timeouts,
 }
@@ -114,6 +117,7 @@ impl Config {
             pools_hosts: Vec::new(),
             connection_age: None,
             request_age: None,
+            park_after: Some(Duration::from_secs(5)),
             timeouts: Timeouts::default(),
         }
     }

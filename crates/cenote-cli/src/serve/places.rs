@@ -117,6 +117,8 @@ pub(crate) struct Line {
     places: Arc<Places>,
     index: usize,
     slots: RefCell<Slots>,
+    /// Of connections that are parked and were asked to leave: where they are parked.
+    parked: RefCell<Vec<usize>>,
 }
 
 /// Slots of connections, those of idle ones linked in the order in which they became so.
@@ -136,6 +138,8 @@ struct Slot {
     /// Whether it was asked to leave.
     asked: bool,
     waker: Option<Waker>,
+    /// Where it is parked, if it is.
+    parked: usize,
 }
 
 impl Slots {
@@ -165,8 +169,15 @@ impl Slots {
 
     /// A slot for a connection that is new, and idle.
     fn open(&mut self, since: u64) -> usize {
-        let empty =
-            Slot { before: NONE, next: NONE, idle: false, since, asked: false, waker: None };
+        let empty = Slot {
+            before: NONE,
+            next: NONE,
+            idle: false,
+            since,
+            asked: false,
+            waker: None,
+            parked: NONE,
+        };
         let at = self.free;
         let at = match self.list.get_mut(at) {
             Some(slot) => {
@@ -202,7 +213,7 @@ impl Slots {
 impl Line {
     pub(crate) fn new(places: Arc<Places>, index: usize) -> Rc<Self> {
         let slots = Slots { list: Vec::new(), free: NONE, first: NONE, last: NONE };
-        Rc::new(Self { places, index, slots: RefCell::new(slots) })
+        Rc::new(Self { places, index, slots: RefCell::new(slots), parked: RefCell::default() })
     }
 
     fn standing(&self) -> &Standing {
@@ -265,13 +276,34 @@ impl Line {
         slots.unlink(at);
         slots.list[at].asked = true;
         let waker = slots.list[at].waker.take();
+        let parked = std::mem::replace(&mut slots.list[at].parked, NONE);
         drop(slots);
+        if parked != NONE {
+            self.parked.borrow_mut().push(parked);
+            self.standing().bell.notify_one();
+        }
         self.publish();
         self.places.leaving.fetch_add(1, Relaxed);
         if let Some(waker) = waker {
             waker.wake();
         }
         true
+    }
+
+    /// A connection is parked.
+    pub(crate) fn parked(&self, at: usize, place: usize) {
+        let slot = &mut self.slots.borrow_mut().list[at];
+        slot.waker = None;
+        if slot.asked {
+            self.parked.borrow_mut().push(place);
+        } else {
+            slot.parked = place;
+        }
+    }
+
+    /// Where those are parked that have been asked to leave since this was called.
+    pub(crate) fn parked_that_are_to_leave(&self) -> Vec<usize> {
+        self.parked.take()
     }
 
     /// Whether nobody is idle, in any line, and nobody has been asked to leave.
@@ -299,6 +331,21 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
+    /// Its number in the line.
+    pub(crate) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Whether this connection was asked to leave.
+    pub(crate) fn asked(&self) -> bool {
+        self.line.slots.borrow().list[self.at].asked
+    }
+
+    /// Its connection is not parked any more.
+    pub(crate) fn unparked(&self) {
+        self.line.slots.borrow_mut().list[self.at].parked = NONE;
+    }
+
     /// A request is being answered.
     pub(crate) fn busy(&self) {
         let mut slots = self.line.slots.borrow_mut();

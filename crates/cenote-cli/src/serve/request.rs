@@ -9,8 +9,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use cenote::{Account, AllocError, Buffer, Pool};
+use cenote_web::park::RequestBody;
 use http_body::Body as _;
-use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Response, StatusCode, Uri, Version};
 use tracing::{Instrument, debug, debug_span, info, warn};
@@ -112,7 +112,7 @@ impl Drop for Busy {
 /// Answers a request, whatever happens.
 pub(crate) async fn serve(
     connection: Rc<Connection>,
-    request: hyper::Request<Incoming>,
+    request: hyper::Request<RequestBody>,
 ) -> Result<Response<Guarded<Busy>>, Infallible> {
     let busy = Busy::new(connection.clone());
     let worker = &connection.worker;
@@ -242,13 +242,13 @@ fn index_of<'p>(pool: &'p Pool, folder: &[u8]) -> Result<&'p [u8], AllocError> {
 enum LeftOver {
     Nothing,
     /// It is read and dropped, so that the connection can be kept.
-    Some(Incoming),
+    Some(RequestBody),
     /// It is longer than is worth reading, or need not be sent at all: a client that waits for leave
     /// to send it has the answer instead.
     TooMuch,
 }
 
-fn left_over(head: &Head, body: Incoming) -> LeftOver {
+fn left_over(head: &Head, body: RequestBody) -> LeftOver {
     if body.is_end_stream() || head.headers.contains_key(header::EXPECT) {
         LeftOver::Nothing
     } else if body.size_hint().lower() > BODY_DRAINED {
@@ -261,7 +261,7 @@ fn left_over(head: &Head, body: Incoming) -> LeftOver {
 /// Reads and drops the body of a request, while that is being answered and after. If it is malformed
 /// or too long, or takes longer than `patience` altogether, hyper closes the connection after the
 /// answer.
-async fn drain(connection: Rc<Connection>, mut body: Incoming, patience: Duration) {
+async fn drain(connection: Rc<Connection>, mut body: RequestBody, patience: Duration) {
     let mut left = BODY_DRAINED;
     let drained = tokio::time::timeout(patience, async {
         loop {

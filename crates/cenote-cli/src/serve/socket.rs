@@ -1,13 +1,16 @@
 //! A client's socket, as hyper sees it: gives up on clients that stop reading, and closes so that
 //! the last words arrive.
 
-use std::cell::Cell;
 use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use cenote_web::park::Park;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
@@ -20,41 +23,36 @@ use tokio::time::{Instant, Sleep, sleep_until};
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 256 << 10;
 
-/// What has been heard from a client: tells a slow request from no request.
+/// What has been heard from a client: tells a slow request from no request. Atomic since hyper wants
+/// a socket that may be sent between threads; it is not.
 #[derive(Default)]
 pub(crate) struct Progress {
-    ever: Cell<bool>,
-    mid_request: Cell<bool>,
-    hurried: Cell<bool>,
+    mid_request: AtomicBool,
+    hurried: AtomicBool,
 }
 
 impl Progress {
-    /// Whether anything ever came.
-    pub(crate) fn heard(&self) -> bool {
-        self.ever.get()
-    }
-
     /// Whether something came since the last request began.
     pub(crate) fn mid_request(&self) -> bool {
-        self.mid_request.get()
+        self.mid_request.load(Relaxed)
     }
 
     /// Others wait for this connection's place: once nothing is left to be said it is closed at
     /// once.
     pub(crate) fn hurry(&self) {
-        self.hurried.set(true);
+        self.hurried.store(true, Relaxed);
     }
 
     /// A request's head is complete.
     pub(crate) fn request_began(&self) {
-        self.mid_request.set(false);
+        self.mid_request.store(false, Relaxed);
     }
 }
 
 /// The socket of a connection.
 pub(crate) struct Socket {
     io: TokioIo<TcpStream>,
-    progress: Rc<Progress>,
+    progress: Arc<Progress>,
     /// How long a write may make no headway.
     patience: Duration,
     /// Runs while `stalled`; made when first needed, since most clients never stall.
@@ -64,7 +62,7 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, progress: Rc<Progress>, patience: Duration) -> Self {
+    pub(crate) fn new(stream: TcpStream, progress: Arc<Progress>, patience: Duration) -> Self {
         let io = TokioIo::new(stream);
         Self { io, progress, patience, timer: None, stalled: false, lingering: None }
     }
@@ -102,6 +100,41 @@ impl Socket {
     }
 }
 
+/// What stays of a socket while its connection is parked.
+pub(crate) struct Parked {
+    stream: std::net::TcpStream,
+    progress: Arc<Progress>,
+    patience: Duration,
+}
+
+impl AsFd for Parked {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl Park for Socket {
+    type Parked = Parked;
+
+    fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.io.poll_heard(cx)
+    }
+
+    fn is_heard(&self) -> bool {
+        self.io.is_heard()
+    }
+
+    fn park(self) -> io::Result<Parked> {
+        let Self { io, progress, patience, .. } = self;
+        Ok(Parked { stream: io.park()?, progress, patience })
+    }
+
+    fn unpark(parked: Parked) -> io::Result<Self> {
+        let Parked { stream, progress, patience } = parked;
+        Ok(Self::new(TcpStream::from_std(stream)?, progress, patience))
+    }
+}
+
 impl Read for Socket {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -111,8 +144,7 @@ impl Read for Socket {
         let socket = self.get_mut();
         let read = Pin::new(&mut socket.io).poll_read(cx, buf);
         if read.is_ready() {
-            socket.progress.ever.set(true);
-            socket.progress.mid_request.set(true);
+            socket.progress.mid_request.store(true, Relaxed);
         }
         read
     }
@@ -145,7 +177,7 @@ impl Write for Socket {
                     // The client is gone already.
                     return Poll::Ready(Ok(()));
                 }
-                if socket.progress.hurried.get() {
+                if socket.progress.hurried.load(Relaxed) {
                     return Poll::Ready(Ok(()));
                 }
                 socket.start_timer(LINGER);

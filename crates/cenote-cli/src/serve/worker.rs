@@ -12,10 +12,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use cenote::{Account, AllocError, Blocks, Kept, Pool, System};
+use cenote_web::park::{End, Left, Lot, Parking};
 use cenote_web::view::events::Peaks;
 use cenote_web::view::{Answering, Local};
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioTimer;
 use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc::UnboundedSender, watch};
@@ -28,7 +28,7 @@ use super::errors::StartError;
 use super::host::Verdict;
 use super::places::{Line, Seat};
 use super::root::Root;
-use super::{Shared, connection};
+use super::{Shared, connection, request};
 
 /// A request's line and headers may be this long together.
 const HEAD_LIMIT: usize = 32 << 10;
@@ -56,7 +56,7 @@ pub(crate) struct Worker {
     pub(crate) pools: Local,
     /// What requests usually need at most.
     pub(crate) peaks: RefCell<Peaks>,
-    pub(crate) http: http1::Builder,
+    pub(crate) parking: Parking,
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) line: Rc<Line>,
     pub(crate) date: RefCell<Date>,
@@ -117,13 +117,14 @@ impl Worker {
         let (pools, answering) = shared.view.local(&account);
         pools.add(&pool);
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(shared.config.timeouts.header)
-            .max_header_size(HEAD_LIMIT)
+        http.max_header_size(HEAD_LIMIT)
             .max_headers(HEADERS_LIMIT)
             .max_buf_size(BUFFER_LIMIT)
             // A client may shut its side once it has asked; it still wants the answer.
             .half_close(true);
+        let timeouts = &shared.config.timeouts;
+        let parking =
+            Parking::new(http).after(shared.config.park_after).head_timeout(timeouts.header);
         let (shared, stop) = (shared.clone(), stop.clone());
         let line = Line::new(shared.places.clone(), *index);
         let worker = Self {
@@ -133,7 +134,7 @@ impl Worker {
             root,
             pools,
             peaks: RefCell::default(),
-            http,
+            parking,
             stop,
             line,
             date: RefCell::default(),
@@ -165,9 +166,10 @@ async fn serve(mut start: Start) -> usize {
             Rc::new(worker),
             answering,
             listener.map_err(|error| StartError(format!("cannot listen: {error}")))?,
+            Lot::new().map_err(|error| StartError(format!("cannot park: {error}")))?,
         ))
     });
-    let (worker, answering, listener) = match ready {
+    let (worker, answering, listener, mut lot) = match ready {
         Ok(ready) => ready,
         Err(error) => {
             let _ = start.ready.send(Err(error));
@@ -185,11 +187,21 @@ async fn serve(mut start: Start) -> usize {
     // A client for whom there is no seat yet. While it waits nobody else is accepted.
     let mut waiting = None;
     loop {
+        for place in worker.line.parked_that_are_to_leave() {
+            if let Some(idle) = lot.remove(place) {
+                connections.spawn_local(connection::resume(worker.clone(), idle));
+            }
+        }
         if let Some((stream, address)) = waiting.take() {
             match admit(&worker) {
                 Admitted::To(seat) => {
-                    let serving = connection::serve(worker.clone(), stream, address, seat);
-                    connections.spawn_local(serving);
+                    connections.spawn_local(connection::serve(
+                        worker.clone(),
+                        stream,
+                        address,
+                        seat,
+                        request::serve,
+                    ));
                 }
                 Admitted::Later => waiting = Some((stream, address)),
                 Admitted::Never => refuse(&stream),
@@ -215,10 +227,25 @@ async fn serve(mut start: Start) -> usize {
                 }
             },
             () = worker.line.rung() => {}
+            // To be parked is to leave, too: what hyper had of it is free, and to be given back.
             Some(ended) = connections.join_next() => {
                 left += 1;
-                note(ended);
+                if let Some(End::Idle(idle)) = note(ended) {
+                    let seat = idle.service().connection.seat.at();
+                    if let Some(place) = lot.park(idle) {
+                        worker.line.parked(seat, place);
+                    }
+                }
             }
+            gone = lot.next() => match gone {
+                Left::Heard(idle) => {
+                    connections.spawn_local(connection::resume(worker.clone(), idle));
+                }
+                Left::Late(requests, _) => {
+                    left += 1;
+                    connection::late(&requests.connection);
+                }
+            },
             _ = tick.tick() => {
                 let done = worker.served.get() + left;
                 let idle = done == done_before;
@@ -243,13 +270,25 @@ async fn serve(mut start: Start) -> usize {
     };
     while let Some((stream, address)) = next {
         let seat = worker.line.seat_anyway();
-        connections.spawn_local(connection::serve(worker.clone(), stream, address, seat));
+        connections.spawn_local(connection::serve(
+            worker.clone(),
+            stream,
+            address,
+            seat,
+            request::serve,
+        ));
         next = accept_now(&listener).await;
     }
     drop((listener, start.listener));
+    for idle in lot.close() {
+        connections.spawn_local(connection::resume(worker.clone(), idle));
+    }
     let deadline = Instant::now() + worker.shared.config.timeouts.stop;
     while let Ok(Some(ended)) = timeout_at(deadline, connections.join_next()).await {
-        note(ended);
+        // It became idle before it was told to stop.
+        if let Some(End::Idle(idle)) = note(ended) {
+            connections.spawn_local(connection::resume(worker.clone(), idle));
+        }
     }
     let cut = connections.len();
     connections.shutdown().await;
@@ -345,8 +384,6 @@ fn broken(error: &io::Error) -> bool {
 }
 
 /// A panic ends the connection it happened on, not the server.
-fn note(ended: Result<(), JoinError>) {
-    if let Err(failed) = ended {
-        error!("a connection was dropped: {failed}");
-    }
+fn note<E>(ended: Result<E, JoinError>) -> Option<E> {
+    ended.map_err(|failed| error!("a connection was dropped: {failed}")).ok()
 }

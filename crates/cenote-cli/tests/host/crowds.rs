@@ -66,8 +66,17 @@ fn where_descriptors_end_idle_clients_go_and_ordinary_requests_are_answered() {
 
 #[test]
 fn the_connection_that_is_idle_for_longest_makes_room() {
+    longest_idle_makes_room(&["--max-connections", "3"]);
+}
+
+#[test]
+fn the_connection_that_is_parked_for_longest_makes_room() {
+    longest_idle_makes_room(&["--max-connections", "3", "--park-after", "1ms"]);
+}
+
+fn longest_idle_makes_room(options: &[&str]) {
     let folder = folder();
-    let running = Running::start(serve(folder.path()).args(["--max-connections", "3"]));
+    let running = Running::start(serve(folder.path()).args(options));
     let mut clients: Vec<_> = (0..3).map(|_| running.client()).collect();
     for client in &mut clients {
         assert_eq!(client.get("/file").status, 200);

@@ -5,6 +5,7 @@ use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::rt::{Read, ReadBuf, Write};
@@ -17,6 +18,9 @@ use super::{App, Park, Parking};
 
 /// What a client of HTTP/2 says first.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// While something is under way, it is looked so often whether it is done.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A bound that a client has passed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -224,6 +228,12 @@ impl<I, S: App> Connection<I, S> {
         [closed, self.old(), self.parked()].into_iter().flatten().min()
     }
 
+    /// When to see whether something is still under way: nobody says so when a body is dropped that
+    /// was read whole after its answer.
+    fn look_again(&self) -> Option<Instant> {
+        self.quiet.is_none().then(|| Instant::now() + LOOK_AGAIN)
+    }
+
     fn due(&self, now: Instant) -> Option<Due> {
         match self.closed() {
             Some((at, Bound::Lifetime)) if at <= now => return Some(Due::Stop),
@@ -419,7 +429,7 @@ where
                 },
                 None => {}
             }
-            if let Some(next) = this.next() {
+            if let Some(next) = this.next().or_else(|| this.look_again()) {
                 this.alarm.set(next);
                 if this.alarm.rings(context) {
                     now = Some(Instant::now());

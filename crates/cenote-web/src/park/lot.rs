@@ -117,17 +117,19 @@ impl<I: Park, S> Lot<I, S> {
         self.trim.at.get_or_insert_with(|| Instant::now() + TRIM_AFTER);
     }
 
-    /// Parks a connection. One that cannot be waited for here comes out at once.
-    pub fn park(&mut self, idle: Idle<I, S>) {
+    /// Parks a connection, and says where, for [`remove`](Lot::remove). One that cannot be waited for
+    /// here comes out at once.
+    pub fn park(&mut self, idle: Idle<I, S>) -> Option<usize> {
         let Idle { io, service, times, .. } = idle;
         // Closed, if it cannot even leave the runtime.
-        let Ok(socket) = io.park() else { return };
+        let socket = io.park().ok()?;
         self.trim.parked();
         let index = self.free;
         let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
         if epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(index as u64), flags).is_err()
         {
-            return self.leave(socket, service, times, false);
+            self.leave(socket, service, times, false);
+            return None;
         }
         let slot = Slot::Parked { socket, service, times };
         match self.slots.get_mut(index) {
@@ -145,6 +147,14 @@ impl<I: Park, S> Lot<I, S> {
         if let Some((at, _)) = times.closed {
             self.nearest = Some(self.nearest.map_or(at, |nearest| nearest.min(at)));
         }
+        Some(index)
+    }
+
+    /// Takes one out that is parked there, to be resumed, or shut down gracefully. Where it was parked
+    /// is used again once it has left, by another.
+    pub fn remove(&mut self, index: usize) -> Option<Idle<I, S>> {
+        let (socket, service, times) = self.take(index)?;
+        Some(Idle { io: I::unpark(socket).ok()?, service, times, heard: false })
     }
 
     /// The next one that is heard from, or late.

@@ -134,7 +134,7 @@ async fn one(parking: Parking, client: impl AsyncFnOnce(TcpStream)) -> (Fate, u6
             match connection.await {
                 End::Closed => break Fate::Closed,
                 End::Late(bound) => break Fate::Late(bound, false),
-                End::Idle(idle) => lot.park(idle),
+                End::Idle(idle) => assert!(lot.park(idle).is_some()),
                 other => panic!("it is neither closed nor idle nor late: {other:?}"),
             }
             parks += 1;
@@ -178,6 +178,19 @@ fn a_connection_is_parked_when_it_was_idle_for_that_long_and_not_before() {
         }
     }));
     assert_eq!(end, (Fate::Closed, 24, 2));
+}
+
+#[test]
+fn a_connection_is_parked_when_a_body_was_read_after_its_answer() {
+    let parking = Parking::new(http());
+    let end = in_their_own_time(one(parking, async |mut stream| {
+        let whole = format!("{}{SMUGGLED}", head("/linger"));
+        stream.write_all(whole.as_bytes()).await.expect("it listens");
+        assert!(stream.read(&mut [0; 512]).await.expect("it answers") > 0);
+        closed(&mut stream).await;
+    }));
+    // Nobody says that nothing is under way any more. It is looked for each second.
+    assert_eq!(end, (Fate::Late(Bound::Head, true), 34, 1));
 }
 
 #[test]

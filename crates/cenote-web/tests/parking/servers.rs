@@ -152,6 +152,15 @@ where
             });
             text(format!("{count} held"))
         }
+        // Answers, and keeps the body for a while when all of it has come.
+        "/linger" => {
+            tokio::spawn(async move {
+                let mut body = request.into_body();
+                while !body.is_end_stream() && body.frame().await.is_some() {}
+                tokio::time::sleep(Duration::from_millis(3500)).await;
+            });
+            text(format!("{count} lingers"))
+        }
         // Answers, and drops the body afterwards.
         "/let-go" => {
             tokio::spawn(async move {

@@ -9,7 +9,7 @@ use crate::segment::{ITSELF, NOBODY, Page, page_at};
 use crate::thread::{self, Entered};
 use crate::words::die;
 use crate::{huge, large, options, pages, sys, word};
-use core::ptr;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Where the bin of each number of sixteens lies in a heap.
@@ -31,20 +31,19 @@ const CLASSES_SIZES: [usize; COUNT] = crate::classes::sizes();
 #[inline(always)]
 pub(crate) fn alloc(size: usize) -> *mut u8 {
     let word = word::get();
-    if word::is_heap(word)
-        && let Some(bin) = BINS.get(size.wrapping_add(15) / 16)
-        && size <= MAX_SMALL
-    {
+    if word::is_heap(word) && size <= MAX_SMALL {
+        // SAFETY: the table has an entry for each size up to the largest.
+        let bin = unsafe { *BINS.get_unchecked(size.div_ceil(16)) };
         // SAFETY: a word above the states is this thread's heap.
         let heap = unsafe { &*word };
         word::take();
         // SAFETY: the table has the offsets of bins.
-        let chunk = unsafe { heap.bin_at(*bin) }.take();
+        let chunk = unsafe { heap.bin_at(bin) }.take();
         word::restore(word);
-        if !chunk.is_null() {
+        if let Some(chunk) = chunk {
             // SAFETY: a chunk has 16 bytes at least, and is this call's.
             unsafe { chunk.cast::<u64>().write(0) };
-            return chunk;
+            return chunk.as_ptr();
         }
     }
     alloc_slow(size, ALIGN, false)
@@ -99,16 +98,11 @@ fn alloc_chunk(heap: &Heap, class: usize, size: usize, zeroed: bool) -> *mut u8 
     let bin = heap.bin(class);
     let mut clean = bin.next_is_clean();
     let mut chunk = bin.take();
-    if chunk.is_null() {
-        if !heap.refill(class) {
-            return chunk;
-        }
+    if chunk.is_none() && heap.refill(class) {
         clean = bin.next_is_clean();
         chunk = bin.take();
     }
-    if chunk.is_null() {
-        return chunk;
-    }
+    let Some(chunk) = chunk.map(NonNull::as_ptr) else { return ptr::null_mut() };
     // SAFETY: a chunk has 16 bytes at least, and is this call's.
     unsafe { chunk.cast::<u64>().write(0) };
     if zeroed && !clean {

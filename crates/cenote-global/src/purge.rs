@@ -102,6 +102,9 @@ fn start(current: u32) {
             REFUSED.store(true, Relaxed);
             CURRENT.store(0, SeqCst);
         }
+    } else {
+        // Both places have threads that are about to be gone: the next to come by looks again.
+        pages::look_again();
     }
     STARTING.unlock();
 }

@@ -24,7 +24,11 @@ unsafe impl Send for Object {}
 impl Object {
     /// A size as programs have them: mostly small.
     fn make(random: &mut Random) -> Self {
-        let below = [4, 6, 8, 8, 10, 12, 15, 18, 21][random.below(9)];
+        let below = match random.below(128) {
+            0 => 21,
+            1..4 => 18,
+            other => [4, 6, 8, 8, 10, 12, 15][other % 7],
+        };
         let size = random.below(1 << below);
         let align = if random.below(8) == 0 { 1 << random.below(14) } else { 1 };
         let start = if random.below(4) == 0 && align == 1 {

@@ -4,7 +4,7 @@
 //! than a plain load or store.
 
 use crate::classes::{Class, DEPTH};
-use core::ptr;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed,
 };
@@ -47,28 +47,32 @@ impl Bin {
         usize::from(self.depth.load(Relaxed)).min(DEPTH)
     }
 
-    /// The newest free; or the next chunk of the window; or null.
+    /// The newest free; or the next chunk of the window, if there is any.
     #[inline(always)]
-    pub(crate) fn take(&self) -> *mut u8 {
+    pub(crate) fn take(&self) -> Option<NonNull<u8>> {
         let count = self.count();
-        if count == 0 {
-            return self.bump();
-        }
-        self.count.store(count as u32 - 1, Relaxed);
-        // SAFETY: the count is at most the number of places.
-        unsafe { self.frees.get_unchecked(count - 1) }.load(Relaxed)
+        let chunk = if count == 0 {
+            self.bump()?
+        } else {
+            self.count.store(count as u32 - 1, Relaxed);
+            // SAFETY: the count is at most the number of places.
+            unsafe { self.frees.get_unchecked(count - 1) }.load(Relaxed)
+        };
+        // SAFETY: places below the count have a chunk that was freed, and windows are of chunks.
+        Some(unsafe { NonNull::new_unchecked(chunk) })
     }
 
-    /// The next chunk of the window, or null.
+    /// The next chunk of the window.
     #[inline(always)]
-    fn bump(&self) -> *mut u8 {
+    fn bump(&self) -> Option<*mut u8> {
         let at = self.at.load(Relaxed);
         let next = at.wrapping_add(self.size.load(Relaxed));
+        // Without a window both are 0.
         if next.addr() > self.end.load(Relaxed) {
-            return ptr::null_mut();
+            return None;
         }
         self.at.store(next, Relaxed);
-        at
+        Some(at)
     }
 
     /// Whether the next chunk taken is zeros but for its first word.
@@ -167,12 +171,12 @@ mod tests {
             assert!(!bin.push(chunk(depth)));
             assert!(!bin.next_is_clean());
             for number in (0..depth).rev() {
-                assert_eq!(bin.take(), chunk(number));
+                assert_eq!(bin.take(), NonNull::new(chunk(number)));
             }
             assert!(bin.next_is_clean());
-            assert_eq!(bin.take(), chunk(1000));
-            assert_eq!(bin.take(), chunk(1000).wrapping_add(size));
-            assert!(bin.take().is_null());
+            assert_eq!(bin.take(), NonNull::new(chunk(1000)));
+            assert_eq!(bin.take(), NonNull::new(chunk(1000).wrapping_add(size)));
+            assert!(bin.take().is_none());
         }
     }
 
@@ -184,9 +188,9 @@ mod tests {
             bin.forget_oldest(forgotten);
             assert_eq!(bin.count(), DEPTH - forgotten);
             for number in (forgotten..DEPTH).rev() {
-                assert_eq!(bin.take(), chunk(number));
+                assert_eq!(bin.take(), NonNull::new(chunk(number)));
             }
-            assert!(bin.take().is_null());
+            assert!(bin.take().is_none());
         }
     }
 }

@@ -76,12 +76,19 @@ impl PoolBytes {
     {
         let mut body = std::pin::pin!(body);
         let mut bytes = SharedBuffer::new(pool);
-        // What the client says is no reason to take more than a block.
-        let told = body.size_hint().lower().min(4096) as usize;
-        bytes.try_reserve(told)?;
+        // What the client says is no reason to take more than a block, or four times what came: one
+        // that lies costs little, and one that does not has room for all, without it twice.
+        let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        let mut reserved = told.min(4096);
+        bytes.try_reserve(reserved)?;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| body_error(error.into()))?;
             if let Ok(data) = frame.into_data() {
+                let came = bytes.len() + data.len();
+                if came > reserved && came < told {
+                    reserved = told.min(4 * came);
+                    bytes.try_reserve_exact(reserved - bytes.len())?;
+                }
                 bytes.try_extend_from_slice(&data)?;
             }
         }

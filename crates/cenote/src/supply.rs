@@ -204,6 +204,48 @@ impl<S: BlockSource> Supply<S> {
         error
     }
 
+    /// How many bytes could be charged now.
+    #[cold]
+    pub(crate) fn headroom(&self) -> usize {
+        self.node().map_or(usize::MAX, Node::headroom)
+    }
+
+    /// Makes a block larger, and charges no more than it grows by. `None`, and nothing has changed,
+    /// where a limit is in the way or the source knows no such way; a limit's refusal is not
+    /// explained.
+    ///
+    /// # Safety
+    /// `block` came from `take` with `old`, and was not given since; `new` has the same alignment,
+    /// and is no smaller. It is where the answer says from now on, and has the layout `new`.
+    #[cold]
+    pub(crate) unsafe fn grow(
+        &self,
+        block: NonNull<u8>,
+        old: Layout,
+        new: Layout,
+    ) -> Option<NonNull<u8>> {
+        // What moves leaves nothing behind that could be wiped, and checkers see objects by
+        // themselves.
+        if self.wipe || debug::MARKED {
+            return None;
+        }
+        let more = new.size() - old.size();
+        if let Some(node) = self.node()
+            && node.charge(more).is_err()
+        {
+            return None;
+        }
+        let _nested = self.nested();
+        // SAFETY: the caller's promise; `take` acquired it from this source with this layout.
+        let grown = unsafe { self.source.grow(block, old, new) };
+        if grown.is_none()
+            && let Some(node) = self.node()
+        {
+            node.uncharge(more);
+        }
+        grown
+    }
+
     /// Gives a block back.
     ///
     /// # Safety

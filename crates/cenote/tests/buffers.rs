@@ -2,7 +2,7 @@
 
 mod common;
 
-use cenote::{Account, Buffer, Pool};
+use cenote::{Account, Buffer, Pool, SharedBuffer, SharedPool};
 use proptest::prelude::*;
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -221,4 +221,85 @@ fn sizes_that_cannot_be_are_errors() {
     }
     let panicked = std::panic::AssertUnwindSafe(|| drop(Buffer::with_capacity(&pool, usize::MAX)));
     assert!(std::panic::catch_unwind(panicked).is_err());
+}
+
+/// How many bytes a buffer came to, written a few hundred at a time, before it was refused.
+fn filled(mut write: impl FnMut(&[u8]) -> bool) -> usize {
+    let line = [b'x'; 300];
+    let mut bytes = 0;
+    while write(&line) {
+        bytes += line.len();
+    }
+    bytes
+}
+
+#[test]
+fn a_buffer_gets_nearly_all_of_its_limit() {
+    if cenote::debug::MARKED || std::env::var_os("CENOTE_DEBUG").is_some() {
+        // Objects that checkers see do not grow in place.
+        return;
+    }
+    for limit in [1 << 20, 3_000_000, 8 << 20, 50_000_000] {
+        let account = Account::root("limited").with_limit(Some(limit));
+        let pool = Pool::on(&account);
+        let mut buffer = Buffer::new(&pool);
+        let bytes = filled(|line| buffer.try_extend_from_slice(line).is_ok());
+        assert!(bytes * 100 >= limit * 95, "{bytes} of {limit}");
+        assert!(buffer.iter().all(|&byte| byte == b'x'));
+        assert_eq!(buffer.len(), bytes);
+        assert!(account.peak() <= limit);
+        drop(buffer);
+        drop(pool);
+        assert_eq!(account.held(), 0);
+
+        let pool = SharedPool::try_on(&account).unwrap();
+        let mut buffer = SharedBuffer::new(pool);
+        let bytes = filled(|line| buffer.try_extend_from_slice(line).is_ok());
+        assert!(bytes * 100 >= limit * 95, "{bytes} of {limit} in a shared pool");
+        assert!(buffer.iter().all(|&byte| byte == b'x'));
+        drop(buffer);
+        assert_eq!(account.held(), 0);
+    }
+}
+
+#[test]
+fn a_buffer_that_grows_in_place_stays_one_object_of_many() {
+    let account = Account::root("many");
+    let mut pool = Pool::on(&account);
+    {
+        // So that the table is used as well as the place for a single one.
+        let mut buffers: Vec<_> = (0..5).map(|_| Buffer::new(&pool)).collect();
+        for round in 0..40_u8 {
+            for (number, buffer) in buffers.iter_mut().enumerate() {
+                let byte = round ^ number as u8;
+                buffer.try_extend_from_slice(&vec![byte; 30_000 + 10_000 * number]).unwrap();
+            }
+        }
+        for (number, buffer) in buffers.iter().enumerate() {
+            for (round, bytes) in buffer.chunks(30_000 + 10_000 * number).enumerate() {
+                assert!(bytes.iter().all(|&byte| byte == round as u8 ^ number as u8));
+            }
+        }
+        assert_eq!(account.held(), pool.held_bytes());
+    }
+    pool.reset();
+    drop(pool);
+    assert_eq!(account.held(), 0);
+}
+
+#[test]
+fn room_for_a_size_that_is_known_is_no_more_than_that() {
+    let account = Account::root("known").with_limit(Some(5 << 20));
+    let pool = SharedPool::try_on(&account).unwrap();
+    let mut buffer = SharedBuffer::new(pool);
+    buffer.try_reserve_exact(1 << 20).unwrap();
+    buffer.try_extend_from_slice(&[1; 1 << 20]).unwrap();
+    buffer.try_reserve_exact(3 << 20).unwrap();
+    assert!(account.held() < (4 << 20) + (64 << 10), "{}", account.held());
+    let before = account.held();
+    buffer.try_extend_from_slice(&vec![2; 3 << 20]).unwrap();
+    assert_eq!(account.held(), before);
+    assert!(buffer.try_reserve_exact(2 << 20).is_err());
+    assert!(buffer.try_reserve_exact(usize::MAX).is_err());
+    assert_eq!((buffer.len(), buffer[0], buffer[(4 << 20) - 1]), (4 << 20, 1, 2));
 }

@@ -147,6 +147,37 @@ impl LargeObjects {
         Some(start)
     }
 
+    /// Makes an object larger without another one beside it, where that can be: the pool's own
+    /// pointer to it. `None`, and it is as it was, where it cannot, or there is no such object.
+    #[cold]
+    pub(crate) fn grow<S: BlockSource>(
+        &self,
+        supply: &Supply<S>,
+        start: NonNull<u8>,
+        new: Layout,
+    ) -> Option<NonNull<u8>> {
+        if !supply.levels().is_none() {
+            return None;
+        }
+        let slot = self.find(start.addr().get())?;
+        let old = slot.layout();
+        let whole = whole(supply, new).ok()?;
+        if whole.align() != old.align() || whole.size() < old.size() {
+            return None;
+        }
+        // SAFETY: it was taken with this layout, and is the pool's; the new one is no smaller, at
+        // the same alignment.
+        let grown = unsafe { supply.grow(NonNull::new(slot.start)?, old, whole) }?;
+        if self.single.get().start == slot.start {
+            self.single.set(Slot::new(grown, whole));
+        } else {
+            // There is room for the new one where the old one was.
+            self.table.remove(start.addr().get());
+            self.table.insert(Slot::new(grown, whole));
+        }
+        Some(grown)
+    }
+
     /// Writes down an object that was just taken so.
     fn enter<S: BlockSource>(
         &self,

@@ -87,6 +87,15 @@ macro_rules! buffer_calls {
                 self.bytes.grown.reserve::<crate::error::Try>(more)
             }
 
+            /// The same, without room for more than that: for a size that is known. What does not
+            /// fit in then is had as by [`try_extend_from_slice`](Self::try_extend_from_slice).
+            ///
+            /// # Errors
+            /// Where the memory cannot be had. The buffer is as it was.
+            pub fn try_reserve_exact(&mut self, more: usize) -> Result<(), AllocError> {
+                self.bytes.grown.reserve_exact(more)
+            }
+
             /// Copies bytes to the end. In place, as long as there is room behind the buffer;
             /// otherwise its room doubles, and what there is is moved.
             ///

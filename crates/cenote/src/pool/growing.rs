@@ -160,22 +160,45 @@ impl<T, P: Grows> Growing<T, P> {
     fn grow_quietly(&mut self, more: usize) -> Result<(), AllocError> {
         let too_large = || AllocError::too_large(more.saturating_mul(size_of::<T>()));
         let least = self.len.checked_add(more).ok_or_else(too_large)?;
-        let capacity = least.max(self.capacity.saturating_mul(2)).max(4);
+        let held = self.capacity;
         let layout = |count| size::layout(0, count, size_of::<T>(), align_of::<T>());
-        // Twice as much may be beyond what there can be, when just enough is not.
-        let (capacity, wanted) = match layout(capacity) {
-            Some(wanted) => (capacity, wanted),
-            None => (least, layout(least).ok_or_else(too_large)?),
-        };
-        // Near a limit, an eighth more may be had when twice as much is not.
-        let modest = least.max(self.capacity + self.capacity / 8);
-        let (start, capacity) = match (self.change_to(wanted), layout(modest)) {
-            (Ok(start), _) => (start, capacity),
-            (Err(_), Some(enough)) if enough.size() < wanted.size() => {
-                (self.change_to(enough)?, modest)
+        // Near a limit, or near the largest size that there is, a part more may be had when twice
+        // as much is not: so little that a limit is used but for a hundredth.
+        let mut tried = usize::MAX;
+        let mut outcome = Err(too_large());
+        for more in [held.max(4_usize.saturating_sub(held)), held / 8, held / 32, held / 128, 0] {
+            let capacity = least.max(held.saturating_add(more));
+            let Some(wanted) = layout(capacity) else { continue };
+            if capacity == tried {
+                continue;
             }
-            (Err(error), _) => return Err(error),
+            tried = capacity;
+            match self.change_to(wanted) {
+                Ok(start) => {
+                    self.start = start.cast();
+                    self.capacity = capacity;
+                    return Ok(());
+                }
+                Err(error) => outcome = Err(error),
+            }
+        }
+        outcome
+    }
+
+    /// Room for `more` elements beyond those there are, and no more than that, unless there is.
+    #[cold]
+    pub(crate) fn reserve_exact(&mut self, more: usize) -> Result<(), AllocError> {
+        if more <= self.capacity - self.len {
+            return Ok(());
+        }
+        let wanted = self.len.checked_add(more).and_then(|capacity| {
+            Some((capacity, size::layout(0, capacity, size_of::<T>(), align_of::<T>())?))
+        });
+        let grown = match wanted {
+            Some((capacity, wanted)) => self.change_to(wanted).map(|start| (start, capacity)),
+            None => Err(AllocError::too_large(more.saturating_mul(size_of::<T>()))),
         };
+        let (start, capacity) = grown.or_else(Try::refuse)?;
         self.start = start.cast();
         self.capacity = capacity;
         Ok(())

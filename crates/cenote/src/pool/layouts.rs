@@ -3,7 +3,7 @@
 use super::{Pool, at, dangling};
 use crate::error::{Hush, Mode, Must, Quiet, Try, must};
 use crate::window::MIN_ALIGN;
-use crate::{AllocError, BlockSource, debug, size};
+use crate::{AllocError, BlockSource, Blocks, debug, size};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
@@ -373,6 +373,13 @@ impl<S: BlockSource> Pool<S> {
             // The pool's own pointer: the caller's may be good for the old size only.
             return Ok(whole);
         }
+        if large
+            && outgrown
+            && self.grows_alone(new)
+            && let Some(grown) = self.large.grow(&self.supply, start, new)
+        {
+            return Ok(grown);
+        }
         let before = self.active.get();
         let roomy = if room > new.size() && self.supply.may_guess(room) {
             self.large.alloc_roomy(&self.supply, new, room)
@@ -467,6 +474,12 @@ impl<S: BlockSource> Pool<S> {
             return true;
         }
         false
+    }
+
+    /// Whether an object that becomes so large is to grow without another one beside it, where
+    /// that can be: caches have nothing as large, or a limit leaves no room for both.
+    fn grows_alone(&self, new: Layout) -> bool {
+        new.size() > Blocks::LARGEST || self.supply.headroom() < self.supply.fit(new)
     }
 
     /// Whether an object of this layout may be among the large ones; if not, it is not. One

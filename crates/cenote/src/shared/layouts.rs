@@ -5,7 +5,7 @@ use crate::collections::Objects;
 use crate::error::{Hush, Mode, Must, Quiet, Try, must};
 use crate::pool::{dangling, grows};
 use crate::window::MIN_ALIGN;
-use crate::{AllocError, BlockSource};
+use crate::{AllocError, BlockSource, Blocks};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
@@ -101,6 +101,15 @@ impl<S: BlockSource> SharedPool<S> {
             }
         }
         let _inside = state.supply.inside();
+        if aligned
+            && old.size() != 0
+            && state.needs_large(old).is_none()
+            && state.needs_large(new).is_none()
+            && (new.size() > Blocks::LARGEST || state.supply.headroom() < state.supply.fit(new))
+            && let Some(grown) = state.grow_large(start, new)
+        {
+            return Ok(grown);
+        }
         let moved = self.layout_in::<M>(new)?;
         // SAFETY: so many bytes at both, the caller's promise; the new ones are fresh.
         unsafe { moved.copy_from_nonoverlapping(start, old.size()) };

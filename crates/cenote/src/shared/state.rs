@@ -320,6 +320,12 @@ impl<S: BlockSource> Shared<S> {
         self.rare.lock().large.object(start)
     }
 
+    /// Makes the large object at this address larger, without another one beside it.
+    #[cold]
+    pub(super) fn grow_large(&self, start: NonNull<u8>, new: Layout) -> Option<NonNull<u8>> {
+        self.rare.lock().large.grow(&self.supply, start, new)
+    }
+
     // ---- cleanups --------------------------------------------------------------------------
 
     /// Puts a cleanup at the head of the list.

@@ -109,6 +109,11 @@ fn class_above(wanted: usize) -> Option<(usize, Layout)> {
     Some((bin, layout_of(bin)))
 }
 
+/// The layout that a block for this one has: its class's, or this.
+pub(super) fn of_class(layout: Layout) -> Layout {
+    class_of(layout).map_or(layout, |(_, block)| block)
+}
+
 /// The layout of the blocks of a list.
 fn layout_of(bin: usize) -> Layout {
     let (size, align) = if bin >= CLASSES {
@@ -169,6 +174,16 @@ unsafe impl BlockSource for Blocks {
     #[inline(always)]
     fn is_plain(&self) -> bool {
         true
+    }
+
+    unsafe fn grow(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
+        let (old, new) = (of_class(old), of_class(new));
+        if old.align() > PLAIN_ALIGN || new.align() != old.align() {
+            return None;
+        }
+        // SAFETY: the caller's promise; blocks of this alignment are in no run, but came from
+        // `System` with their class's layout, or as asked, and go back to it so.
+        unsafe { System.grow(block, old, new) }
     }
 
     #[inline(always)]

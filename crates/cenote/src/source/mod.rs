@@ -133,6 +133,21 @@ pub unsafe trait BlockSource {
         unsafe { self.release(block, layout) }
     }
 
+    /// Makes a block larger, with what is in it: in place, or by moving it. A source that has no
+    /// better way than to take another block and copy says so by `None`, which is what it does
+    /// unless it is written; whoever asked then does that.
+    ///
+    /// # Safety
+    /// As for [`BlockSource::release`] with `old`; `new` has the same alignment and is no smaller.
+    /// Where there is an answer, the block is there from now on, to be released with `new`, its
+    /// first `old.size()` bytes as they were, and the old address is not used any more. Where
+    /// there is none, nothing has changed.
+    #[inline]
+    unsafe fn grow(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
+        let _ = (block, old, new);
+        None
+    }
+
     /// Whether no code of the program's can run in these methods, and nothing be found that is to be
     /// told: so that an operation which calls them need not be noted as under way. That is for
     /// the library's own sources to say.
@@ -177,6 +192,12 @@ unsafe impl<S: BlockSource + ?Sized> BlockSource for &S {
     #[inline(always)]
     fn is_plain(&self) -> bool {
         (**self).is_plain()
+    }
+
+    #[inline]
+    unsafe fn grow(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { (**self).grow(block, old, new) }
     }
 
     #[inline(always)]

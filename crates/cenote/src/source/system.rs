@@ -64,4 +64,11 @@ unsafe impl BlockSource for System {
     fn is_plain(&self) -> bool {
         true
     }
+
+    /// By the allocator's own way: glibc moves the pages of a large block, not what is in them.
+    unsafe fn grow(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise: it came from `acquire` with `old`; the new size is that of
+        // a layout with the same alignment, and not 0, since the old one is not.
+        NonNull::new(unsafe { alloc::alloc::realloc(block.as_ptr(), old, new.size()) })
+    }
 }

@@ -104,6 +104,11 @@ unsafe impl BlockSource for SharedBlocks {
         true
     }
 
+    unsafe fn grow(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
+        // SAFETY: the caller's promise; blocks of both kinds come from the same places.
+        unsafe { crate::Blocks.grow(block, old, new) }
+    }
+
     #[inline]
     fn fit(&self, layout: Layout) -> usize {
         crate::Blocks.fit(layout)

@@ -88,5 +88,6 @@ pub use extract::{MissingPool, PoolBytes};
 pub use layer::{PoolLayer, PoolService};
 pub use naming::Asked;
 pub use pools::{RequestPool, RequestPools};
+pub use refusal::{note_refused_request, requests_refused};
 #[cfg(all(feature = "serve", target_os = "linux"))]
 pub use serve::{Accepted, Serve, serve};

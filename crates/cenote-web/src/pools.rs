@@ -250,9 +250,11 @@ impl RequestPools {
         Ok(RequestPool(pool))
     }
 
-    /// The response to a request that was refused.
+    /// The response to a request that was refused, which is counted: see
+    /// [`requests_refused`](crate::requests_refused).
     #[must_use]
     pub fn refuse<R>(&self, error: &Error) -> Response<PoolBody<R>> {
+        refusal::note_refused_request();
         (self.inner.on_refusal)(error).map(PoolBody::refusal)
     }
 
@@ -303,7 +305,10 @@ impl RequestPools {
                 let peaks = self.inner.peaks.clone();
                 Ok(response.map(|body| PoolBody::of_request(body, pool.0, peaks)))
             }
-            Err(refused) => Ok(refused.response((self.inner.on_refusal)(&refused.error))),
+            Err(refused) => {
+                refusal::note_refused_request();
+                Ok(refused.response((self.inner.on_refusal)(&refused.error)))
+            }
         }
     }
 }

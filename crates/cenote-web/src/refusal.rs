@@ -11,6 +11,24 @@ use cenote::{Account, SharedPool};
 use http::{HeaderValue, Response, StatusCode, header};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// Requests that were refused, in the whole process.
+static REQUESTS: AtomicU64 = AtomicU64::new(0);
+
+/// How many requests were refused memory, and answered so, in the whole process: by a
+/// [`RequestPools`](crate::RequestPools) or its layer, or by a server that
+/// [noted](note_refused_request) it. The view's metrics have it as
+/// `cenote_requests_refused_total`.
+#[must_use]
+pub fn requests_refused() -> u64 {
+    REQUESTS.load(Relaxed)
+}
+
+/// Notes that a request was refused memory: for servers that answer such a request by themselves.
+pub fn note_refused_request() {
+    REQUESTS.fetch_add(1, Relaxed);
+}
 
 pub(crate) type OnRefusal = dyn Fn(&Error) -> Response<Bytes> + Send + Sync;
 

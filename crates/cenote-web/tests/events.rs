@@ -5,6 +5,8 @@ mod common;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::response::IntoResponse;
+
 use bytes::Bytes;
 use cenote::misuse::OnBadFree;
 use cenote::{Account, ChunkPool, Pool};
@@ -69,6 +71,7 @@ fn a_refused_charge_and_a_bad_free_are_told_and_a_flood_of_them_is_not() {
     {
         assert!(line.contains(part), "{part}: {line}");
     }
+    one_refused_request_is_one_refusal_and_one_line();
     let lines = logged(Level::WARN, || {
         for _ in 0..10_000 {
             assert!(pool.try_alloc_bytes(50_000).is_err());
@@ -88,6 +91,64 @@ fn a_refused_charge_and_a_bad_free_are_told_and_a_flood_of_them_is_not() {
     let [line] = &lines[..] else { panic!("{lines:?}") };
     for part in ["ERROR", "bad free", "pool=\"cache\""] {
         assert!(line.contains(part), "{part}: {line}");
+    }
+}
+
+/// However much its buffer, its vector and its scratch tried on the way. Part of the test above:
+/// these are fewer than are told in a second.
+fn one_refused_request_is_one_refusal_and_one_line() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    let works: [fn(&RequestPool) -> cenote_web::Error; 4] = [
+        |pool| {
+            let mut buffer = cenote::SharedBuffer::new(pool.handle());
+            loop {
+                if let Err(error) = buffer.try_extend_from_slice(&[7; 100]) {
+                    return error.into();
+                }
+            }
+        },
+        |pool| {
+            let mut list = cenote_web::json::PoolVec::new_in(pool.handle());
+            loop {
+                if let Err(error) = list.try_push(7_u64) {
+                    return error;
+                }
+            }
+        },
+        |pool| {
+            let scratch = pool.scratch();
+            loop {
+                if let Err(error) = scratch.try_alloc_slice_fill_iter((0..900_u64).filter(|_| true))
+                {
+                    return error.into();
+                }
+            }
+        },
+        |pool| loop {
+            pool.alloc_zeroed_bytes(500);
+        },
+    ];
+    for work in works {
+        let service = Account::root("service");
+        let pools = RequestPools::new(&service).limit(40_000);
+        let requests = cenote_web::requests_refused();
+        let lines = logged(Level::WARN, || {
+            runtime.block_on(async {
+                let mut service =
+                    PoolLayer::from(pools).layer(tower::service_fn(async |request: Request<()>| {
+                        let pool = RequestPool::of(&request).expect("the layer's").clone();
+                        let error = work(&pool);
+                        Ok::<_, std::convert::Infallible>(error.into_response())
+                    }));
+                let call = service.ready().await.expect("ready").call(Request::new(()));
+                assert_eq!(call.await.expect("an answer").status(), 503);
+            });
+        });
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        let below = service.snapshot();
+        let refused = below.children.iter().chain(&below.closed).map(|one| one.refused);
+        assert_eq!(refused.sum::<u64>(), 1);
+        assert_eq!(cenote_web::requests_refused(), requests + 1);
     }
 }
 

@@ -275,6 +275,30 @@ pub(super) fn models(report: &mut Report) {
     });
 }
 
+/// Code of the program's that pools call, made hostile at each call: from many seeds, and of every
+/// kind each time.
+pub(super) fn hostile(report: &mut Report) {
+    report.line("hostile callers", |report| {
+        let times = report.extent.pick(1, 40).to_string();
+        let mut command = cargo("");
+        command.args([
+            "test",
+            "--release",
+            "-p",
+            "cenote",
+            "--test",
+            "hostile",
+            "--",
+            "--nocapture",
+        ]);
+        command.env("CENOTE_TIMES", &times).env("CENOTE_SEED", report.seed.to_string());
+        let said = run(&mut command);
+        let runs = said.text.lines().find_map(|line| line.strip_prefix("runs: "));
+        let what = format!("harm done in {} runs", runs.unwrap_or("?"));
+        ended(&said, what)
+    });
+}
+
 /// Children of a process whose threads allocate.
 pub(super) fn fork(report: &mut Report) {
     report.line("fork under load", |report| {

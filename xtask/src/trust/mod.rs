@@ -77,6 +77,7 @@ pub(crate) fn run(plan: Plan) -> ExitCode {
     lines::thread_sanitizer(&mut report);
     lines::named(&mut report);
     lines::models(&mut report);
+    lines::hostile(&mut report);
     lines::fork(&mut report);
     soak::server(&mut report);
     lines::provenance(&mut report);

@@ -39,6 +39,11 @@ impl Fault {
         self.status
     }
 
+    /// Whether an account's limit refused what the request needed.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(&self.why, Why::Memory(error) if error.account().is_some())
+    }
+
     /// The response. Its few words come from the heap: pool memory may be the very thing that ran
     /// out.
     pub(crate) fn response(&self) -> Response<Body> {

@@ -168,6 +168,9 @@ pub(crate) async fn serve(
             } else {
                 info!("{label}: {}: {fault}", fault.status().as_str());
             }
+            if fault.is_refusal() {
+                cenote_web::note_refused_request();
+            }
             fault.response()
         }
     };

@@ -46,6 +46,8 @@ fn a_folder_too_large_for_its_limit_is_refused_early_and_once() {
         assert!(response.text().contains("request is at its limit of 8388608 bytes"));
         println!("a folder of {MANY} files is refused with {used} ms of processor");
         assert_eq!(figure(&running, "cenote_pool_refused_total"), times, "refusals");
+        let metrics = running.client().get("/metrics").text();
+        assert!(metrics.contains(&format!("\ncenote_requests_refused_total {times}\n")));
     }
     assert_eq!(running.stop().0, Some(0));
 }

@@ -62,7 +62,11 @@ impl<T> PoolVec<T> {
     /// [`Error::Collection`](crate::Error::Collection) where there is no memory for them. It is as
     /// it was.
     pub fn try_reserve(&mut self, more: usize) -> Result<(), crate::Error> {
-        self.0.try_reserve(more).map_err(|_| refusal(self.0.allocator()))
+        // Twice as much, as vectors grow; near a limit, what is needed may be had when that is not.
+        // Only that it is not is a refusal.
+        cenote::Account::try_quietly(|| self.0.try_reserve(more))
+            .or_else(|_| self.0.try_reserve_exact(more))
+            .map_err(|_| refusal(self.0.allocator()))
     }
 
     /// Sees to it that there is room for `more` elements.

@@ -10,7 +10,8 @@ use tracing::{error, warn};
 /// Events of one kind in a second; more are counted, and told with the next.
 const PER_SECOND: u32 = 10;
 
-/// Has refused charges and bad frees reported as events, for the whole process. Refusals are
+/// Has refusals and bad frees reported as events, for the whole process: each once, on the thread
+/// that it happened on, when the operation is over, so that layers of `tracing` may use pools. Refusals are
 /// warnings, bad frees errors; the target of both is `cenote`. No more than ten of a kind are
 /// told in a second, so that a flood of refusals does not become one of the log.
 ///
@@ -25,7 +26,7 @@ fn refused(refusal: &AllocError) {
     static RATE: Rate = Rate::new();
     let Some(untold) = RATE.admit() else { return };
     let account = refusal.account();
-    // The error says how much was held: asking the account would mean to wait for a lock here.
+    // The error says how much was held at that time.
     warn!(
         target: "cenote",
         account = account.map(Account::path),

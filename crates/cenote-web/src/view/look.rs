@@ -51,6 +51,9 @@ pub struct Look {
     pub block_caches: Vec<BlockCache>,
     /// Paths of threads that did not answer in time: what they told last is shown.
     pub silent: Vec<Vec<String>>,
+    /// Requests that were refused memory, in the whole process. An account's refusal need not be
+    /// a request's.
+    pub requests_refused: u64,
     /// What the process has.
     pub memory: Memory,
 }
@@ -152,6 +155,7 @@ impl State {
             pools_elsewhere: told.told.iter().map(|told| told.elsewhere).sum(),
             block_caches: told.caches,
             silent,
+            requests_refused: crate::requests_refused(),
             memory,
         }
     }

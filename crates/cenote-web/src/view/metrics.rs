@@ -117,7 +117,7 @@ pub(super) fn text(look: &Look, named: &Mutex<Named>) -> String {
     family(
         "cenote_pool_refused_total",
         "counter",
-        "Charges that the limit of an account refused.",
+        "What the limit of an account refused to callers.",
         &|series| Some(series.refused),
     );
     family(
@@ -139,6 +139,13 @@ pub(super) fn text(look: &Look, named: &Mutex<Named>) -> String {
     for (account, bytes) in &caches {
         let _ = writeln!(out, "cenote_block_cache_bytes{{account=\"{}\"}} {bytes}", Label(account));
     }
+    let _ = writeln!(
+        out,
+        "# HELP cenote_requests_refused_total Requests that were refused memory.\n\
+         # TYPE cenote_requests_refused_total counter\n\
+         cenote_requests_refused_total {}",
+        look.requests_refused
+    );
     if let Some(resident) = look.memory.resident_bytes {
         let _ = writeln!(
             out,

@@ -14,7 +14,7 @@ use crate::debug::Levels;
 use crate::misuse::BadFreeKind;
 use crate::supply::Supply;
 use crate::table::{Entry, Table};
-use crate::{AllocError, BlockSource, debug};
+use crate::{AllocError, BlockSource, debug, told};
 use alloc::vec::Vec;
 use core::alloc::Layout;
 use core::cell::Cell;
@@ -114,8 +114,9 @@ impl LargeObjects {
         supply: &Supply<S>,
         layout: Layout,
     ) -> Result<NonNull<u8>, AllocError> {
-        let _inside = supply.inside();
+        let _inside = supply.inside_of_source();
         if !supply.levels().is_none() {
+            let _inside = told::inside(true);
             return self.alloc_watched(supply, layout);
         }
         let whole = whole(supply, layout)?;
@@ -201,8 +202,9 @@ impl LargeObjects {
 
     /// Frees the object at this address; `false` where there is none.
     pub(crate) fn free<S: BlockSource>(&self, supply: &Supply<S>, start: NonNull<u8>) -> bool {
-        let _inside = supply.inside();
+        let _inside = supply.inside_of_source();
         if !supply.levels().is_none() {
+            let _inside = told::inside(true);
             return self.free_watched(supply, start);
         }
         self.free_plain(supply, start)
@@ -224,8 +226,9 @@ impl LargeObjects {
     /// is told if there is not, and that is all there is to do.
     #[inline(never)]
     pub(crate) fn dealloc<S: BlockSource>(&self, supply: &Supply<S>, start: NonNull<u8>) -> bool {
-        let _inside = supply.inside();
+        let _inside = supply.inside_of_source();
         if !supply.levels().is_none() {
+            let _inside = told::inside(true);
             return self.dealloc_watched(supply, start);
         }
         self.free_plain(supply, start)
@@ -287,8 +290,9 @@ impl LargeObjects {
     /// Frees all objects and the table.
     #[cold]
     pub(crate) fn free_all<S: BlockSource>(&self, supply: &Supply<S>) {
-        let _inside = supply.inside();
+        let _inside = supply.inside_of_source();
         if !supply.levels().is_none() {
+            let _inside = told::inside(true);
             return self.free_all_watched(supply);
         }
         give(supply, self.single.replace(Slot::FREE));

@@ -200,7 +200,8 @@ impl<S: BlockSource> PoolLook<'_, S> {
         self.state.account()
     }
 
-    /// The figures, read together. Makes nobody wait.
+    /// The figures, read together. Makes nobody wait, but where the pool is watched (see
+    /// [`debug`](crate::debug)): there it takes the pool's lock for as long as objects are counted.
     #[must_use]
     pub fn figures(&self) -> PoolFigures {
         self.state.figures()

@@ -194,7 +194,8 @@ impl<S: BlockSource> SharedPool<S> {
         self.shared == other.shared
     }
 
-    /// The pool's figures, read together. Makes nobody wait.
+    /// The pool's figures, read together. Makes nobody wait, but in a pool that is watched: see
+    /// [`PoolLook::figures`].
     pub fn figures(&self) -> PoolFigures {
         self.state().figures()
     }

@@ -35,6 +35,11 @@ unsafe impl BlockSource for Ground {
         // SAFETY: the caller's promise: it is in no run, so it came from `System` so.
         unsafe { System.release(block, layout) }
     }
+
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        true
+    }
 }
 
 impl Ground {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::{File, Metadata};
 use std::hash::{BuildHasher, RandomState};
 
-use cenote::Buffer;
+use cenote::{Buffer, Pool};
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 
@@ -59,8 +59,7 @@ pub(crate) fn respond(
         }
         Wanted::Whole => {
             let headers = response.headers_mut();
-            headers
-                .insert(header::CONTENT_TYPE, header_value(pool, format_args!("{kind}{charset}"))?);
+            headers.insert(header::CONTENT_TYPE, content_type(pool, kind, charset)?);
             send(
                 request,
                 &mut response,
@@ -73,10 +72,7 @@ pub(crate) fn respond(
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             let headers = response.headers_mut();
             if let [part] = parts.as_slice() {
-                headers.insert(
-                    header::CONTENT_TYPE,
-                    header_value(pool, format_args!("{kind}{charset}"))?,
-                );
+                headers.insert(header::CONTENT_TYPE, content_type(pool, kind, charset)?);
                 headers.insert(
                     header::CONTENT_RANGE,
                     header_value(pool, format_args!("{}", Extent(part, size)))?,
@@ -126,6 +122,23 @@ fn send(
         *response.body_mut() = Body::File(FileBody::new(request.pool, parts)?);
     }
     Ok(())
+}
+
+/// The value of `Content-Type`. Of the usual ones nothing is made: they are there already.
+fn content_type(
+    pool: &Pool,
+    kind: &'static str,
+    charset: &'static str,
+) -> Result<HeaderValue, Fault> {
+    Ok(HeaderValue::from_static(match (kind, charset) {
+        (_, "") => kind,
+        ("text/plain", mime::UTF8) => "text/plain; charset=utf-8",
+        ("text/html", mime::UTF8) => "text/html; charset=utf-8",
+        ("text/css", mime::UTF8) => "text/css; charset=utf-8",
+        ("text/javascript", mime::UTF8) => "text/javascript; charset=utf-8",
+        ("image/svg+xml", mime::UTF8) => "image/svg+xml; charset=utf-8",
+        _ => return header_value(pool, format_args!("{kind}{charset}")),
+    }))
 }
 
 /// Lays out a `multipart/byteranges` body: for each part its head, then that part of the file; then

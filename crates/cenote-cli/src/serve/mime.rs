@@ -4,9 +4,11 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+/// The charset of all that is text.
+pub(crate) const UTF8: &str = "; charset=utf-8";
+
 /// The media type of a file, and the charset to go with it.
 pub(crate) fn of(path: &[u8], file: &File) -> (&'static str, &'static str) {
-    const UTF8: &str = "; charset=utf-8";
     let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
     let extension = name
         .iter()

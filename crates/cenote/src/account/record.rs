@@ -293,6 +293,10 @@ pub(super) fn charge_shared<'n>(
     me: *const Record,
 ) -> Result<(), &'n Node> {
     let Some(record) = of(me) else { return low.charge_path(node, size, size, me) };
+    if !record.is_for(node) && node.quantum() == 0 {
+        // Near a limit: no reserve has to do with it.
+        return low.charge_path(node, size, size, me);
+    }
     // Dropped after the gate is left: an account may end with it.
     let _before;
     // Within until the reserve has what was charged for it: who calls finds it in one place or the

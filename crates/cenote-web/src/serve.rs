@@ -29,7 +29,7 @@ use crate::park::{Connection, End, Left, Lot, Park, Parking, RequestBody};
 /// Serves as `axum::serve` does, with idle connections parked: after five seconds without a
 /// request all that hyper has of one is given back, and built anew when its client speaks.
 ///
-/// What stays is the socket, some 150 bytes, and the connection's pool and account, if it has one.
+/// What stays is the socket, a small record, and the connection's pool and account, if it has one.
 /// With hyper alone a connection that was used once has 12 KiB, or 200 KiB if it was for an upload.
 /// Clients cannot tell the difference.
 ///

@@ -82,7 +82,8 @@ fn add<T: Subject + 'static>(world: &World, leaked: &mut Leaked, pool: T) -> &'s
     pool
 }
 
-/// Makes the subject over a source.
+/// Makes the subject over a source. Over a pool it is on no account, so that what refuses is the
+/// account of that one, in the middle of the subject's operation.
 fn subject<S: BlockSource + Clone + 'static>(
     which: usize,
     levels: Levels,
@@ -90,7 +91,8 @@ fn subject<S: BlockSource + Clone + 'static>(
     leaked: &mut Leaked,
     source: S,
 ) {
-    let account = &world.account;
+    let none = Account::root("none");
+    let account = if world.pools.borrow().is_empty() { &world.account } else { &none };
     let plain = || Pool::builder().on_misuse(OnBadFree::Report).levels(levels).account(account);
     match which {
         0 => {

@@ -40,7 +40,7 @@ const build = (look, find) => {
   const omitted = look.silent.length > 0 || look.pools_shown > look.pools.filter(pool => pool.id).length;
   for (const row of omitted && !find ? look.accounts : []) {
     const sum = shown.get(row.path.join('\n')) ?? {held: 0, used: 0, pools: 0};
-    const rest = row.own_held_bytes - sum.held;
+    const rest = row.own_held_bytes - row.own_reserved_bytes - sum.held;
     // What moved between two readings is no pool.
     if (rest <= 0 || row.live <= sum.pools) continue;
     // Of which connection they are nobody said: they are put under the last account that is one.
@@ -50,6 +50,12 @@ const build = (look, find) => {
     const name = row.path[row.path.length - 1], more = row.live - sum.pools, key = at.key + '/+' + name;
     at.children.set(key, {key, name, label: name + ' × ' + more, rest: true, row, value: rest,
       used: row.own_used_bytes === null ? null : Math.max(0, row.own_used_bytes - sum.used)});
+  }
+  // What is reserved for memory elsewhere is an area of its own, beside the pools.
+  for (const row of find ? [] : look.accounts) {
+    if (!(row.own_reserved_bytes > 0)) continue;
+    const at = place(row.path.slice(0, 1), null), name = row.path[row.path.length - 1], key = at.key + '/reserved/' + row.path.join('/');
+    at.children.set(key, {key, name, label: name + ' (reserved)', rest: true, row, value: row.own_reserved_bytes, used: null});
   }
   const sum = node => {
     if (!node.children) return node.value;

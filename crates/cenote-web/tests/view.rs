@@ -122,6 +122,35 @@ async fn metrics_are_what_the_accounts_say_and_parsers_read_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_reserved_is_told_apart_from_blocks() {
+    let process = Account::root("process");
+    let view = View::builder(&process).build();
+    let tables = process.child("tables").with_limit(Some(100_000));
+    let pool = Pool::on(&tables);
+    pool.alloc(1_u64);
+    let mut index = tables.try_reserve(60_000).expect("there is room");
+    let other = process.try_reserve(5000).expect("there is room");
+    index.grow(50_000);
+    let text = metrics(&view).await;
+    checked_by_promtool(&text);
+    let samples = parsed(&text);
+    let sample = |name: &str, account: &str| samples[&(name.to_owned(), account.to_owned())];
+    let blocks = pool.held_bytes() as f64;
+    assert_eq!(sample("cenote_account_reserved_bytes", "process/tables"), 110_000.0);
+    // An account's own, so that a sum over accounts is the whole.
+    assert_eq!(sample("cenote_account_reserved_bytes", "process"), 5000.0);
+    assert_eq!(sample("cenote_pool_held_bytes", "process/tables"), blocks);
+    assert_eq!(sample("cenote_pool_held_bytes", "process"), 0.0);
+    let beyond = (pool.held_bytes() + 110_000 - 100_000) as f64;
+    assert_eq!(sample("cenote_account_overcommitted_bytes_total", "process/tables"), beyond);
+    assert_eq!(sample("cenote_account_overcommitted_bytes_total", "process"), 0.0);
+    drop((index, other));
+    let samples = parsed(&metrics(&view).await);
+    let key = ("cenote_account_reserved_bytes".to_owned(), "process/tables".to_owned());
+    assert_eq!(samples[&key], 0.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_cannot_break_out_of_its_label() {
     let process = Account::root("process");
     let view = View::builder(&process).build();

@@ -4,6 +4,8 @@
 mod async_await;
 #[path = "../examples/chain_to_socket.rs"]
 mod chain_to_socket;
+#[path = "../examples/query_memory.rs"]
+mod query_memory;
 #[path = "../examples/request_pool.rs"]
 mod request_pool;
 
@@ -42,4 +44,20 @@ fn a_response_arrives_whole_through_a_socket_that_takes_parts() {
     for (number, line) in body.lines().enumerate() {
         assert_eq!(line, format!("line {number} of {count}"));
     }
+}
+
+#[test]
+fn a_query_spills_where_its_memory_is_refused_and_all_is_given_back() {
+    for (limit, spills, beyond) in [(200_000, 0, 0), (50_000, 2, 0), (26_000, 8, 8 * 2000)] {
+        let (sorted, spilled, refused, query) = query_memory::run(limit);
+        assert!(sorted.iter().copied().eq(0..8000), "limit {limit}");
+        assert_eq!((spilled, refused), (spills, None), "limit {limit}");
+        assert_eq!(query.overcommitted(), beyond, "limit {limit}");
+        assert_eq!((query.held(), query.reserved(), query.live()), (0, 0, 0));
+    }
+    let (sorted, _, refused, query) = query_memory::run(10_000);
+    assert_eq!(sorted.len(), 8000);
+    let refused = refused.expect("20,000 bytes are more than there are");
+    assert!(refused.contains("account process/query is at its limit of 10000"), "{refused}");
+    assert_eq!(query.reserved(), 0);
 }

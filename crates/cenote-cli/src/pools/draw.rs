@@ -78,10 +78,22 @@ fn head(out: &mut impl Write, look: &Look, last: Option<&Look>) -> io::Result<()
 }
 
 fn tree(out: &mut impl Write, look: &Look) -> io::Result<()> {
+    // A column for those who reserve, as in the library's own table.
+    let reserves = look.accounts.iter().any(|row| row.reserved_bytes > 0);
+    let reserved = |text: String| if reserves { format!(" {text:>10}") } else { String::new() };
     writeln!(
         out,
-        "{DIM}{:<32} {:>6} {:>10} {:>10} {:>5} {:>10} {:>10} {:>8} {:>8}  made at{DIM:#}",
-        "account", "pools", "made", "held", "used", "peak", "limit", "refused", "oldest"
+        "{DIM}{:<32} {:>6} {:>10} {:>10}{} {:>5} {:>10} {:>10} {:>8} {:>8}  made at{DIM:#}",
+        "account",
+        "pools",
+        "made",
+        "held",
+        reserved("reserved".to_owned()),
+        "used",
+        "peak",
+        "limit",
+        "refused",
+        "oldest"
     )?;
     for row in &look.accounts {
         let depth = 2 * row.path.len().saturating_sub(1);
@@ -93,12 +105,13 @@ fn tree(out: &mut impl Write, look: &Look) -> io::Result<()> {
         let style = if row.over_age > 0 { BAD } else { Style::new() };
         writeln!(
             out,
-            "{style}{:<32}{style:#} {:>6} {:>10} {:>10} {:>5} {:>10} {:>10} {:>8} {:>8}  {DIM}{}{DIM:#}",
+            "{style}{:<32}{style:#} {:>6} {:>10} {:>10}{} {:>5} {:>10} {:>10} {:>8} {:>8}  {DIM}{}{DIM:#}",
             clip(&name, 32),
             row.live,
             row.created,
             size(row.held_bytes),
-            percent(row.used_bytes, row.held_bytes),
+            reserved(size(row.reserved_bytes)),
+            percent(row.used_bytes, row.held_bytes - row.reserved_bytes.min(row.held_bytes)),
             size(row.peak_bytes),
             row.limit_bytes.map_or_else(|| "-".to_owned(), size),
             row.refused,

@@ -29,6 +29,8 @@ pub(super) struct Account {
     pub(super) created: u64,
     pub(super) held_bytes: u64,
     pub(super) used_bytes: Option<u64>,
+    #[serde(default)]
+    pub(super) reserved_bytes: u64,
     pub(super) peak_bytes: u64,
     pub(super) limit_bytes: Option<u64>,
     pub(super) refused: u64,

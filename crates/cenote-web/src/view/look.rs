@@ -108,6 +108,8 @@ struct Group {
     held: usize,
     peak: usize,
     limit: Option<usize>,
+    reserved: usize,
+    overcommitted: u64,
     refused: u64,
     recycled: u64,
     created_at: Option<&'static Location<'static>>,
@@ -316,13 +318,17 @@ impl State {
             let Node { value: group, parent, .. } = groups.node(at);
             let own = group.held.saturating_sub(sums[at].held);
             sums[at].own = own;
+            sums[at].own_reserved = group.reserved.saturating_sub(sums[at].reserved).min(own);
             sums[at].used += group.told.used_bytes;
-            sums[at].unknown += if group.unshown { own } else { 0 };
+            // What is reserved is no pool's, which could tell of it.
+            let blocks = own - sums[at].own_reserved;
+            sums[at].unknown += if group.unshown { blocks } else { 0 };
             if let Some(parent) = *parent {
                 let Below { used, unknown, .. } = sums[at];
                 sums[parent].used += used;
                 sums[parent].unknown += unknown;
                 sums[parent].held += group.held;
+                sums[parent].reserved += group.reserved;
             }
         }
         order.into_iter().map(|at| self.row(groups, at, sums[at])).collect()
@@ -345,6 +351,9 @@ impl State {
             used_bytes: (known && !group.silent).then_some(sums.used.min(group.held)),
             own_used_bytes: own(told.used_bytes.min(sums.own)),
             unknown_bytes: sums.unknown,
+            reserved_bytes: group.reserved.min(group.held),
+            own_reserved_bytes: sums.own_reserved,
+            overcommitted_bytes: group.overcommitted,
             peak_bytes: group.peak,
             limit_bytes: group.limit,
             refused: group.refused,
@@ -366,8 +375,10 @@ struct Below {
     held: usize,
     used: usize,
     unknown: usize,
-    /// Held by the account's own pools.
+    reserved: usize,
+    /// Held by the account's own pools and reservations.
     own: usize,
+    own_reserved: usize,
 }
 
 /// Paths of which is remembered that their pools are shown.
@@ -406,6 +417,8 @@ impl Group {
                 self.held += account.held();
                 self.peak = self.peak.max(account.peak());
                 self.limit = self.limit.max(account.limit());
+                self.reserved += account.reserved();
+                self.overcommitted += account.overcommitted();
                 self.refused += account.refused();
                 self.recycled += account.recycled();
                 self.created_at = self.created_at.or(Some(account.created_at()));
@@ -416,6 +429,7 @@ impl Group {
                 self.created += left.created();
                 self.peak = self.peak.max(left.peak());
                 self.limit = self.limit.max(left.limit());
+                self.overcommitted += left.overcommitted();
                 self.refused += left.refused();
                 self.recycled += left.recycled();
                 self.created_at = self.created_at.or(Some(left.created_at()));

@@ -31,13 +31,15 @@ struct Series {
     live: usize,
     over_age: usize,
     created: u64,
+    reserved: usize,
+    overcommitted: u64,
     refused: u64,
     recycled: u64,
 }
 
 impl Series {
     fn add(&mut self, row: &AccountRow) {
-        self.held += row.own_held_bytes;
+        self.held += row.own_held_bytes - row.own_reserved_bytes;
         self.used = match (self.used, row.own_used_bytes) {
             (Some(a), Some(b)) => Some(a + b),
             (one, other) => one.or(other),
@@ -47,6 +49,8 @@ impl Series {
         self.live += row.live;
         self.over_age += row.over_age;
         self.created += row.created;
+        self.reserved += row.own_reserved_bytes;
+        self.overcommitted += row.overcommitted_bytes;
         self.refused += row.refused;
         self.recycled += row.recycled_bytes;
     }
@@ -69,7 +73,7 @@ pub(super) fn text(look: &Look, named: &Mutex<Named>) -> String {
         };
         series.entry(name).or_default().add(row);
     }
-    let mut out = String::with_capacity(128 * 9 * (series.len() + 1));
+    let mut out = String::with_capacity(128 * 11 * (series.len() + 1));
     let mut family =
         |name: &str, kind: &str, help: &str, value: &dyn Fn(&Series) -> Option<u64>| {
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -85,6 +89,18 @@ pub(super) fn text(look: &Look, named: &Mutex<Named>) -> String {
         "gauge",
         "Bytes of blocks and large objects that the pools of an account hold.",
         &|series| bytes(series.held),
+    );
+    family(
+        "cenote_account_reserved_bytes",
+        "gauge",
+        "Bytes of an account that are reserved for memory that no pool has.",
+        &|series| bytes(series.reserved),
+    );
+    family(
+        "cenote_account_overcommitted_bytes_total",
+        "counter",
+        "Bytes that reservations have charged beyond the limit of an account.",
+        &|series| Some(series.overcommitted),
     );
     family(
         "cenote_pool_used_bytes",

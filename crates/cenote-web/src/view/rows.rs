@@ -30,6 +30,13 @@ pub struct AccountRow {
     pub unknown_bytes: usize,
     /// Bytes used by objects in pools on these very accounts.
     pub own_used_bytes: Option<usize>,
+    /// Of what is held, bytes of reservations: memory that no pool has, so it is in none of the
+    /// figures of what is used or unknown.
+    pub reserved_bytes: usize,
+    /// Of these, those reserved on these very accounts.
+    pub own_reserved_bytes: usize,
+    /// Bytes that reservations charged beyond their limits so far.
+    pub overcommitted_bytes: u64,
     /// The most that any one of them held.
     pub peak_bytes: usize,
     /// The largest limit of theirs.

@@ -12,14 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Who wants memory: an operator of a query.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct MemoryConsumer {
-    pub name: String,
+pub(crate) struct MemoryConsumer {
+    pub(crate) name: String,
     /// Whether it can write to disk what it has, when it is refused more.
-    pub can_spill: bool,
+    pub(crate) can_spill: bool,
 }
 
 /// What operators ask for memory: `datafusion_execution::memory_pool::MemoryPool`.
-pub trait MemoryPool: Send + Sync {
+pub(crate) trait MemoryPool: Send + Sync {
     /// A consumer begins.
     fn register(&self, consumer: &MemoryConsumer);
     /// A consumer has ended.
@@ -39,40 +39,40 @@ pub trait MemoryPool: Send + Sync {
 }
 
 /// What one consumer has of a pool; given back when it is dropped.
-pub struct MemoryReservation {
+pub(crate) struct MemoryReservation {
     consumer: MemoryConsumer,
     size: usize,
     pool: Arc<dyn MemoryPool>,
 }
 
 impl MemoryReservation {
-    pub fn new(consumer: MemoryConsumer, pool: &Arc<dyn MemoryPool>) -> Self {
+    pub(crate) fn new(consumer: MemoryConsumer, pool: &Arc<dyn MemoryPool>) -> Self {
         pool.register(&consumer);
         Self { consumer, size: 0, pool: pool.clone() }
     }
 
-    pub fn size(&self) -> usize {
+    pub(crate) fn size(&self) -> usize {
         self.size
     }
 
-    pub fn grow(&mut self, additional: usize) {
+    pub(crate) fn grow(&mut self, additional: usize) {
         self.pool.grow(self, additional);
         self.size += additional;
     }
 
-    pub fn try_grow(&mut self, additional: usize) -> Result<(), AllocError> {
+    pub(crate) fn try_grow(&mut self, additional: usize) -> Result<(), AllocError> {
         self.pool.try_grow(self, additional)?;
         self.size += additional;
         Ok(())
     }
 
-    pub fn shrink(&mut self, less: usize) {
+    pub(crate) fn shrink(&mut self, less: usize) {
         self.pool.shrink(self, less);
         self.size -= less;
     }
 
     /// Gives all of it back, and tells how much that was.
-    pub fn free(&mut self) -> usize {
+    pub(crate) fn free(&mut self) -> usize {
         let size = self.size;
         self.shrink(size);
         size
@@ -87,7 +87,7 @@ impl Drop for MemoryReservation {
 }
 
 /// A memory pool that is an account; each consumer's is one under it.
-pub struct AccountPool {
+pub(crate) struct AccountPool {
     account: Account,
     consumers: Mutex<HashMap<MemoryConsumer, Consumer>>,
 }
@@ -98,7 +98,7 @@ struct Consumer {
 }
 
 impl AccountPool {
-    pub fn new(account: &Account) -> Self {
+    pub(crate) fn new(account: &Account) -> Self {
         Self { account: account.clone(), consumers: Mutex::default() }
     }
 
@@ -175,7 +175,7 @@ fn sort(batches: &[Vec<u64>], pool: &Arc<dyn MemoryPool>) -> (Vec<u64>, usize) {
 
 /// What came of a query under a limit: the numbers in order, how often the sort spilled, whether an
 /// aggregate that cannot spill was refused and by whom, and the accounts at the end.
-pub fn run(limit: usize) -> (Vec<u64>, usize, Option<String>, Account) {
+pub(crate) fn run(limit: usize) -> (Vec<u64>, usize, Option<String>, Account) {
     let query = Account::root("process").child("query").with_limit(Some(limit));
     let pool: Arc<dyn MemoryPool> = Arc::new(AccountPool::new(&query));
     let batches: Vec<Vec<u64>> =

@@ -141,7 +141,8 @@ impl PoolRow {
             created_at: account.created_at().to_string_short(),
             age_seconds: age.map(seconds),
             over_age,
-            held_bytes: account.held(),
+            // Its blocks: what it has reserved is told with the accounts.
+            held_bytes: account.held().saturating_sub(account.reserved()),
             used_bytes: None,
             peak_bytes: account.peak(),
             limit_bytes: account.limit(),

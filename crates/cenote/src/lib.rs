@@ -120,7 +120,7 @@ mod thread;
 mod told;
 pub mod window;
 
-pub use account::{Account, Reservation};
+pub use account::{Account, Reservation, Reserve};
 pub use chain::{Chain, ChainPool};
 pub use chunk::{ChunkPool, ChunkPoolConfig, ChunkPoolStat};
 pub use cleanup::{Cleanup, CleanupKey};

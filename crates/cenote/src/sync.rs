@@ -16,6 +16,16 @@ mod imp {
             self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
         }
 
+        /// The lock, unless somebody has it.
+        #[cfg_attr(all(test, loom), allow(dead_code))]
+        pub(crate) fn try_lock(&self) -> Option<impl core::ops::DerefMut<Target = T> + '_> {
+            match self.0.try_lock() {
+                Ok(guard) => Some(guard),
+                Err(std::sync::TryLockError::Poisoned(error)) => Some(error.into_inner()),
+                Err(std::sync::TryLockError::WouldBlock) => None,
+            }
+        }
+
         /// What it guards, for who has the lock to himself.
         #[cfg_attr(all(test, loom), allow(dead_code))]
         pub(crate) fn get_mut(&mut self) -> &mut T {
@@ -55,6 +65,12 @@ mod imp {
                 core::hint::spin_loop();
             }
             Guard(self, PhantomData)
+        }
+
+        /// The lock, unless somebody has it.
+        pub(crate) fn try_lock(&self) -> Option<impl DerefMut<Target = T> + '_> {
+            let free = !self.taken.swap(true, Ordering::Acquire);
+            free.then(|| Guard(self, PhantomData))
         }
 
         /// What it guards, for who has the lock to himself.
@@ -114,6 +130,10 @@ pub(crate) mod modelled {
 
             pub(crate) fn lock(&self) -> impl core::ops::DerefMut<Target = T> + '_ {
                 self.0.lock().unwrap()
+            }
+
+            pub(crate) fn try_lock(&self) -> Option<impl core::ops::DerefMut<Target = T> + '_> {
+                self.0.try_lock().ok()
             }
 
             pub(crate) fn get_mut(&mut self) -> &mut T {

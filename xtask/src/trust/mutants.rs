@@ -55,6 +55,8 @@ const AREAS: [Area; 3] = [
             "account_walk",
             "account_threads",
             "account_limits",
+            "reservations",
+            "waiting",
             "regressions",
             "memory",
             "levels",

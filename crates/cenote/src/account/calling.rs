@@ -61,6 +61,15 @@ pub(super) fn recall(root: &Node, me: *const Record) {
     take_all(root, me);
 }
 
+/// Calls in what threads have in reserve of accounts in the tree of this root, of which nobody is to
+/// have any more for now.
+#[cold]
+pub(super) fn call_in(root: &Node, me: *const Record) {
+    let _within = CALLING.gate.enter();
+    CALLING.root.store(ptr::from_ref(root).cast_mut(), Relaxed);
+    while take_all(root, me) > 0 {}
+}
+
 /// Takes what threads have in reserve of accounts under `top`; how much that was.
 fn take_all(top: &Node, me: *const Record) -> usize {
     // A thread whose record is not found here sees that somebody calls.

@@ -6,6 +6,7 @@
 //! which leave no trace in any counter.
 
 use super::node::{NO_LIMIT, everyones};
+use super::record::Credited;
 use super::{Node, Record, calling, life, record};
 use crate::sync::modelled::Ordering::*;
 use crate::thread;
@@ -16,6 +17,8 @@ use core::ptr::{self, NonNull};
 const SMALLEST_QUANTUM: usize = 4 << 10;
 /// The most that a thread takes of a root account beyond what it needs, in bytes.
 pub(super) const LARGEST_QUANTUM: usize = 64 << 10;
+/// What `spare` is while somebody waits in the tree: nothing is less.
+const STARVED: usize = 0;
 
 /// Whether `held`, which was `before`, is beyond `room`. What the owner charges and others credit
 /// raises both for ever: on 64 bits 2^62 bytes of it never come, on 32 bits both wrap, and only
@@ -80,6 +83,8 @@ impl Node {
             // SAFETY: from here on up there is `until`, at which this ends.
             node = unsafe { node.above() };
         }
+        // It may have been in the way of one who waits.
+        self.root().room_came();
         false
     }
 
@@ -131,9 +136,7 @@ impl Node {
             }
         }
         // SAFETY: an owner, which is this thread, is its record.
-        if !record::credit_to_reserve(node, size, unsafe { &*me }) {
-            node.credit_rest(size, me);
-        }
+        node.credit_to_reserve(size, unsafe { &*me }, me);
     }
 
     /// Credits an account that is not.
@@ -141,8 +144,18 @@ impl Node {
     fn credit_others(&self, size: usize, me: *const Record) {
         self.far_recycled.fetch_add(size as u64, Relaxed);
         match record::of(me) {
-            Some(record) if record::credit_to_reserve(self, size, record) => {}
-            _ => self.credit_rest(size, me),
+            Some(record) => self.credit_to_reserve(size, record, me),
+            None => self.credit_rest(size, me),
+        }
+    }
+
+    /// Credits the rest, from an account on that is shared, if its owner is not the caller.
+    #[inline(always)]
+    fn credit_to_reserve(&self, size: usize, record: &Record, me: *const Record) {
+        match record::credit_to_reserve(self, size, record) {
+            Credited::Kept => {}
+            Credited::Elsewhere => self.credit_rest(size, me),
+            Credited::TooMuch => record::shed(self, record, me),
         }
     }
 
@@ -220,7 +233,8 @@ impl Node {
         None
     }
 
-    /// Credits this account and all above without any reserve.
+    /// Credits this account and all above without any reserve. [`Node::room_came`] is to follow,
+    /// with no lock held.
     pub(super) fn credit_up(&self, size: usize, me: *const Record) {
         let mut at = Some(self);
         while let Some(node) = at {
@@ -312,6 +326,7 @@ impl Node {
     /// Sets how much threads may take beyond their need: a part of the room that is left,
     /// nothing when that is little.
     pub(super) fn set_quantum(&self) {
+        let known = self.spare.load(Relaxed);
         let mut room = isize::MAX;
         let mut at = Some(self);
         while let Some(node) = at {
@@ -321,8 +336,9 @@ impl Node {
         // What could not be called in again is not to be kept.
         let share = if asymmetric::available() { room.max(0) as usize / 64 } else { 0 };
         let quantum = if share < SMALLEST_QUANTUM { 0 } else { share.min(LARGEST_QUANTUM) };
-        if self.quantum() != quantum {
-            self.spare.store(2 * quantum, Relaxed);
+        if known != STARVED && known / 2 != quantum {
+            // Unless it was starved meanwhile: only who did that feeds it again.
+            let _ = self.spare.compare_exchange(known, 2 * quantum + 1, Relaxed, Relaxed);
         }
     }
 
@@ -352,6 +368,24 @@ impl Node {
                 node.uncharge_one(size, me);
             }
         }
+        self.root().room_came();
+    }
+
+    /// Lets no thread keep anything of this account in reserve; `false` where it was so before.
+    pub(super) fn starve(&self) -> bool {
+        self.spare.swap(STARVED, Relaxed) != STARVED
+    }
+
+    /// Undoes [`Node::starve`].
+    pub(super) fn feed(&self) {
+        self.spare.store(1, Relaxed);
+        self.set_quantum();
+    }
+
+    /// Whether this account alone has room for so many bytes.
+    pub(super) fn has_room(&self, size: usize) -> bool {
+        let room = self.room.load(Relaxed).wrapping_sub(self.held.load(Relaxed));
+        size as isize <= room
     }
 
     #[inline(always)]
@@ -359,7 +393,7 @@ impl Node {
         self.spare.load(Relaxed) / 2
     }
 
-    /// How much of a shared account a thread may have in reserve after a credit.
+    /// A thread may have less than this of a shared account in reserve after a credit.
     #[inline(always)]
     pub(super) fn spare(&self) -> usize {
         self.spare.load(Relaxed)

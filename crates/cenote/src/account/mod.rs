@@ -5,7 +5,7 @@
 //! not by plain stores, `calling` where it would be refused; `family` the accounts under one, and what
 //! closed ones left; `life` who keeps an account alive and how its end is noticed; `record` what
 //! accounts know of a thread; `walk` reading a tree in use; `report` what is told of refusals;
-//! `reservation` charges for memory that no pool has.
+//! `reservation` charges for memory that no pool has; `waiting` who waits for room.
 
 mod calling;
 mod charging;
@@ -20,6 +20,9 @@ mod reservation;
 mod slow;
 #[cfg(all(test, feature = "std", not(loom)))]
 mod tests;
+mod waiting;
+#[cfg(all(test, loom))]
+mod waiting_model;
 mod walk;
 
 pub(crate) use family::History;
@@ -29,6 +32,7 @@ pub(crate) use record::Record;
 pub(crate) use record::thread_ends;
 pub(crate) use report::{refusals_are_told, tell_refusal};
 pub use reservation::Reservation;
+pub use waiting::Reserve;
 pub use walk::{Closed, Seen};
 
 use crate::inspect::AccountSnapshot;

@@ -23,7 +23,7 @@ fn check(model: impl Fn() + Sync + Send + 'static) {
 }
 
 /// As [`check`], with so many interruptions.
-fn check_to(interruptions: usize, model: impl Fn() + Sync + Send + 'static) {
+pub(super) fn check_to(interruptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
     builder.max_branches = 10_000;
     builder.preemption_bound = builder.preemption_bound.or(Some(interruptions));
@@ -34,7 +34,7 @@ fn check_to(interruptions: usize, model: impl Fn() + Sync + Send + 'static) {
 }
 
 /// A thread that has come to its end when it is joined.
-fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
+pub(super) fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
     thread::spawn(move || {
         let result = f();
         crate::thread::ends();
@@ -43,9 +43,9 @@ fn spawn<T: 'static>(f: impl FnOnce() -> T + 'static) -> JoinHandle<T> {
 }
 
 /// What every pool has: it counts as one on the account, and takes its blocks there.
-type PoolOn = Supply<System>;
+pub(super) type PoolOn = Supply<System>;
 
-fn pool_on(account: &Account) -> PoolOn {
+pub(super) fn pool_on(account: &Account) -> PoolOn {
     Supply::new("model", System, Some(account), false, Watch::DEFAULT)
 }
 
@@ -54,16 +54,16 @@ fn bytes(size: usize) -> Layout {
 }
 
 /// A block that another thread may give back.
-struct Block(NonNull<u8>, Layout);
+pub(super) struct Block(NonNull<u8>, Layout);
 
 // SAFETY: the block is its holder's alone.
 unsafe impl Send for Block {}
 
-fn take(pool: &PoolOn, size: usize) -> Option<Block> {
+pub(super) fn take(pool: &PoolOn, size: usize) -> Option<Block> {
     pool.take(bytes(size)).ok().map(|start| Block(start, bytes(size)))
 }
 
-fn give(pool: &PoolOn, block: Block) {
+pub(super) fn give(pool: &PoolOn, block: Block) {
     // SAFETY: taken from this pool, or one on the same account, with this layout.
     unsafe { pool.give(block.0, block.1) }
 }

@@ -17,6 +17,7 @@
 
 use super::charging::LARGEST_QUANTUM;
 use super::family::Family;
+use super::waiting::Door;
 use super::{Account, Record, life, record};
 use crate::BlockSource;
 use crate::gate::{self, Gate};
@@ -96,7 +97,8 @@ pub(crate) struct Node {
     /// Bytes that reservations charged beyond the limit, all in all.
     pub(super) overcommitted: AtomicU64,
     limit: AtomicIsize,
-    /// For a shared account: twice what a thread may take beyond its need, which it may keep.
+    /// For a shared account: twice what a thread may take beyond its need, which it may keep, and
+    /// one more; [`STARVED`] while somebody waits.
     pub(super) spare: AtomicUsize,
     /// The record that once was the owner, of which the node is a user until it goes, so that it is
     /// no other thread's meanwhile. Null where there was no owner, or it was that of the account
@@ -111,6 +113,10 @@ pub(crate) struct Node {
     pub(super) awaited: AtomicUsize,
     /// How often that became more.
     pub(super) awaits: AtomicUsize,
+    /// Of a root: who waits for room in its tree.
+    pub(super) door: Door,
+    /// When it last lacked room for one who waits; guarded by the queue's lock.
+    pub(super) lacking: AtomicUsize,
     /// Links in the owner's mail, guarded by the owner record's lock.
     pub(super) mail: life::Mail,
 
@@ -173,12 +179,14 @@ impl Node {
             reservations: AtomicUsize::new(0),
             overcommitted: AtomicU64::new(0),
             limit: AtomicIsize::new(NO_LIMIT),
-            spare: AtomicUsize::new(2 * LARGEST_QUANTUM),
+            spare: AtomicUsize::new(2 * LARGEST_QUANTUM + 1),
             bound: AtomicPtr::new(ptr::null_mut()),
             shares: AtomicBool::new(shared),
             gate: Gate::new(),
             awaited: AtomicUsize::new(0),
             awaits: AtomicUsize::new(0),
+            door: Door::new(),
+            lacking: AtomicUsize::new(0),
             mail: life::Mail::new(),
             itself: AtomicPtr::new(ptr::null_mut()),
             name,
@@ -404,6 +412,7 @@ impl Node {
         let old = self.limit.swap(new, AcqRel);
         self.room.fetch_add(new - old, AcqRel);
         self.set_quantum();
+        self.root().limit_changed();
     }
 
     /// Whether threads may have reserves of this account, or of one under it.

@@ -22,6 +22,7 @@ use crate::asymmetric;
 use crate::gate::Gate;
 use crate::sync::modelled::Lock;
 use crate::sync::modelled::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*, fence};
+use alloc::vec::Vec;
 use core::ptr::{self, NonNull};
 
 /// One thread, as accounts see it. Nodes bound to the thread count as its users, so that its
@@ -212,7 +213,7 @@ impl Record {
         // Within the gate until the reserve is back, so that readers find it in one place or the
         // other.
         let within = self.gate.enter();
-        let account = self.clear(me);
+        let account = Cleared(self.clear(me));
         drop(within);
         drop(account);
     }
@@ -274,6 +275,17 @@ impl Record {
     }
 }
 
+/// The account of a reserve that went back to it, dropped outside of gates: there is room.
+struct Cleared(Option<Account>);
+
+impl Drop for Cleared {
+    fn drop(&mut self) {
+        if let Some(account) = &self.0 {
+            account.node().root().room_came();
+        }
+    }
+}
+
 /// The record that `me` points to.
 ///
 /// `me` is what [`thread::record`](crate::thread::record) gave during this call.
@@ -304,9 +316,11 @@ pub(super) fn charge_shared<'n>(
     let _within = record.gate.enter();
     record.answer();
     // None while somebody calls: what is called in is not to become a reserve again.
-    let quantum = if calling::under_way(node) { 0 } else { node.quantum() };
+    // And none while somebody waits, who is not to look for it in vain.
+    let none = calling::under_way(node) || node.someone_waits();
+    let quantum = if none { 0 } else { node.quantum() };
     if quantum > 0 && !record.is_for(node) {
-        _before = record.clear(me);
+        _before = Cleared(record.clear(me));
         node.add_handle();
         record.reserve_node.store(node.itself().as_ptr(), Relaxed);
     }
@@ -327,35 +341,70 @@ pub(super) fn charge_shared<'n>(
     Ok(())
 }
 
+/// What became of a credit.
+pub(super) enum Credited {
+    /// It is in reserve.
+    Kept,
+    /// Nothing, since the reserve is not of this account.
+    Elsewhere,
+    /// It is in reserve, of which there is more now than may be: [`shed`] is to follow.
+    TooMuch,
+}
+
 /// Credits a shared account into the reserve, where that may be.
 #[inline(always)]
-pub(super) fn credit_to_reserve(node: &Node, size: usize, record: &Record) -> bool {
+pub(super) fn credit_to_reserve(node: &Node, size: usize, record: &Record) -> Credited {
     if !record.is_for(node) {
-        return false;
+        return Credited::Elsewhere;
     }
     let reserve = record.reserve.load(Relaxed) + size;
-    let fits = reserve <= node.spare();
-    if fits {
-        record.reserve.store(reserve, Relaxed);
-    }
-    fits
+    // First this, then a look at whether it may be: so that of this thread and one who begins to
+    // wait for room, one sees the other (see `waiting`).
+    record.reserve.store(reserve, Relaxed);
+    asymmetric::light();
+    if reserve < node.spare() { Credited::Kept } else { Credited::TooMuch }
 }
 
 /// Credits a shared account, of which there may be too much in reserve after that.
 pub(super) fn credit_shared(node: &Node, size: usize, me: *const Record) {
-    let Some(record) = of(me).filter(|record| record.is_for(node)) else {
-        return node.credit_up(size, me);
-    };
-    let _within = record.gate.enter();
-    record.answer();
-    if credit_to_reserve(node, size, record) {
-        return;
+    match of(me).map(|record| (record, credit_to_reserve(node, size, record))) {
+        Some((_, Credited::Kept)) => {}
+        Some((record, Credited::TooMuch)) => shed(node, record, me),
+        Some((_, Credited::Elsewhere)) | None => {
+            node.credit_up(size, me);
+            node.root().room_came();
+        }
     }
-    let reserve = record.reserve.load(Relaxed) + size;
-    // Another thread may have set the quantum meanwhile.
-    let left = node.quantum().min(reserve);
-    record.reserve.store(left, Relaxed);
-    node.credit_up(reserve - left, me);
+}
+
+/// Gives back what is in reserve beyond a quantum.
+#[cold]
+#[inline(never)]
+pub(super) fn shed(node: &Node, record: &Record, me: *const Record) {
+    {
+        let _within = record.gate.enter();
+        record.answer();
+        let reserve = record.reserve.load(Relaxed);
+        // Another thread may have set the quantum meanwhile.
+        let left = node.quantum().min(reserve);
+        record.reserve.store(left, Relaxed);
+        node.credit_up(reserve - left, me);
+    }
+    node.root().room_came();
+}
+
+/// While somebody waits in the tree of this root: lets no thread keep anything in reserve of the
+/// accounts that threads have reserves of; gives a handle on each. A thread that begins to have a
+/// reserve is within its record's gate meanwhile: it sees that somebody waits, or is seen here.
+pub(super) fn starve(root: &Node, starved: &mut Vec<Account>) {
+    for record in all() {
+        let _within = record.gate.enter();
+        if let Some(node) = record.account_under(root)
+            && node.starve()
+        {
+            starved.push(node.handle());
+        }
+    }
 }
 
 /// Bytes that the calling thread has in reserve of this very account.

@@ -22,8 +22,8 @@ use core::fmt;
 /// What there is of memory and what is reserved for it are told apart by nobody but its user:
 /// reserve before the memory is had, shrink after it is gone.
 ///
-/// Made by [`Account::try_reserve`], which fails where there is no room, and
-/// [`Account::reservation`], which has nothing yet.
+/// Made by [`Account::try_reserve`], which fails where there is no room, by [`Account::reserve`],
+/// which waits for it, and by [`Account::reservation`], which has nothing yet.
 ///
 /// # Cost
 ///
@@ -86,7 +86,12 @@ impl Account {
     /// # Ok::<(), cenote::AllocError>(())
     /// ```
     pub fn reservation(&self) -> Reservation {
-        Reservation { account: self.clone(), bytes: 0 }
+        self.reservation_of(0)
+    }
+
+    /// The reservation of bytes that are charged, and counted as reserved, already.
+    pub(super) fn reservation_of(&self, bytes: usize) -> Reservation {
+        Reservation { account: self.clone(), bytes }
     }
 
     /// Of the bytes held, those that reservations on this account and on those under it have; the
@@ -265,7 +270,7 @@ impl fmt::Debug for Reservation {
 }
 
 impl Node {
-    fn count_reserved(&self, bytes: usize) {
+    pub(super) fn count_reserved(&self, bytes: usize) {
         self.each_up(|node| _ = node.reservations.fetch_add(bytes, Relaxed));
     }
 

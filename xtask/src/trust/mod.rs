@@ -2,6 +2,7 @@
 //! and `docs/TRUST.md`, which says what was tried, how much, with which seed, how long, and what
 //! came of it. It fails if any line fails; what cannot be tried here is shown as skipped.
 
+mod broken;
 mod cost;
 mod lines;
 mod listing;
@@ -11,6 +12,7 @@ mod process;
 mod report;
 mod soak;
 mod supply_chain;
+mod tree;
 
 use report::Report;
 use std::process::ExitCode;
@@ -85,6 +87,7 @@ pub(crate) fn run(plan: Plan) -> ExitCode {
     supply_chain::all(&mut report);
     lines::fuzz(&mut report);
     mutants::all(&mut report);
+    broken::all(&mut report);
     report.finish()
 }
 

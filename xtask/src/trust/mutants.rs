@@ -8,6 +8,7 @@
 
 use super::process::{Said, cargo, has, root, run, target};
 use super::report::{End, Report};
+use super::tree;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -205,7 +206,7 @@ impl Shard {
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).map_err(error)?;
         let tree = target("mutants").join(format!("tree-{worker}"));
-        copy(&tree)?;
+        tree::copy(&tree)?;
         let mut sum = Sum::default();
         for round in [Round::Own, Round::Programs] {
             let mut command = self.command(worker);
@@ -357,34 +358,4 @@ fn tree_id() -> Result<String, String> {
     };
     git(&["add", "--all", "crates/cenote", ".cargo", "Cargo.lock"])?;
     git(&["write-tree"])
-}
-
-/// Makes a folder hold the tree as it is now. Files that are the same already are left alone, so
-/// that they are not built again.
-fn copy(to: &Path) -> Result<(), String> {
-    let listed = run(Command::new("git").args(["ls-files", "-co", "--exclude-standard"]));
-    if !listed.good {
-        return Err(listed.failures());
-    }
-    let files: Vec<&str> = listed.text.lines().collect();
-    for file in &files {
-        // One that is deleted, or a link.
-        let Ok(now) = std::fs::read(root().join(file)) else { continue };
-        let copy = to.join(file);
-        if std::fs::read(&copy).is_ok_and(|old| old == now) {
-            continue;
-        }
-        let error = |error: std::io::Error| format!("{}: {error}", copy.display());
-        std::fs::create_dir_all(copy.parent().unwrap_or(to)).map_err(error)?;
-        std::fs::write(&copy, now).map_err(error)?;
-    }
-    // What is gone would be built along.
-    let tests = std::fs::read_dir(to.join("crates/cenote/tests")).into_iter().flatten().flatten();
-    for test in tests.filter(|entry| entry.path().is_file()) {
-        let name = format!("crates/cenote/tests/{}", test.file_name().to_string_lossy());
-        if !files.contains(&&*name) {
-            let _ = std::fs::remove_file(test.path());
-        }
-    }
-    Ok(())
 }

@@ -21,7 +21,9 @@ use super::{Account, Node, calling};
 use crate::asymmetric;
 use crate::gate::Gate;
 use crate::sync::modelled::Lock;
-use crate::sync::modelled::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*, fence};
+#[cfg(feature = "std")]
+use crate::sync::modelled::fence;
+use crate::sync::modelled::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
 use alloc::vec::Vec;
 use core::ptr::{self, NonNull};
 

@@ -296,7 +296,13 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
-        let frame = Pin::new(&mut this.body).poll_frame(context);
+        // Asked for after the last byte, hyper does not say that it was the last, where the answer went
+        // out before the body was read and the body came in pieces: it says so when the next request comes.
+        let frame = if this.body.is_end_stream() {
+            Poll::Ready(None)
+        } else {
+            Pin::new(&mut this.body).poll_frame(context)
+        };
         if matches!(frame, Poll::Ready(None))
             && let Some(mut note) = this.note.take()
         {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 const COUNT: &str = "GET /count HTTP/1.1\r\nhost: x\r\n\r\n";
 
@@ -191,6 +191,22 @@ fn a_connection_is_parked_when_a_body_was_read_after_its_answer() {
     }));
     // Nobody says that nothing is under way any more. It is looked for each second.
     assert_eq!(end, (Fate::Late(Bound::Head, true), 34, 1));
+}
+
+#[test]
+fn a_connection_is_parked_when_a_body_that_came_in_pieces_was_read_to_its_end_after_its_answer() {
+    const LENGTH: usize = 60_000;
+    let parking = Parking::new(http());
+    let end = one(parking, async |mut stream| {
+        let head = format!("POST /swallow HTTP/1.1\r\nhost: x\r\ncontent-length: {LENGTH}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.expect("it listens");
+        stream.write_all(&[b'x'; LENGTH]).await.expect("it listens");
+        assert!(stream.read(&mut [0; 512]).await.expect("it answers") > 0);
+        closed(&mut stream).await;
+    });
+    let end = in_their_own_time(async { timeout(seconds(100), end).await });
+    let (fate, _, parks) = end.expect("it is not under way for ever");
+    assert_eq!((fate, parks), (Fate::Late(Bound::Head, true), 1));
 }
 
 #[test]

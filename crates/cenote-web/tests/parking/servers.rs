@@ -161,6 +161,14 @@ where
             });
             text(format!("{count} lingers"))
         }
+        // Answers, and reads the body to its end afterwards.
+        "/swallow" => {
+            tokio::spawn(async move {
+                let mut body = request.into_body();
+                while body.frame().await.is_some() {}
+            });
+            text(format!("{count} swallows"))
+        }
         // Answers, and drops the body afterwards.
         "/let-go" => {
             tokio::spawn(async move {

@@ -2,6 +2,8 @@
 //! thread had at the fork.
 #![cfg(unix)]
 
+mod common;
+
 use cenote::{Account, ChunkPool, CountedPool, Pool, SharedPool};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
@@ -91,6 +93,7 @@ fn a_child_whose_thread_has_a_reserve_of_an_account_that_others_read_charges_ano
 
 #[test]
 fn a_child_may_have_what_threads_that_it_has_not_kept_in_reserve() {
+    common::plain();
     let process = Account::root("process").with_limit(Some(4 << 20));
     let (served, go_on) = (std::sync::Barrier::new(17), std::sync::Barrier::new(17));
     thread::scope(|scope| {

@@ -45,6 +45,7 @@ fn with_idle_threads(account: &Account, count: usize, f: impl FnOnce()) {
 
 #[test]
 fn what_idle_threads_keep_in_reserve_is_refused_to_nobody() {
+    common::plain();
     // Of as many bytes as the limit allows so many can be had.
     for (threads, limit) in [(1, 1 << 20), (64, 4 << 20), (512, 8 << 20)] {
         for below in ["child", "root", "shared"] {

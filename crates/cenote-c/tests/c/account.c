@@ -125,7 +125,7 @@ static void snapshots_show_what_there_is(void)
     cenote_pool_alloc(pool, 104);
     cenote_pool_alloc(pool, 100000);
     cenote_pool_strdup(pool, "secret");
-    shows(pool, "named \357\277\275: ", GAP ? "\"used\":128" : "\"used\":112");
+    shows(pool, "named \357\277\275: ", GAP ? "\"used\":120" : "\"used\":112");
     shows(process, "request", "{\"schema\":1,\"accounts\":[{\"path\":[\"process\"],\"live\":0,");
     static char json[20000];
     cenote_snapshot_json(process, json, sizeof json);

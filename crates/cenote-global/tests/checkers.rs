@@ -63,11 +63,11 @@ fn freeing_and_allocating_16_to_256_bytes_is_at_most_so_many_instructions() {
     if common::is_child("pairs") {
         let pairs = std::env::var("CENOTE_GLOBAL_PAIRS").unwrap().parse().unwrap();
         let mut random = common::Random(3);
+        // SAFETY: a power of two, and sizes far from the largest.
+        let layout = |size| unsafe { Layout::from_size_align_unchecked(size, 8) };
         let new = |size: usize| {
-            // SAFETY: a power of two, and sizes far from the largest.
-            let layout = unsafe { Layout::from_size_align_unchecked(size, 8) };
             // SAFETY: a layout with bytes.
-            unsafe { alloc(layout) }
+            unsafe { alloc(layout(size)) }
         };
         let mut live: Vec<*mut u8> = (0..4096).map(|_| new(16 + random.below(241))).collect();
         for _ in 0..pairs {

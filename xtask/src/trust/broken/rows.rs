@@ -455,7 +455,8 @@ pub(super) const ROWS: &[Row] = &[
         invariant: "S6",
         change: Break {
             file: "crates/cenote/src/shared/layouts.rs",
-            text: r"            && state.needs_large(new).is_none()
+            text: r"                // Or it would be taken for a small one later, with its layout of then.
+                && state.needs_large(new).is_none()
 ",
             by: "",
             tests: &["-p cenote --test regressions a_large_object_of_a_shared_pool"],

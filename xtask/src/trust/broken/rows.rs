@@ -57,18 +57,6 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
-        invariant: "5",
-        change: Break {
-            file: "crates/cenote/src/pool/layouts.rs",
-            text: "        if self.may_be_large(layout) && self.large.dealloc(&self.supply, start) {",
-            by: r"        if start != self.end.get()
-            && self.may_be_large(layout)
-            && self.large.dealloc(&self.supply, start)
-        {",
-            tests: &["-p cenote --test regressions nothing_at_a_blocks_end"],
-        },
-    },
-    Row {
         invariant: "6",
         change: Break {
             file: "crates/cenote/src/pool/layouts.rs",
@@ -90,6 +78,7 @@ pub(super) const ROWS: &[Row] = &[
         self.rewind();",
             by: r"    pub fn reset(&self) {
         // SAFETY: none; that is the point.
+        #[allow(invalid_reference_casting)]
         let this = unsafe { &mut *core::ptr::from_ref(self).cast_mut() };
         if this.has_more_than_blocks() {
             return this.reset_cold();

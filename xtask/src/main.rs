@@ -10,10 +10,14 @@ fn main() -> ExitCode {
     let plan = match &arguments[..] {
         ["trust", rest @ ..] => trust::Plan::new(rest),
         ["api"] => return trust::write_api(),
+        ["broken", names @ ..] => return trust::break_invariants(names),
         _ => None,
     };
     let Some(plan) = plan else {
-        eprintln!("usage: cargo xtask trust [--quick] [--soak MINUTES] [--only LINE]... | api");
+        eprintln!(
+            "usage: cargo xtask trust [--quick] [--soak MINUTES] [--only LINE]... | api | \
+             broken [INVARIANT]..."
+        );
         return ExitCode::from(2);
     };
     trust::run(plan)

@@ -95,3 +95,8 @@ pub(crate) fn run(plan: Plan) -> ExitCode {
 pub(crate) fn write_api() -> ExitCode {
     listing::write()
 }
+
+/// Breaks invariants on purpose, those that are named or all, and says who noticed.
+pub(crate) fn break_invariants(names: &[&str]) -> ExitCode {
+    broken::run_rows(names)
+}

@@ -1,0 +1,231 @@
+//! Rows of the table in `docs/DESIGN.md`.
+
+use super::Change::Break;
+use super::Row;
+
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        invariant: "1",
+        change: Break {
+            file: "crates/cenote/src/window.rs",
+            text: r"            let next = last.wrapping_add(padded(size));
+            if next <= end { Some",
+            by: r"            let next = last.wrapping_add(padded(size));
+            if next <= end + 8 { Some",
+            tests: &["-p cenote --lib window::"],
+        },
+    },
+    Row {
+        invariant: "2",
+        change: Break {
+            file: "crates/cenote/src/supply.rs",
+            text: "block.addr().get() > crate::size::MAX - layout.size()",
+            by: "block.addr().get() > usize::MAX - layout.size()",
+            tests: &["-p cenote --lib supply::"],
+        },
+    },
+    Row {
+        invariant: "3",
+        change: Break {
+            file: "crates/cenote/src/size.rs",
+            text: r"    let Some(sum) = base.checked_add(product) else {
+        return None;
+    };
+    let mask",
+            by: r"    let sum = base.wrapping_add(product);
+    let mask",
+            tests: &["-p cenote --lib size::"],
+        },
+    },
+    Row {
+        invariant: "6",
+        change: Break {
+            file: "crates/cenote/src/pool/layouts.rs",
+            text: r"            // Or it would be taken for a small one later, with its layout of then.
+            && outgrown
+",
+            by: "",
+            tests: &["-p cenote --test regressions a_large_object_that_becomes_small"],
+        },
+    },
+    Row {
+        invariant: "7",
+        change: Break {
+            file: "crates/cenote/src/pool/ending.rs",
+            text: r"    pub fn reset(&mut self) {
+        if self.has_more_than_blocks() {
+            return self.reset_cold();
+        }
+        self.rewind();",
+            by: r"    pub fn reset(&self) {
+        // SAFETY: none; that is the point.
+        #[allow(invalid_reference_casting)]
+        let this = unsafe { &mut *core::ptr::from_ref(self).cast_mut() };
+        if this.has_more_than_blocks() {
+            return this.reset_cold();
+        }
+        this.rewind();",
+            tests: &["-p cenote --test compile_fail"],
+        },
+    },
+    Row {
+        invariant: "8",
+        change: Break {
+            file: "crates/cenote/src/cleanup.rs",
+            text: r"            self.take_off(record, ticket);
+            panicked.catch(|| {",
+            by: "            panicked.catch(|| {",
+            tests: &["-p cenote --test cleanups"],
+        },
+    },
+    Row {
+        invariant: "9",
+        change: Break {
+            file: "crates/cenote/src/pool/cleanups.rs",
+            text: r"    pub fn defer(&self, action: impl FnOnce() + Send + 'static) -> Cleanup<'_> {
+        must(self.defer_in::<Must>(CleanupKey::NONE, action))",
+            by: r"    pub fn defer(&self, action: impl FnOnce() + 'static) -> Cleanup<'_> {
+        struct Sent<F>(F);
+        // SAFETY: none; that is the point.
+        unsafe impl<F> Send for Sent<F> {}
+        impl<F: FnOnce()> Sent<F> {
+            fn call(self) {
+                (self.0)()
+            }
+        }
+        let sent = Sent(action);
+        must(self.defer_in::<Must>(CleanupKey::NONE, move || sent.call()))",
+            tests: &["-p cenote --test compile_fail"],
+        },
+    },
+    Row {
+        invariant: "13",
+        change: Break {
+            file: "crates/cenote/src/source/blocks.rs",
+            text: r"            bin.head.set(next);
+            let count",
+            by: r"            let _ = next;
+            let count",
+            tests: &["-p cenote --lib source::blocks"],
+        },
+    },
+    Row {
+        invariant: "15",
+        change: Break {
+            file: "crates/cenote/src/counted/freeing.rs",
+            text: "        self.known.find(base).and_then(|block| self.block(block.as_ptr()))",
+            by: "        self.block(active.with_addr(base))",
+            tests: &["-p cenote --test counted_misuse"],
+        },
+    },
+    Row {
+        invariant: "16",
+        change: Break {
+            file: "crates/cenote/src/counted/freeing.rs",
+            text: r"        if left == 0 {
+            self.emptied(NonNull::from(block), active);
+        } else if",
+            by: r"        if left <= 1 {
+            self.emptied(NonNull::from(block), active);
+        } else if",
+            tests: &["-p cenote --test counted_model"],
+        },
+    },
+    Row {
+        invariant: "17",
+        change: Break {
+            file: "crates/cenote/src/chunk/slot.rs",
+            text: "        if before == 0 && !current {",
+            by: "        if before == 0 && current {",
+            tests: &["-p cenote --test chunk_model"],
+        },
+    },
+    Row {
+        invariant: "17a",
+        change: Break {
+            file: "crates/cenote/src/chunk/stack.rs",
+            text: "        for (to, from) in self.marks.iter().zip(self.marks.iter().skip(number)) {",
+            by: "        for (to, from) in self.marks.iter().zip(self.marks.iter()) {",
+            tests: &["-p cenote --test chunk_misuse what_is_remembered_is_double"],
+        },
+    },
+    Row {
+        invariant: "18",
+        change: Break {
+            file: "crates/cenote/src/source/buddy/region.rs",
+            text: "            index = index.min(buddy);",
+            by: "            index = buddy;",
+            tests: &["-p cenote --test buddy_model"],
+        },
+    },
+    Row {
+        invariant: "18a",
+        change: Break {
+            file: "crates/cenote/src/chunk/recent.rs",
+            text: r"            if stack.has(start.addr().get()) {
+                return false;
+            }
+",
+            by: "",
+            tests: &["-p cenote --test chunk_buffers --test chunk_model"],
+        },
+    },
+    Row {
+        invariant: "19",
+        change: Break {
+            file: "crates/cenote/src/pool/placing.rs",
+            text: r"            self.shape.set(self.shape.get().watched());
+",
+            by: "",
+            tests: &["-p cenote --test levels"],
+        },
+    },
+    Row {
+        invariant: "20",
+        change: Break {
+            file: "crates/cenote/src/debug/watch.rs",
+            text: r"        let canary = if levels.contains(Levels::CANARY) { CANARY_BYTES } else { 0 };
+        let page =",
+            by: r"        static TIMES: core::sync::atomic::AtomicUsize = core::sync::atomic::AtomicUsize::new(0);
+        let odd = TIMES.fetch_add(1, core::sync::atomic::Ordering::Relaxed) % 2;
+        let canary = if levels.contains(Levels::CANARY) { CANARY_BYTES * (1 + odd) } else { 0 };
+        let page =",
+            tests: &["-p cenote --test levels a_source_that_counts"],
+        },
+    },
+    Row {
+        invariant: "21",
+        change: Break {
+            file: "crates/cenote/src/large/watched.rs",
+            text: r"        self.layout & (YOUNG | OLD) != 0
+    }
+
+    fn plan",
+            by: r"        self.layout & OLD != 0
+    }
+
+    fn plan",
+            tests: &["-p cenote --test levels"],
+        },
+    },
+    Row {
+        invariant: "22",
+        change: Break {
+            file: "crates/cenote/src/pool/placing.rs",
+            text: "if !self.newest.get().is_null() || self.large.address() != 0 {",
+            by: "if !self.newest.get().is_null() {",
+            tests: &["-p cenote --test levels_late"],
+        },
+    },
+    Row {
+        invariant: "25",
+        change: Break {
+            file: "crates/cenote/src/source/buddy/region.rs",
+            text: r"        let result = something(self);
+        self.hide();
+        result",
+            by: "        something(self)",
+            tests: &["-p cenote --test levels levels_of_a_region"],
+        },
+    },
+];

@@ -4,6 +4,7 @@
 
 mod broken;
 mod cost;
+mod kept;
 mod lines;
 mod listing;
 mod mistakes;
@@ -46,16 +47,20 @@ pub(crate) struct Plan {
     soak: Duration,
     /// Parts of the names of those lines that are tried; all, if there are none.
     only: Vec<String>,
+    /// Whether what was good before, in a run on the very same tree, is not tried again.
+    resume: bool,
 }
 
 impl Plan {
-    /// From `[--quick] [--soak MINUTES] [--only PART]...`.
+    /// From `[--quick] [--resume] [--soak MINUTES] [--only PART]...`.
     pub(crate) fn new(arguments: &[&str]) -> Option<Self> {
-        let mut plan = Self { extent: Extent::Full, soak: Duration::ZERO, only: Vec::new() };
+        let mut plan =
+            Self { extent: Extent::Full, soak: Duration::ZERO, only: Vec::new(), resume: false };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match *argument {
                 "--quick" => plan.extent = Extent::Quick,
+                "--resume" => plan.resume = true,
                 "--soak" => {
                     plan.soak = Duration::from_secs(60 * arguments.next()?.parse::<u64>().ok()?)
                 }

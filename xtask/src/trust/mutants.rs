@@ -139,7 +139,7 @@ fn judge(report: &mut Report, area: &Area, sum: &Sum) -> End {
 
 /// Tests all mutants of an area, or reads what came of them before.
 fn test(area: &'static Area) -> Result<Sum, String> {
-    let results = target("mutants").join(tree_id()?);
+    let results = target("mutants").join(tree::id(&["crates/cenote", ".cargo", "Cargo.lock"])?);
     let listed = run(arguments(cargo(""), area).args(["--list"]));
     let mutants = listed.text.lines().filter(|line| line.contains(".rs:")).count();
     if !listed.good || mutants == 0 {
@@ -345,17 +345,4 @@ fn without_place(name: &str) -> String {
         (Some(file), Some(what)) => format!("{file}:{what}"),
         _ => name.to_owned(),
     }
-}
-
-/// What tells the library's sources, as they are now, from any others.
-fn tree_id() -> Result<String, String> {
-    let index = target("mutants").join("index");
-    std::fs::create_dir_all(target("mutants")).map_err(|error| error.to_string())?;
-    let _ = std::fs::remove_file(&index);
-    let git = |arguments: &[&str]| {
-        let said = run(Command::new("git").args(arguments).env("GIT_INDEX_FILE", &index));
-        if said.good { Ok(said.text.trim().to_owned()) } else { Err(said.failures()) }
-    };
-    git(&["add", "--all", "crates/cenote", ".cargo", "Cargo.lock"])?;
-    git(&["write-tree"])
 }

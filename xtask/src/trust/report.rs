@@ -1,5 +1,6 @@
 //! The lines of the report, and the page that is made of them.
 
+use super::kept::Kept;
 use super::process;
 use super::{Extent, Plan};
 use std::fmt::Write as _;
@@ -21,6 +22,8 @@ struct Line {
     name: &'static str,
     took: Duration,
     end: End,
+    /// Whether it was tried in a run before this one.
+    before: bool,
 }
 
 /// Everything that was tried.
@@ -32,17 +35,19 @@ pub(super) struct Report {
     lines: Vec<Line>,
     /// Tables for the page, behind the lines.
     tables: String,
-    began: Instant,
+    /// What came of lines on the very same tree.
+    kept: Kept,
 }
 
 impl Report {
     pub(super) fn new(plan: Plan) -> Self {
         let now = std::time::UNIX_EPOCH.elapsed().map_or(1, |now| now.as_secs());
         let seed = std::env::var("CENOTE_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = seed.unwrap_or(now);
+        let mut kept = Kept::of_this_tree(&plan);
+        let seed = kept.seed(seed.unwrap_or(now));
         eprintln!("CENOTE_SEED={seed}");
         let (lines, tables) = (Vec::new(), String::new());
-        Self { extent: plan.extent, plan, seed, lines, tables, began: Instant::now() }
+        Self { extent: plan.extent, plan, seed, lines, tables, kept }
     }
 
     /// Tries something, and notes how it ended.
@@ -50,8 +55,15 @@ impl Report {
         if !self.wanted(name) {
             return;
         }
+        if let Some(known) = self.kept.line(name) {
+            eprintln!("      ok before: {name}: {}", known.what);
+            let end = End::Good(known.what);
+            self.lines.push(Line { name, took: known.took, end, before: true });
+            self.tables.push_str(&known.tables);
+            return;
+        }
         eprintln!("     ... {name}");
-        let began = Instant::now();
+        let (began, tables) = (Instant::now(), self.tables.len());
         // Whatever goes wrong with one line, the others are tried.
         let end = catch_unwind(AssertUnwindSafe(|| attempt(self)));
         let end = end.unwrap_or_else(|_| End::Bad("the attempt itself panicked".into()));
@@ -62,7 +74,10 @@ impl Report {
             End::Skipped(what) => ("SKIPPED", what),
         };
         eprintln!("{word:>8} {name}: {what} ({:.1} s)", took.as_secs_f64());
-        self.lines.push(Line { name, took, end });
+        if let End::Good(what) = &end {
+            self.kept.keep(name, what, took, &self.tables[tables..]);
+        }
+        self.lines.push(Line { name, took, end, before: false });
         // As far as it has come, should it not come to its end.
         let _ = std::fs::write(process::target("").join("TRUST-so-far.md"), self.page());
     }
@@ -89,14 +104,22 @@ impl Report {
         let mut page = format!(
             "# What was tried\n\n\
              Written by `cargo xtask trust{}`; do not edit. {}, {cores} cores, seed {}, {:.0} s in \
-             all: {} lines, {} failed, {skipped} skipped.\n\n\
+             all: {} lines, {} failed, {skipped} skipped{}. The sources that were tried: {}.\n\n\
              | what | how much | result | time |\n|---|---|---|---|\n",
             if self.extent.is_full() { "" } else { " --quick" },
             compiler.trim(),
             self.seed,
-            self.began.elapsed().as_secs_f64(),
+            self.lines.iter().map(|line| line.took).sum::<Duration>().as_secs_f64(),
             self.lines.len(),
             self.failed(),
+            match self.lines.iter().filter(|line| line.before).count() {
+                0 => String::new(),
+                lines => format!(
+                    "; {lines} of them were tried in a run of the same sources that did not come to \
+                     its end"
+                ),
+            },
+            self.kept.tree(),
         );
         for line in &self.lines {
             let (what, result) = match &line.end {

@@ -1,6 +1,6 @@
 //! Copies of the tree, to be changed and built apart from it.
 
-use super::process::{root, run};
+use super::process::{root, run, target};
 use std::path::Path;
 use std::process::Command;
 
@@ -32,4 +32,18 @@ pub(super) fn copy(to: &Path) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// What tells these parts of the tree, as they are now, from any others.
+pub(super) fn id(parts: &[&str]) -> Result<String, String> {
+    let index = target("").join(format!("index-of-{}", std::process::id()));
+    let git = |arguments: &[&str]| {
+        let said = run(Command::new("git").args(arguments).env("GIT_INDEX_FILE", &index));
+        if said.good { Ok(said.text.trim().to_owned()) } else { Err(said.failures()) }
+    };
+    std::fs::create_dir_all(target("")).map_err(|error| error.to_string())?;
+    let added = git(&[&["add", "--all"], parts].concat());
+    let id = added.and_then(|_| git(&["write-tree"]));
+    let _ = std::fs::remove_file(&index);
+    id
 }

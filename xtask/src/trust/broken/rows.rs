@@ -4,6 +4,7 @@
 mod c;
 mod design;
 mod global;
+mod levels;
 mod nginx;
 mod njs;
 mod parking;
@@ -36,6 +37,7 @@ pub(super) enum Change {
 pub(super) fn all() -> impl Iterator<Item = &'static Row> {
     [
         design::ROWS,
+        levels::ROWS,
         shared::ROWS,
         nginx::ROWS,
         njs::ROWS,

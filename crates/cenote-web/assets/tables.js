@@ -11,6 +11,7 @@ const COLUMNS = [
   {id: 'held', title: 'Held', number: true, sort: row => row.held_bytes, text: row => bytes(row.held_bytes)},
   {id: 'used', title: 'Used', number: true, sort: row => row.used_bytes ?? -1, text: row => bytes(row.used_bytes)},
   {id: 'peak', title: 'Peak', number: true, opt: true, sort: row => row.peak_bytes, text: row => bytes(row.peak_bytes)},
+  {id: 'late', title: 'Peak, 1 min', number: true, opt: true, sort: row => row.recent_peak_bytes, text: row => bytes(row.recent_peak_bytes)},
   {id: 'limit', title: 'Limit', number: true, opt: true, sort: row => row.limit_bytes ?? Infinity, text: row => bytes(row.limit_bytes)},
   {id: 'refused', title: 'Refused', number: true, opt: true, sort: row => row.refused, text: row => count(row.refused)},
   {id: 'blocks', title: 'Blocks', number: true, opt: true, sort: row => row.blocks ?? -1, text: row => count(row.blocks)},
@@ -96,7 +97,7 @@ const poolTable = (table, choose, changed) => {
 
 const accountTable = table => {
   const body = el('tbody'), rows = new Map();
-  const titles = [['Account'], ['Now', 'n'], ['Pools', 'n'], ['Made', 'n opt'], ['Held', 'n'], ['', 'opt'], ['Reserved', 'n opt'], ['Used', 'n'], ['Peak', 'n opt'], ['Limit', 'n opt'],
+  const titles = [['Account'], ['Now', 'n'], ['Pools', 'n'], ['Made', 'n opt'], ['Held', 'n'], ['', 'opt'], ['Reserved', 'n opt'], ['Used', 'n'], ['Peak', 'n opt'], ['Peak, 1 min', 'n opt'], ['Limit', 'n opt'],
     ['Refused', 'n'], ['Recycled', 'n opt'], ['Oldest', 'n opt'], ['Over age', 'n opt'], ['Made at', 'opt']];
   table.replaceChildren(el('thead', {}, el('tr', {}, ...titles.map(([title, kind]) =>
     el('th', {scope: 'col', class: kind ?? ''}, title || el('span', {class: 'zero'}, 'lately'))))), body);
@@ -108,7 +109,7 @@ const accountTable = table => {
       let shown = rows.get(key);
       if (!shown) {
         const line = spark();
-        const cells = titles.map(([, kind], i) => el(i === 0 ? 'th' : 'td', {class: i === 0 ? 'path' : i === 14 ? 'at opt' : (kind ?? '') + (i === 5 ? ' trend' : ''), scope: i === 0 ? 'row' : null}));
+        const cells = titles.map(([, kind], i) => el(i === 0 ? 'th' : 'td', {class: i === 0 ? 'path' : i === 15 ? 'at opt' : (kind ?? '') + (i === 5 ? ' trend' : ''), scope: i === 0 ? 'row' : null}));
         cells[0].style.setProperty('--depth', row.path.length - 1);
         cells[5].append(line.element);
         shown = {element: el('tr', {}, ...cells), cells, line};
@@ -116,10 +117,10 @@ const accountTable = table => {
       }
       gone.delete(key);
       const texts = [row.path[row.path.length - 1], count(row.accounts), count(row.live), count(row.created), bytes(row.held_bytes), null,
-        bytes(row.reserved_bytes), bytes(row.used_bytes), bytes(row.peak_bytes), bytes(row.limit_bytes), count(row.refused), bytes(row.recycled_bytes),
+        bytes(row.reserved_bytes), bytes(row.used_bytes), bytes(row.peak_bytes), bytes(row.recent_peak_bytes), bytes(row.limit_bytes), count(row.refused), bytes(row.recycled_bytes),
         duration(row.age_seconds), count(row.over_age), row.created_at];
       texts.forEach((text, i) => { if (text !== null) put(shown.cells[i], 'text', text); });
-      put(shown.cells[10], 'class', row.refused ? 'n alarm' : 'n');
+      put(shown.cells[11], 'class', row.refused ? 'n alarm' : 'n');
       put(shown.element, 'class', row.over_age ? 'old' : '');
       shown.line.draw(history.get(key) ?? []);
       const next = after ? after.nextSibling : body.firstChild;

@@ -111,6 +111,8 @@ async fn metrics_are_what_the_accounts_say_and_parsers_read_them() {
     assert_eq!(sample("cenote_pools_created_total", request), 3.0);
     assert_eq!(sample("cenote_pool_refused_total", "process"), 1.0);
     assert_eq!(sample("cenote_pool_limit_bytes", "process"), f64::from(1 << 20));
+    let late = sample("cenote_account_recent_peak_bytes", "process");
+    assert!(late >= process.held() as f64 && late <= sample("cenote_pool_peak_bytes", "process"));
     // Own bytes only, so that a sum over accounts is the whole.
     let sum: f64 = samples
         .iter()
@@ -281,6 +283,7 @@ fn in_axum_requests_that_are_kept_are_told_one_by_one_and_block_by_block() {
             assert_eq!(pool["held_bytes"], first.held_bytes());
             assert_eq!(pool["used_bytes"], first.used_bytes());
             assert!(pool["age_seconds"].as_f64() > Some(0.2) && pool["peak_bytes"] == 4096);
+            assert_eq!(pool["recent_peak_bytes"], 4096);
             assert!(
                 pool["created_at"]
                     .as_str()

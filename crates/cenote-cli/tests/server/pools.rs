@@ -42,6 +42,7 @@ fn the_figures_count_the_request_that_asks() {
         "held_bytes",
         "used_bytes",
         "peak_bytes",
+        "recent_peak_bytes",
         "limit_bytes",
         "refused",
         "blocks",

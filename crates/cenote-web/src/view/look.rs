@@ -107,6 +107,7 @@ struct Group {
     created: u64,
     held: usize,
     peak: usize,
+    recent_peak: usize,
     limit: Option<usize>,
     reserved: usize,
     overcommitted: u64,
@@ -355,6 +356,7 @@ impl State {
             own_reserved_bytes: sums.own_reserved,
             overcommitted_bytes: group.overcommitted,
             peak_bytes: group.peak,
+            recent_peak_bytes: group.recent_peak,
             limit_bytes: group.limit,
             refused: group.refused,
             recycled_bytes: group.recycled,
@@ -416,6 +418,7 @@ impl Group {
                 self.created += account.created();
                 self.held += account.held();
                 self.peak = self.peak.max(account.peak());
+                self.recent_peak = self.recent_peak.max(account.recent_peak());
                 self.limit = self.limit.max(account.limit());
                 self.reserved += account.reserved();
                 self.overcommitted += account.overcommitted();

@@ -27,6 +27,7 @@ struct Series {
     held: usize,
     used: Option<usize>,
     peak: usize,
+    recent_peak: usize,
     limit: Option<usize>,
     live: usize,
     over_age: usize,
@@ -45,6 +46,7 @@ impl Series {
             (one, other) => one.or(other),
         };
         self.peak = self.peak.max(row.peak_bytes);
+        self.recent_peak = self.recent_peak.max(row.recent_peak_bytes);
         self.limit = self.limit.max(row.limit_bytes);
         self.live += row.live;
         self.over_age += row.over_age;
@@ -113,6 +115,12 @@ pub(super) fn text(look: &Look, named: &Mutex<Named>) -> String {
         "gauge",
         "The most bytes that any one account of this path held at once, what is below included.",
         &|series| bytes(series.peak),
+    );
+    family(
+        "cenote_account_recent_peak_bytes",
+        "gauge",
+        "The most bytes that any one account of this path that is there held in the last half a minute to a minute, what is below included.",
+        &|series| bytes(series.recent_peak),
     );
     family(
         "cenote_pool_limit_bytes",

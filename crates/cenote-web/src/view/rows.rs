@@ -39,6 +39,8 @@ pub struct AccountRow {
     pub overcommitted_bytes: u64,
     /// The most that any one of them held.
     pub peak_bytes: usize,
+    /// The most that any one of those that are there held in the last half a minute to a minute.
+    pub recent_peak_bytes: usize,
     /// The largest limit of theirs.
     pub limit_bytes: Option<usize>,
     /// How often their limits refused a charge.
@@ -86,6 +88,8 @@ pub struct PoolRow {
     pub used_bytes: Option<usize>,
     /// The most that its account held.
     pub peak_bytes: usize,
+    /// The most that its account held in the last half a minute to a minute.
+    pub recent_peak_bytes: usize,
     /// Its account's limit.
     pub limit_bytes: Option<usize>,
     /// How often its account's limit refused a charge.
@@ -121,6 +125,7 @@ impl PoolRow {
             held_bytes: gist.held_bytes,
             used_bytes: Some(gist.used_bytes),
             peak_bytes: account.map_or(gist.held_bytes, Account::peak),
+            recent_peak_bytes: account.map_or(gist.held_bytes, Account::recent_peak),
             limit_bytes: account.and_then(Account::limit),
             refused: account.map_or(0, Account::refused),
             blocks: Some(gist.blocks),
@@ -145,6 +150,7 @@ impl PoolRow {
             held_bytes: account.held().saturating_sub(account.reserved()),
             used_bytes: None,
             peak_bytes: account.peak(),
+            recent_peak_bytes: account.recent_peak(),
             limit_bytes: account.limit(),
             refused: account.refused(),
             blocks: None,

@@ -14,6 +14,7 @@ mod life;
 #[cfg(all(test, loom))]
 mod model;
 mod node;
+mod peaks;
 mod record;
 mod report;
 mod reservation;
@@ -203,15 +204,6 @@ impl Account {
     /// of their [reservations](Reservation).
     pub fn held(&self) -> usize {
         self.node().held()
-    }
-
-    /// The most that was held at any one time, in bytes.
-    ///
-    /// Exact for what the account's own thread charges. A shared account's peak includes what
-    /// threads had in reserve. It is never above the least limit on the way up, as long as no limit
-    /// was lowered, and no [reservation](Reservation::grow) went beyond it.
-    pub fn peak(&self) -> usize {
-        self.node().peak()
     }
 
     /// Pools on this very account that exist now (not those on accounts under it).

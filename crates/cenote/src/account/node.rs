@@ -17,6 +17,7 @@
 
 use super::charging::LARGEST_QUANTUM;
 use super::family::Family;
+use super::peaks::Before;
 use super::waiting::Door;
 use super::{Account, Record, life, record};
 use crate::BlockSource;
@@ -117,6 +118,8 @@ pub(crate) struct Node {
     pub(super) door: Door,
     /// When it last lacked room for one who waits; guarded by the queue's lock.
     pub(super) lacking: AtomicUsize,
+    /// Of what came before the period that `most` is of; nothing of it costs a charge anything.
+    pub(super) before: Before,
     /// Links in the owner's mail, guarded by the owner record's lock.
     pub(super) mail: life::Mail,
 
@@ -187,6 +190,7 @@ impl Node {
             awaits: AtomicUsize::new(0),
             door: Door::new(),
             lacking: AtomicUsize::new(0),
+            before: Before::new(),
             mail: life::Mail::new(),
             itself: AtomicPtr::new(ptr::null_mut()),
             name,
@@ -376,13 +380,6 @@ impl Node {
         }
         let awaited = self.awaited.load(Relaxed);
         (charged - reserved as isize - awaited as isize).max(0) as usize
-    }
-
-    pub(crate) fn peak(&self) -> usize {
-        // What is charged now is noticed only when some of it is credited.
-        let noticed = self.most.load(Relaxed).wrapping_add(self.far.load(Relaxed));
-        let now = self.arrived_bytes().map_or(0, |held| held + self.far.load(Relaxed));
-        noticed.max(now).max(0) as usize
     }
 
     pub(crate) fn live(&self) -> usize {

@@ -51,6 +51,9 @@ pub struct AccountSnapshot {
     pub reserved_bytes: usize,
     /// The most ever held; of several accounts, by any one of them.
     pub peak_bytes: usize,
+    /// The most held of late: in half a minute to a minute (without `std`: ever); of several
+    /// accounts, by any one of them that is there still.
+    pub recent_peak_bytes: usize,
     /// Its limit, if it has one of its own; of several accounts, the largest.
     pub limit_bytes: Option<usize>,
     /// How often its limit refused a charge.
@@ -98,6 +101,10 @@ impl AccountSnapshot {
             held_bytes: account.held(),
             reserved_bytes: account.reserved(),
             peak_bytes: account.peak(),
+            #[cfg(feature = "std")]
+            recent_peak_bytes: account.recent_peak(),
+            #[cfg(not(feature = "std"))]
+            recent_peak_bytes: account.peak(),
             limit_bytes: account.limit(),
             refused: account.refused(),
             overcommitted_bytes: account.overcommitted(),
@@ -120,6 +127,7 @@ impl AccountSnapshot {
             held_bytes: 0,
             reserved_bytes: 0,
             peak_bytes: history.sums.peak,
+            recent_peak_bytes: 0,
             limit_bytes: history.sums.limit,
             refused: history.sums.refused,
             overcommitted_bytes: history.sums.overcommitted,
@@ -153,6 +161,7 @@ impl AccountSnapshot {
         self.held_bytes += other.held_bytes;
         self.reserved_bytes += other.reserved_bytes;
         self.peak_bytes = self.peak_bytes.max(other.peak_bytes);
+        self.recent_peak_bytes = self.recent_peak_bytes.max(other.recent_peak_bytes);
         self.limit_bytes = self.limit_bytes.max(other.limit_bytes);
         self.refused += other.refused;
         self.overcommitted_bytes += other.overcommitted_bytes;

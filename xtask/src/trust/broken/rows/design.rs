@@ -38,6 +38,17 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        invariant: "12l",
+        change: Break {
+            file: "crates/cenote/src/account/peaks.rs",
+            text: r"        self.before.ever.fetch_max(noticed, AcqRel);
+        self.before.last.store(noticed, Release);
+",
+            by: "",
+            tests: &["-p cenote --lib account::peaks"],
+        },
+    },
+    Row {
         invariant: "6",
         change: Break {
             file: "crates/cenote/src/pool/layouts.rs",

@@ -108,6 +108,7 @@ mod kept;
 mod large;
 mod line;
 pub mod misuse;
+mod placed;
 mod pool;
 mod seats;
 mod shared;

@@ -16,7 +16,7 @@ unsafe impl BlockSource for Ground {
     fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
         if let Some(shelf) = runs::shelf_of(layout)
             && runs::are_used()
-            && let Some(block) = RUNS.take(shelf, &System)
+            && let Some(block) = RUNS.take(shelf)
         {
             return Ok(block);
         }
@@ -28,7 +28,7 @@ unsafe impl BlockSource for Ground {
         if let Some(shelf) = runs::shelf_of(layout)
             && runs::are_used()
             // SAFETY: the caller's promise; what is in a run came from there.
-            && unsafe { RUNS.give(shelf, block, &System) }
+            && unsafe { RUNS.give(shelf, block) }
         {
             return;
         }
@@ -45,6 +45,6 @@ unsafe impl BlockSource for Ground {
 impl Ground {
     /// Gives pages back that wait, resident, for whoever wants a block; how many bytes that were.
     pub(super) fn trim() -> usize {
-        if runs::are_used() { RUNS.trim(&System) } else { 0 }
+        if runs::are_used() { RUNS.trim() } else { 0 }
     }
 }

@@ -20,12 +20,13 @@
 //! too few blocks or too many. Nothing is asked of the system, or of the allocator, with a lock
 //! held; and a fork waits for all of them, so that the child finds them free.
 
-use super::BlockSource;
 use super::pages;
+use super::{BlockSource, System};
 use crate::debug;
+use crate::placed::{Placed, behind};
 use core::alloc::Layout;
-use core::cell::UnsafeCell;
-use core::ptr::{self, NonNull};
+use core::cell::{Cell, UnsafeCell};
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// The smallest blocks have two to the power of this many bytes.
@@ -42,20 +43,36 @@ const BUCKETS: usize = 512;
 /// A bit for each block of a run.
 type Bits = u128;
 
-/// What is known of a run, at its beginning.
+/// What is known of a run, at its beginning. It is looked at with its shelf's lock held, but for
+/// what does not change.
 struct Run {
     /// The first block, good for all of the run.
     first: NonNull<u8>,
+    sizes: Sizes,
     /// A bit for each block: set if it is free.
-    free: Bits,
+    free: Cell<Bits>,
     /// Those of the free ones, and of some that are being cleaned, that were in use before.
-    dirty: Bits,
+    dirty: Cell<Bits>,
     /// Runs in the same bucket.
-    next: *mut Run,
+    next: Link,
     /// Runs with free blocks.
-    newer: *mut Run,
-    older: *mut Run,
+    newer: Link,
+    older: Link,
 }
+
+/// A run that is not at its end: it is in place as long as it has a block that is not free.
+type At = Placed<Run>;
+type Link = Cell<Option<At>>;
+
+/// Blocks of a run that are nobody's, and not free: whoever has this may do with them what it
+/// likes, and they keep the run from its end.
+struct Claimed {
+    run: At,
+    bits: Bits,
+}
+
+/// A run that is on no shelf, and none of whose blocks is anybody's.
+struct Emptied(At);
 
 /// Which shelf has blocks of this layout; none, where it is not that of a block aligned to its size.
 #[inline]
@@ -78,12 +95,12 @@ impl Sizes {
         Self { shift, blocks: if blocks < MOST_BLOCKS { blocks } else { MOST_BLOCKS } }
     }
 
-    fn block(self) -> usize {
+    const fn block(self) -> usize {
         1 << self.shift
     }
 
     /// Bytes of a run's blocks: a power of two.
-    fn span(self) -> usize {
+    const fn span(self) -> usize {
         self.blocks << self.shift
     }
 
@@ -93,28 +110,35 @@ impl Sizes {
     }
 
     /// What a run asks for: wherever that lies, its blocks are in it.
-    fn layout(self) -> Layout {
+    const fn layout(self) -> Layout {
         let size = size_of::<Run>() + self.block() + self.span();
-        // SAFETY: a power of two, and less than 2 MiB.
-        unsafe { Layout::from_size_align_unchecked(size, align_of::<Run>().max(16)) }
+        match Layout::from_size_align(size, 16) {
+            Ok(layout) => layout,
+            Err(_) => unreachable!(),
+        }
+    }
+
+    /// Where the first of these blocks, all of one run, begins, and how many bytes they have.
+    fn place(self, first: NonNull<u8>, from: u32, count: u32) -> (NonNull<u8>, usize) {
+        (behind(first, (from as usize) << self.shift), (count as usize) << self.shift)
     }
 }
 
-const _: () = assert!(size_of::<Run>() <= 128);
+const _: () = assert!(size_of::<Run>() <= 128 && align_of::<Run>() <= 16);
 
 /// The runs of one size.
 struct Shelf {
     /// By the address of the first block: see [`Shelf::bucket`].
-    buckets: [*mut Run; BUCKETS],
+    buckets: [Option<At>; BUCKETS],
     /// Runs with free blocks, the one that got one last at the head.
-    open: *mut Run,
+    open: Option<At>,
     /// Bytes of free blocks that were in use before.
     dirty: usize,
 }
 
 impl Shelf {
     const fn new() -> Self {
-        Self { buckets: [ptr::null_mut(); BUCKETS], open: ptr::null_mut(), dirty: 0 }
+        Self { buckets: [None; BUCKETS], open: None, dirty: 0 }
     }
 
     /// Runs whose first blocks lie in the same span are alike: there is one of them.
@@ -123,162 +147,115 @@ impl Shelf {
     }
 
     /// The run that this address is in.
-    fn find(&self, address: usize, sizes: Sizes) -> Option<NonNull<Run>> {
+    fn find(&self, address: usize, sizes: Sizes) -> Option<At> {
         let span = address / sizes.span();
         // It begins in this span, or in the one before.
         [span, span.wrapping_sub(1)].into_iter().find_map(|span| {
             let mut at = self.buckets[Self::bucket(span)];
-            while let Some(run) = NonNull::new(at) {
-                // SAFETY: runs on the shelf are in place.
-                let this = unsafe { run.as_ref() };
-                if address.wrapping_sub(this.first.addr().get()) < sizes.span() {
+            while let Some(run) = at {
+                if address.wrapping_sub(run.first.addr().get()) < sizes.span() {
                     return Some(run);
                 }
-                at = this.next;
+                at = run.next.get();
             }
             None
         })
     }
 
-    /// Takes a run in, of which one block is somebody's already.
-    ///
-    /// # Safety
-    /// It is in place, on no shelf, and the caller's.
-    unsafe fn insert(&mut self, mut run: NonNull<Run>, sizes: Sizes) {
-        // SAFETY: the caller's promise.
-        let this = unsafe { run.as_mut() };
-        let bucket = &mut self.buckets[Self::bucket(this.first.addr().get() / sizes.span())];
-        this.next = *bucket;
-        *bucket = run.as_ptr();
-        if this.free != 0 {
-            // SAFETY: on the shelf, and not on the list yet.
-            unsafe { self.push(run) };
+    fn bucket_of(&mut self, run: At) -> &mut Option<At> {
+        &mut self.buckets[Self::bucket(run.first.addr().get() / run.sizes.span())]
+    }
+
+    /// Takes a run in that is on no shelf, and of which one block is somebody's already.
+    fn insert(&mut self, run: At) {
+        run.next.set(self.bucket_of(run).replace(run));
+        if run.free.get() != 0 {
+            self.push(run);
         }
     }
 
-    /// Takes a run out that has nothing but free blocks.
-    ///
-    /// # Safety
-    /// It is on this shelf.
-    unsafe fn remove(&mut self, run: NonNull<Run>, sizes: Sizes) {
-        // SAFETY: it has free blocks, so it is on the list.
-        unsafe { self.unlink(run) };
-        // SAFETY: the caller's promise.
-        let this = unsafe { run.as_ref() };
-        self.dirty -= this.dirty.count_ones() as usize * sizes.block();
-        let mut at = &raw mut self.buckets[Self::bucket(this.first.addr().get() / sizes.span())];
-        loop {
-            // SAFETY: the bucket, or the link of a run in it.
-            let here = unsafe { at.read() };
-            if here == run.as_ptr() {
-                break;
+    /// Takes a run out of this shelf that has nothing but free blocks.
+    fn remove(&mut self, run: At) -> Emptied {
+        self.unlink(run);
+        self.dirty -= run.dirty.get().count_ones() as usize * run.sizes.block();
+        let bucket = self.bucket_of(run);
+        let mut at = *bucket;
+        if at == Some(run) {
+            *bucket = run.next.get();
+        }
+        while let Some(before) = at {
+            at = before.next.get();
+            if at == Some(run) {
+                before.next.set(run.next.get());
             }
-            // SAFETY: a run in the bucket: the one that is looked for comes behind it.
-            at = unsafe { &raw mut (*here).next };
         }
-        // SAFETY: where the link to the run is.
-        unsafe { at.write(this.next) };
+        Emptied(run)
     }
 
-    /// # Safety
-    /// It is on this shelf, and not on the list.
-    unsafe fn push(&mut self, mut run: NonNull<Run>) {
-        // SAFETY: the caller's promise.
-        let this = unsafe { run.as_mut() };
-        this.newer = ptr::null_mut();
-        this.older = self.open;
-        if let Some(mut older) = NonNull::new(self.open) {
-            // SAFETY: runs on the list are in place, and another one than this.
-            unsafe { older.as_mut() }.newer = run.as_ptr();
+    /// Puts a run of this shelf on the list, which it is not on.
+    fn push(&mut self, run: At) {
+        let older = self.open.replace(run);
+        run.newer.set(None);
+        run.older.set(older);
+        if let Some(older) = older {
+            older.newer.set(Some(run));
         }
-        self.open = run.as_ptr();
     }
 
-    /// # Safety
-    /// It is on the list.
-    unsafe fn unlink(&mut self, run: NonNull<Run>) {
-        // SAFETY: the caller's promise.
-        let &Run { newer, older, .. } = unsafe { run.as_ref() };
-        match NonNull::new(newer) {
-            // SAFETY: runs on the list are in place.
-            Some(mut newer) => unsafe { newer.as_mut() }.older = older,
+    /// Takes a run off the list.
+    fn unlink(&mut self, run: At) {
+        let (newer, older) = (run.newer.get(), run.older.get());
+        match newer {
+            Some(newer) => newer.older.set(older),
             None => self.open = older,
         }
-        if let Some(mut older) = NonNull::new(older) {
-            // SAFETY: likewise.
-            unsafe { older.as_mut() }.newer = newer;
+        if let Some(older) = older {
+            older.newer.set(newer);
         }
     }
 
     /// A free block, one whose pages are resident if the newest run has one.
-    fn take(&mut self, sizes: Sizes) -> Option<NonNull<u8>> {
-        let mut run = NonNull::new(self.open)?;
-        // SAFETY: runs on the list are in place, and only who has the lock looks at them.
-        let this = unsafe { run.as_mut() };
-        let dirty = this.free & this.dirty;
-        let number = if dirty != 0 { dirty } else { this.free }.trailing_zeros();
+    fn take(&mut self) -> Option<NonNull<u8>> {
+        let run = self.open?;
+        let free = run.free.get();
+        let dirty = free & run.dirty.get();
+        let number = if dirty != 0 { dirty } else { free }.trailing_zeros();
         let bit = 1 << number;
         if dirty != 0 {
-            this.dirty &= !bit;
-            self.dirty -= sizes.block();
+            run.dirty.set(run.dirty.get() & !bit);
+            self.dirty -= run.sizes.block();
         }
-        this.free &= !bit;
-        // SAFETY: the run has a block for each bit.
-        let block = unsafe { this.first.add((number as usize) << sizes.shift) };
-        if this.free == 0 {
-            // SAFETY: it is on the list.
-            unsafe { self.unlink(run) };
+        run.free.set(free & !bit);
+        if free == bit {
+            self.unlink(run);
         }
-        Some(block)
+        Some(run.sizes.place(run.first, number, 1).0)
     }
 
-    /// Makes blocks of a run free; the run is returned if all are now, and is off the shelf then.
-    ///
-    /// # Safety
-    /// The run is on this shelf, and the blocks are nobody's.
-    unsafe fn put(
-        &mut self,
-        mut run: NonNull<Run>,
-        bits: Bits,
-        sizes: Sizes,
-    ) -> Option<NonNull<Run>> {
-        // SAFETY: the caller's promise, and only who has the lock looks at them.
-        let this = unsafe { run.as_mut() };
-        debug_assert_eq!(this.free & bits, 0, "a block that is free has been released");
-        if this.free == 0 {
-            // SAFETY: on the shelf, and not on the list, since it had no free block.
-            unsafe { self.push(run) };
+    /// Makes blocks of a run of this shelf free; if all are now, it is off the shelf.
+    fn put(&mut self, Claimed { run, bits }: Claimed) -> Option<Emptied> {
+        let free = run.free.get();
+        debug_assert_eq!(free & bits, 0, "a block that is free has been released");
+        if free == 0 {
+            self.push(run);
         }
-        // SAFETY: as above.
-        let this = unsafe { run.as_mut() };
-        this.free |= bits;
-        if this.free != sizes.all() {
+        run.free.set(free | bits);
+        (free | bits == run.sizes.all()).then(|| self.remove(run))
+    }
+
+    /// Takes what is free and dirty in a run of this shelf, to be cleaned.
+    fn claim(&mut self, run: At) -> Option<Claimed> {
+        let bits = run.free.get() & run.dirty.get();
+        if bits == 0 {
             return None;
         }
-        // SAFETY: on this shelf, with nothing but free blocks.
-        unsafe { self.remove(run, sizes) };
-        Some(run)
-    }
-
-    /// Takes what is free and dirty in a run, to be cleaned; 0: nothing.
-    ///
-    /// # Safety
-    /// The run is on this shelf.
-    unsafe fn claim(&mut self, mut run: NonNull<Run>, sizes: Sizes) -> Bits {
-        // SAFETY: the caller's promise, and only who has the lock looks at them.
-        let this = unsafe { run.as_mut() };
-        let bits = this.free & this.dirty;
-        if bits == 0 {
-            return 0;
+        run.free.set(run.free.get() & !bits);
+        run.dirty.set(run.dirty.get() & !bits);
+        self.dirty -= bits.count_ones() as usize * run.sizes.block();
+        if run.free.get() == 0 {
+            self.unlink(run);
         }
-        this.free &= !bits;
-        this.dirty &= !bits;
-        self.dirty -= bits.count_ones() as usize * sizes.block();
-        if this.free == 0 {
-            // SAFETY: it had a free block, so it was on the list.
-            unsafe { self.unlink(run) };
-        }
-        bits
+        Some(Claimed { run, bits })
     }
 }
 
@@ -324,28 +301,30 @@ impl Guarded {
     }
 }
 
-/// Blocks of each size, over a source that every call names: it must always be the same one.
-pub(super) struct Runs([Guarded; SHELVES]);
+/// Blocks of each size, cut out of runs that a source gives.
+pub(super) struct Runs<S> {
+    shelves: [Guarded; SHELVES],
+    source: S,
+}
 
 // SAFETY: shelves are reached with their locks held alone, and runs belong to the shelf that they
-// are on.
-unsafe impl Sync for Runs {}
+// are on. The source is used as it may be by several threads.
+unsafe impl<S: Sync> Sync for Runs<S> {}
 
-impl Runs {
-    pub(super) const fn new() -> Self {
-        Self([const { Guarded::new() }; SHELVES])
+impl<S: BlockSource> Runs<S> {
+    pub(super) const fn new(source: S) -> Self {
+        Self { shelves: [const { Guarded::new() }; SHELVES], source }
     }
 
     /// A block of this shelf; none where the source has no run to give.
-    pub(super) fn take(&self, shelf: usize, source: &impl BlockSource) -> Option<NonNull<u8>> {
-        let (guarded, sizes) = (&self.0[shelf], Sizes::of(shelf));
-        let block = match guarded.with(|shelf| shelf.take(sizes)) {
+    pub(super) fn take(&self, shelf: usize) -> Option<NonNull<u8>> {
+        let (guarded, sizes) = (&self.shelves[shelf], Sizes::of(shelf));
+        let block = match guarded.with(Shelf::take) {
             Some(block) => block,
             None => {
-                let (run, block) = make(sizes, source)?;
-                // SAFETY: just made, and nobody else's.
-                guarded.with(|shelf| unsafe { shelf.insert(run, sizes) });
-                block
+                let run = self.make(sizes)?;
+                guarded.with(|shelf| shelf.insert(run));
+                run.first
             }
         };
         debug::unmark(block, sizes.block());
@@ -355,105 +334,70 @@ impl Runs {
     /// Takes a block back; `false` where it is in no run.
     ///
     /// # Safety
-    /// The block has the size of this shelf's, and is nobody's any more. If it came from
-    /// [`Runs::take`], then with this source.
-    pub(super) unsafe fn give(
-        &self,
-        shelf: usize,
-        block: NonNull<u8>,
-        source: &impl BlockSource,
-    ) -> bool {
-        let (guarded, sizes) = (&self.0[shelf], Sizes::of(shelf));
+    /// The block has the size of this shelf's, and is nobody's any more.
+    pub(super) unsafe fn give(&self, shelf: usize, block: NonNull<u8>) -> bool {
+        let (guarded, sizes) = (&self.shelves[shelf], Sizes::of(shelf));
         debug::mark(block, sizes.block());
         let done = guarded.with(|shelf| {
-            let mut run = shelf.find(block.addr().get(), sizes)?;
-            // SAFETY: runs on the shelf are in place, and only who has the lock looks at them.
-            let this = unsafe { run.as_mut() };
-            let bit = 1 << ((block.addr().get() - this.first.addr().get()) >> sizes.shift);
-            let first = this.first;
-            this.dirty |= bit;
+            let run = shelf.find(block.addr().get(), sizes)?;
+            let bit = 1 << ((block.addr().get() - run.first.addr().get()) >> sizes.shift);
+            run.dirty.set(run.dirty.get() | bit);
             shelf.dirty += sizes.block();
-            // SAFETY: on the shelf; the block is nobody's: the caller's promise.
-            let empty = unsafe { shelf.put(run, bit, sizes) };
+            // Nobody's: the caller's promise.
+            let empty = shelf.put(Claimed { run, bits: bit });
             if empty.is_some() || shelf.dirty <= DIRTY {
                 return Some((empty, None));
             }
-            // SAFETY: on the shelf.
-            let bits = unsafe { shelf.claim(run, sizes) };
-            Some((None, Some((run, first, bits))))
+            Some((None, shelf.claim(run)))
         });
         let Some((empty, unclean)) = done else {
             debug::unmark(block, sizes.block());
             return false;
         };
         if let Some(run) = empty {
-            // SAFETY: off the shelf, with nothing but free blocks.
-            unsafe { end(run, sizes, source) };
+            self.end(run);
         }
-        if let Some((run, first, bits)) = unclean {
-            // SAFETY: claimed above, in a run that has its blocks there.
-            unsafe { self.clean(shelf, run, first, bits, source) };
+        if let Some(blocks) = unclean {
+            self.clean(guarded, blocks);
         }
         true
     }
 
-    /// Gives the pages of blocks that are claimed back to the system, and makes the blocks free.
-    ///
-    /// # Safety
-    /// The blocks are in this run of this shelf, whose first block is there, and are claimed by
-    /// the caller. The source is that of the runs.
-    unsafe fn clean(
-        &self,
-        shelf: usize,
-        run: NonNull<Run>,
-        first: NonNull<u8>,
-        bits: Bits,
-        source: &impl BlockSource,
-    ) {
-        let sizes = Sizes::of(shelf);
-        let mut left = bits;
+    /// Gives the pages of blocks of this shelf back to the system, and makes the blocks free.
+    fn clean(&self, guarded: &Guarded, blocks: Claimed) {
+        let mut left = blocks.bits;
         while left != 0 {
             let from = left.trailing_zeros();
             let count = (left >> from).trailing_ones();
             left &= !((Bits::MAX >> (Bits::BITS - count)) << from);
-            // SAFETY: the run has a block for each bit.
-            let start = unsafe { first.add((from as usize) << sizes.shift) };
-            // SAFETY: so many blocks from there on are the caller's: nobody else uses them.
-            unsafe { pages::give(start, (count as usize) << sizes.shift) };
+            let (start, bytes) = blocks.run.sizes.place(blocks.run.first, from, count);
+            // SAFETY: so many blocks from there on are claimed: nobody uses them.
+            unsafe { pages::give(start, bytes) };
         }
-        // SAFETY: the run stays on its shelf as long as some blocks in it are not free.
-        let empty = self.0[shelf].with(|shelf| unsafe { shelf.put(run, bits, sizes) });
-        if let Some(run) = empty {
-            // SAFETY: off the shelf, with nothing but free blocks.
-            unsafe { end(run, sizes, source) };
+        if let Some(run) = guarded.with(|shelf| shelf.put(blocks)) {
+            self.end(run);
         }
     }
 
     /// Gives the pages of all free blocks back to the system; how many bytes that were.
-    pub(super) fn trim(&self, source: &impl BlockSource) -> usize {
+    pub(super) fn trim(&self) -> usize {
         let mut bytes = 0;
-        for (number, guarded) in self.0.iter().enumerate() {
-            let sizes = Sizes::of(number);
+        for guarded in &self.shelves {
             let dirty = guarded.with(|shelf| shelf.dirty != 0);
             for bucket in 0..if dirty { BUCKETS } else { 0 } {
                 // Claimed and cleaned one at a time, with the lock free in between.
-                while let Some((run, first, bits)) = guarded.with(|shelf| {
+                while let Some(blocks) = guarded.with(|shelf| {
                     let mut at = shelf.buckets[bucket];
-                    while let Some(run) = NonNull::new(at) {
-                        // SAFETY: on the shelf.
-                        let bits = unsafe { shelf.claim(run, sizes) };
-                        // SAFETY: runs on the shelf are in place.
-                        let this = unsafe { run.as_ref() };
-                        if bits != 0 {
-                            return Some((run, this.first, bits));
+                    while let Some(run) = at {
+                        if let Some(blocks) = shelf.claim(run) {
+                            return Some(blocks);
                         }
-                        at = this.next;
+                        at = run.next.get();
                     }
                     None
                 }) {
-                    bytes += bits.count_ones() as usize * sizes.block();
-                    // SAFETY: just claimed, in a run that has its blocks there.
-                    unsafe { self.clean(number, run, first, bits, source) };
+                    bytes += blocks.bits.count_ones() as usize * blocks.run.sizes.block();
+                    self.clean(guarded, blocks);
                 }
             }
         }
@@ -463,48 +407,41 @@ impl Runs {
     /// Bytes of free blocks that were in use, and may be resident.
     #[cfg(test)]
     fn dirty(&self) -> usize {
-        self.0.iter().map(|guarded| guarded.with(|shelf| shelf.dirty)).sum()
+        self.shelves.iter().map(|guarded| guarded.with(|shelf| shelf.dirty)).sum()
     }
-}
 
-/// A run, and its first block, which is not free any more.
-fn make(sizes: Sizes, source: &impl BlockSource) -> Option<(NonNull<Run>, NonNull<u8>)> {
-    let layout = sizes.layout();
-    let memory = source.acquire(layout).ok()?;
-    let from = memory.addr().get() + size_of::<Run>();
-    let gap = from.next_multiple_of(sizes.block()) - memory.addr().get();
-    // SAFETY: the layout has room for a block before the others.
-    let first = unsafe { memory.add(gap) };
-    debug::mark(first, sizes.span());
-    let run = memory.cast::<Run>();
-    let free = sizes.all() & !1;
-    let none = ptr::null_mut();
-    // SAFETY: the memory begins with room for it, is aligned for it, and nobody else's.
-    unsafe { run.write(Run { first, free, dirty: 0, next: none, newer: none, older: none }) };
-    Some((run, first))
-}
-
-/// Gives a run back.
-///
-/// # Safety
-/// It is from [`make`], with this source; it is on no shelf, and nobody has a block of it.
-unsafe fn end(run: NonNull<Run>, sizes: Sizes, source: &impl BlockSource) {
-    // SAFETY: the caller's promise.
-    let Run { first, dirty, .. } = unsafe { run.read() };
-    debug::unmark(first, sizes.span());
-    if dirty != 0 {
-        // An allocator may keep it as it is.
-        // SAFETY: so many bytes are blocks that are nobody's.
-        unsafe { pages::give(first, sizes.span()) };
+    /// A run that is on no shelf yet. Its first block is not free any more.
+    fn make(&self, sizes: Sizes) -> Option<At> {
+        let memory = self.source.acquire(sizes.layout()).ok()?;
+        let from = memory.addr().get() + size_of::<Run>();
+        let first = behind(memory, from.next_multiple_of(sizes.block()) - memory.addr().get());
+        debug::mark(first, sizes.span());
+        let (free, none) = (Cell::new(sizes.all() & !1), Link::new(None));
+        let (dirty, newer, older) = (Cell::new(0), none.clone(), none.clone());
+        let run = Run { first, sizes, free, dirty, next: none, newer, older };
+        // SAFETY: the memory begins with room for it, is aligned for it, and nobody else's until
+        // `end`, where the run is on no shelf, and no block refers to it.
+        Some(unsafe { Placed::write(memory, run) })
     }
-    // SAFETY: `make` took it with this layout; the caller's promise.
-    unsafe { source.release(run.cast(), sizes.layout()) };
+
+    /// Gives a run back that was on a shelf here.
+    fn end(&self, Emptied(run): Emptied) {
+        let (first, sizes) = (run.first, run.sizes);
+        debug::unmark(first, sizes.span());
+        if run.dirty.get() != 0 {
+            // An allocator may keep it as it is.
+            // SAFETY: so many bytes are blocks that are nobody's.
+            unsafe { pages::give(first, sizes.span()) };
+        }
+        // SAFETY: `make` took it with this layout, and nothing of it is used any more.
+        unsafe { self.source.release(run.pointer().cast(), sizes.layout()) };
+    }
 }
 
 // ---- the process's --------------------------------------------------------------------------
 
 /// The runs below all threads' caches.
-pub(super) static RUNS: Runs = Runs::new();
+pub(super) static RUNS: Runs<System> = Runs::new(System);
 
 const UNKNOWN: u8 = 0;
 const ASKED: u8 = 1;
@@ -534,11 +471,11 @@ fn settle() -> bool {
 }
 
 extern "C" fn before_fork() {
-    RUNS.0.iter().for_each(|guarded| guarded.held.lock());
+    RUNS.shelves.iter().for_each(|guarded| guarded.held.lock());
 }
 
 extern "C" fn after_fork() {
-    RUNS.0.iter().for_each(|guarded| guarded.held.unlock());
+    RUNS.shelves.iter().for_each(|guarded| guarded.held.unlock());
 }
 
 #[cfg(test)]

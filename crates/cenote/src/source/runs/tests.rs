@@ -36,6 +36,8 @@ fn size_of_shelf(shelf: usize) -> usize {
     Sizes::of(shelf).block()
 }
 
+type Tested<'a> = Runs<&'a Counting>;
+
 /// A block with a mark of its own in its first and last bytes.
 struct Block {
     shelf: usize,
@@ -47,29 +49,29 @@ struct Block {
 unsafe impl Send for Block {}
 
 impl Block {
-    fn take(runs: &Runs, shelf: usize, source: &Counting, mark: u64) -> Self {
-        let start = runs.take(shelf, source).unwrap();
+    fn take(runs: &Tested<'_>, shelf: usize, mark: u64) -> Self {
+        let start = runs.take(shelf).unwrap();
         assert!(start.addr().get().is_multiple_of(size_of_shelf(shelf)));
         let block = Self { shelf, start, mark };
-        // SAFETY: the block is larger than twice that, and this test's.
-        unsafe { block.ends().0.write_unaligned(mark) };
-        // SAFETY: likewise.
-        unsafe { block.ends().1.write_unaligned(mark) };
+        for end in block.ends() {
+            // SAFETY: the block is larger than twice that, and this test's.
+            unsafe { end.write_unaligned(mark) };
+        }
         block
     }
 
-    fn ends(&self) -> (*mut u64, *mut u64) {
+    fn ends(&self) -> [*mut u64; 2] {
         let first = self.start.as_ptr().cast::<u64>();
-        (first, first.wrapping_byte_add(size_of_shelf(self.shelf) - 8))
+        [first, first.wrapping_byte_add(size_of_shelf(self.shelf) - 8)]
     }
 
-    fn give(self, runs: &Runs, source: &Counting) {
-        // SAFETY: written when it was taken.
-        assert_eq!(unsafe { self.ends().0.read_unaligned() }, self.mark);
-        // SAFETY: likewise.
-        assert_eq!(unsafe { self.ends().1.read_unaligned() }, self.mark);
+    fn give(self, runs: &Tested<'_>) {
+        for end in self.ends() {
+            // SAFETY: written when it was taken.
+            assert_eq!(unsafe { end.read_unaligned() }, self.mark);
+        }
         // SAFETY: taken from there, and not used any more.
-        assert!(unsafe { runs.give(self.shelf, self.start, source) });
+        assert!(unsafe { runs.give(self.shelf, self.start) });
     }
 }
 
@@ -101,16 +103,17 @@ fn a_run_has_room_for_all_its_blocks_wherever_it_lies() {
 
 #[test]
 fn blocks_share_runs_and_a_run_goes_back_with_its_last_block() {
-    let (runs, source) = (Runs::new(), Counting::default());
+    let source = Counting::default();
+    let runs = Runs::new(&source);
     for shelf in 0..SHELVES {
         let in_run = Sizes::of(shelf).blocks;
         let mut blocks: Vec<_> =
-            (0..2 * in_run).map(|n| Block::take(&runs, shelf, &source, n as u64)).collect();
+            (0..2 * in_run).map(|n| Block::take(&runs, shelf, n as u64)).collect();
         assert_eq!(source.runs.load(Relaxed), 2);
         let last = blocks.pop().unwrap();
-        blocks.drain(..).for_each(|block| block.give(&runs, &source));
+        blocks.drain(..).for_each(|block| block.give(&runs));
         assert_eq!(source.runs.load(Relaxed), 1);
-        last.give(&runs, &source);
+        last.give(&runs);
         assert_eq!((source.runs.load(Relaxed), runs.dirty()), (0, 0));
     }
     assert_eq!(source.bytes.load(Relaxed), 0);
@@ -118,47 +121,48 @@ fn blocks_share_runs_and_a_run_goes_back_with_its_last_block() {
 
 #[test]
 fn what_waits_is_bounded_and_trim_leaves_nothing() {
-    let (runs, source) = (Runs::new(), Counting::default());
+    let source = Counting::default();
+    let runs = Runs::new(&source);
     for shelf in 0..SHELVES {
         let size = size_of_shelf(shelf);
         // Every second one stays, so that no run goes back.
         let count = 6 * DIRTY / size;
         let blocks: Vec<_> =
-            (0..count).map(|n| Block::take(&runs, shelf, &source, n as u64)).collect();
+            (0..count).map(|n| Block::take(&runs, shelf, n as u64)).collect();
         let (mut stay, mut go) = (Vec::new(), Vec::new());
         for (number, block) in blocks.into_iter().enumerate() {
             if number % 2 == 0 { stay.push(block) } else { go.push(block) }
         }
         let before = source.runs.load(Relaxed);
         for block in go {
-            block.give(&runs, &source);
+            block.give(&runs);
             assert!(runs.dirty() <= DIRTY);
         }
         let waits = runs.dirty();
         assert!(waits > 0);
-        assert_eq!(runs.trim(&source), waits);
+        assert_eq!(runs.trim(), waits);
         assert_eq!(runs.dirty(), 0);
         // They are as good as new.
-        go = (0..count / 2).map(|n| Block::take(&runs, shelf, &source, n as u64)).collect();
+        go = (0..count / 2).map(|n| Block::take(&runs, shelf, n as u64)).collect();
         assert_eq!(source.runs.load(Relaxed), before);
-        go.into_iter().chain(stay).for_each(|block| block.give(&runs, &source));
+        go.into_iter().chain(stay).for_each(|block| block.give(&runs));
         assert_eq!(source.runs.load(Relaxed), 0);
     }
 }
 
 #[test]
 fn where_no_run_is_to_be_had_nothing_is_and_a_foreign_block_is_in_none() {
-    let runs = Runs::new();
     let source = Faulty::new(System);
     source.fail_after(0, true);
-    assert!(runs.take(4, &source).is_none());
+    assert!(Runs::new(&source).take(4).is_none());
     let layout = Layout::from_size_align(4096, 4096).unwrap();
     let foreign = System.acquire(layout).unwrap();
     let counting = Counting::default();
-    let block = Block::take(&runs, 4, &counting, 1);
+    let runs = Runs::new(&counting);
+    let block = Block::take(&runs, 4, 1);
     // SAFETY: it is nobody's, and in no run.
-    assert!(!unsafe { runs.give(4, foreign, &counting) });
-    block.give(&runs, &counting);
+    assert!(!unsafe { runs.give(4, foreign) });
+    block.give(&runs);
     // SAFETY: taken so above.
     unsafe { System.release(foreign, layout) };
 }
@@ -169,19 +173,20 @@ proptest! {
     fn no_block_is_anybody_elses_and_nothing_is_left(
         steps in prop::collection::vec((0_usize..4, 0_usize..SHELVES, any::<u16>()), 1..600),
     ) {
-        let (runs, source) = (Runs::new(), Counting::default());
+        let source = Counting::default();
+        let runs = Runs::new(&source);
         let mut blocks: Vec<Block> = Vec::new();
         for (number, (what, shelf, which)) in steps.into_iter().enumerate() {
             match what {
                 0 if !blocks.is_empty() => {
                     let which = usize::from(which) % blocks.len();
-                    blocks.swap_remove(which).give(&runs, &source);
+                    blocks.swap_remove(which).give(&runs);
                 }
-                1 if which % 32 == 0 => _ = runs.trim(&source),
-                _ => blocks.push(Block::take(&runs, shelf, &source, number as u64)),
+                1 if which % 32 == 0 => _ = runs.trim(),
+                _ => blocks.push(Block::take(&runs, shelf, number as u64)),
             }
         }
-        blocks.drain(..).for_each(|block| block.give(&runs, &source));
+        blocks.drain(..).for_each(|block| block.give(&runs));
         prop_assert_eq!(source.bytes.load(Relaxed), 0);
         prop_assert_eq!(runs.dirty(), 0);
     }
@@ -189,16 +194,17 @@ proptest! {
 
 #[test]
 fn threads_take_give_each_others_and_trim_at_once() {
-    let (runs, source) = (Runs::new(), Counting::default());
+    let source = Counting::default();
+    let runs = Runs::new(&source);
     let (send, receive) = channel::<Block>();
     let receive = std::sync::Mutex::new(receive);
     thread::scope(|scope| {
         for number in 0..3_u64 {
-            let (send, runs, source) = (send.clone(), &runs, &source);
+            let (send, runs) = (send.clone(), &runs);
             scope.spawn(move || {
                 for round in 0..3000 {
                     let shelf = [4, 6, 8][(round % 3) as usize];
-                    send.send(Block::take(runs, shelf, source, number << 32 | round)).unwrap();
+                    send.send(Block::take(runs, shelf, number << 32 | round)).unwrap();
                 }
             });
         }
@@ -211,16 +217,16 @@ fn threads_take_give_each_others_and_trim_at_once() {
                     let Ok(block) = next else { break };
                     mine.push(block);
                     if mine.len() > 40 {
-                        mine.swap_remove(mine.len() * 7 % 40).give(&runs, &source);
+                        mine.swap_remove(mine.len() * 7 % 40).give(&runs);
                     }
                     if mine.len() % 500 == 0 {
-                        runs.trim(&source);
+                        runs.trim();
                     }
                 }
-                mine.into_iter().for_each(|block| block.give(&runs, &source));
+                mine.into_iter().for_each(|block| block.give(&runs));
             });
         }
-        scope.spawn(|| (0..200).for_each(|_| _ = runs.trim(&source)));
+        scope.spawn(|| (0..200).for_each(|_| _ = runs.trim()));
     });
     assert_eq!((source.bytes.load(Relaxed), runs.dirty()), (0, 0));
 }

@@ -15,18 +15,26 @@ pub(crate) struct Placed<T>(NonNull<T>);
 
 impl<T> Placed<T> {
     /// # Safety
-    /// There is a `T`, and as long as any copy of this handle is followed it stays there, and no
-    /// exclusive reference is made to it.
+    /// Whenever a copy of this handle is followed, there is a `T`, to which no exclusive reference
+    /// is used as long as what was found is.
     #[inline(always)]
     pub(crate) const unsafe fn new(thing: NonNull<T>) -> Self {
         Self(thing)
     }
 
+    /// # Safety
+    /// As for [`Placed::new`]; the pointer is not null.
+    #[inline(always)]
+    pub(crate) const unsafe fn at(thing: *mut T) -> Self {
+        // SAFETY: the caller's promise.
+        Self(unsafe { NonNull::new_unchecked(thing) })
+    }
+
     /// Writes a thing where it is to be.
     ///
     /// # Safety
-    /// The memory has room for it, is aligned for it, and nobody else's; for as long as any copy of
-    /// the handle is followed it is used for nothing else.
+    /// The memory has room for it, is aligned for it, and nobody else's; until no copy of the handle
+    /// is followed any more it is used for nothing else.
     #[inline(always)]
     pub(crate) unsafe fn write(place: NonNull<u8>, thing: T) -> Self {
         let place = place.cast::<T>();

@@ -11,6 +11,7 @@
 use super::geometry::Geometry;
 use super::list::{Linked, Links, List};
 use super::page::Page;
+use crate::placed::{Placed, before, behind};
 use crate::supply::Supply;
 use crate::table::{Entry, Table, mix};
 use crate::{AllocError, BlockSource, debug};
@@ -45,20 +46,22 @@ const _: () = assert!(size_of::<Page>().is_multiple_of(align_of::<Header>()));
 const _: () = assert!(size_of::<Header>().is_multiple_of(align_of::<u64>()));
 
 impl Header {
-    /// The words of a header of this pool, by the pool's own pointer to it: a reference to the
-    /// header is good for that alone.
-    fn free<'a>(header: NonNull<Self>) -> &'a [Cell<u64>] {
-        // SAFETY: the header of a cluster of this pool; those who give clusters back hold no
+    /// Where the words of a header are, by the pool's own pointer to it: a reference to the header is
+    /// good for that alone.
+    fn words(header: Placed<Self>) -> NonNull<Cell<u64>> {
+        behind(header.pointer(), HEADER).cast()
+    }
+
+    /// The words of a header of this pool.
+    fn free<'a>(header: Placed<Self>) -> &'a [Cell<u64>] {
+        let count = header.words as usize;
+        // SAFETY: so many were written behind the header; those who give clusters back hold no
         // reference to them.
-        let words = unsafe { header.as_ref() }.words;
-        // SAFETY: there is room for them behind it.
-        let free = unsafe { header.add(1) }.cast::<Cell<u64>>();
-        // SAFETY: so many were written with the header.
-        unsafe { core::slice::from_raw_parts(free.as_ptr(), words as usize) }
+        unsafe { NonNull::slice_from_raw_parts(Self::words(header), count).as_ref() }
     }
 
     /// A free page, which is not free any more.
-    fn take_page(header: NonNull<Self>) -> Option<usize> {
+    fn take_page(header: Placed<Self>) -> Option<usize> {
         for (index, word) in Self::free(header).iter().enumerate() {
             let free = word.get();
             if free != 0 {
@@ -69,7 +72,7 @@ impl Header {
         None
     }
 
-    fn put_page(header: NonNull<Self>, number: usize) {
+    fn put_page(header: Placed<Self>, number: usize) {
         if let Some(word) = Self::free(header).get(number / 64) {
             word.set(word.get() | 1 << (number % 64));
         }
@@ -77,16 +80,16 @@ impl Header {
 }
 
 /// A cluster: where its pages begin, and what is known of them, each good for all of its block.
-/// Both null: none.
+/// Null and nothing: none.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Cluster {
     start: *mut u8,
-    header: *mut Header,
+    header: Option<Placed<Header>>,
 }
 
 impl Cluster {
-    const NONE: Self = Self { start: ptr::null_mut(), header: ptr::null_mut() };
+    const NONE: Self = Self { start: ptr::null_mut(), header: None };
 
     #[inline(always)]
     fn some(self) -> Option<Self> {
@@ -101,9 +104,9 @@ impl Cluster {
     }
 
     #[inline(always)]
-    fn header(self) -> NonNull<Header> {
-        // SAFETY: likewise.
-        unsafe { NonNull::new_unchecked(self.header) }
+    fn header(self) -> Placed<Header> {
+        // SAFETY: likewise; those have a header.
+        unsafe { self.header.unwrap_unchecked() }
     }
 }
 
@@ -180,9 +183,8 @@ impl Clusters {
     #[inline(always)]
     fn at_home(&self, address: usize) -> Cluster {
         let home = (mix(address) >> self.shift.get()) as usize;
-        // SAFETY: `slots` has as many as the shift leaves numbers for.
-        let slot = unsafe { self.slots.get().add(home) };
-        // SAFETY: likewise; all were written.
+        let slot = self.slots.get().wrapping_add(home);
+        // SAFETY: `slots` has as many as the shift leaves numbers for; all were written.
         unsafe { slot.read() }
     }
 
@@ -205,8 +207,8 @@ impl Clusters {
         }
         self.shift.set(63);
         self.slots.set(match self.only.get().some() {
-            // SAFETY: the field of a header, which stays as long as the cluster does.
-            Some(only) => unsafe { (&raw const (*only.header).cluster).cast() },
+            // Written before, and not again as long as slots are looked for there.
+            Some(only) => ptr::from_ref(&only.header().cluster).cast(),
             None => (&raw const NONE.0).cast(),
         });
     }
@@ -218,48 +220,47 @@ impl Clusters {
 
     // ---- a cluster's parts ---------------------------------------------------------------
 
-    /// The descriptor of a page of a cluster of this pool.
+    /// The descriptor of a page of a cluster of this pool; `None` where it has no such page.
     #[inline(always)]
-    pub(super) fn page(cluster: Cluster, number: usize, geometry: &Geometry) -> NonNull<Page> {
-        debug_assert!(number < geometry.pages as usize);
+    pub(super) fn page(
+        cluster: Cluster,
+        number: usize,
+        geometry: &Geometry,
+    ) -> Option<Placed<Page>> {
+        let behind = cluster.header().pointer().cast::<Page>().as_ptr();
         // SAFETY: descriptors are before the header, one for each page.
-        unsafe { cluster.header().cast::<Page>().sub(number + 1) }
+        (number < geometry.pages as usize)
+            .then(|| unsafe { Placed::at(behind.wrapping_sub(number + 1)) })
     }
 
     /// The header behind the descriptor of a page of this pool.
     #[inline(always)]
-    fn header_of(page: NonNull<Page>) -> NonNull<Header> {
-        // SAFETY: a descriptor in a cluster of this pool.
-        let number = unsafe { page.as_ref() }.number();
+    fn header_of(page: Placed<Page>) -> Placed<Header> {
+        let behind = page.pointer().as_ptr().wrapping_add(page.number() + 1);
         // SAFETY: so far before the header is where the descriptor is.
-        unsafe { page.add(number + 1) }.cast()
+        unsafe { Placed::at(behind.cast()) }
     }
 
     /// Where a page of this pool begins.
     #[inline(always)]
-    pub(super) fn start_of(page: NonNull<Page>, geometry: &Geometry) -> NonNull<u8> {
-        // SAFETY: a descriptor in a cluster of this pool.
-        let number = unsafe { page.as_ref() }.number();
-        // SAFETY: the header behind it.
-        let cluster = unsafe { Self::header_of(page).as_ref() }.cluster[0];
-        // SAFETY: the page is in the cluster.
-        unsafe { cluster.start().add(geometry.offset_of(number)) }
-    }
-
-    fn header(&self, header: NonNull<Header>) -> &Header {
-        // SAFETY: the header of a cluster of this pool; those who give clusters back hold no
-        // reference to them.
-        unsafe { header.as_ref() }
+    pub(super) fn start_of(page: Placed<Page>, geometry: &Geometry) -> NonNull<u8> {
+        let cluster = Self::header_of(page).cluster[0];
+        behind(cluster.start(), geometry.offset_of(page.number()))
     }
 
     pub(super) fn used_pages(&self, cluster: Cluster) -> usize {
-        self.header(cluster.header()).used.get() as usize
+        cluster.header().used.get() as usize
+    }
+
+    /// Where what is known of a cluster begins: its last page's descriptor.
+    fn described(cluster: Cluster, geometry: &Geometry) -> NonNull<u8> {
+        before(cluster.header().pointer(), geometry.pages as usize * DESCRIPTOR)
     }
 
     /// Whether this address is among what is known of a cluster, apart from its pages.
     pub(super) fn is_beside(&self, address: usize, geometry: &Geometry) -> bool {
-        let before = geometry.pages as usize * DESCRIPTOR;
-        let beside = |cluster: Cluster| address.wrapping_sub(cluster.header.addr() - before);
+        let described = |cluster: Cluster| Self::described(cluster, geometry).addr().get();
+        let beside = |cluster: Cluster| address.wrapping_sub(described(cluster));
         geometry.beside != 0 && self.iter().any(|cluster| beside(cluster) < geometry.beside)
     }
 
@@ -267,64 +268,58 @@ impl Clusters {
 
     /// A free page of a cluster that is in use.
     #[inline]
-    pub(super) fn take_page(&self, geometry: &Geometry) -> Option<NonNull<Page>> {
+    pub(super) fn take_page(&self, geometry: &Geometry) -> Option<Placed<Page>> {
         let cluster = self.open.first()?;
         self.take_page_of(cluster, geometry)
     }
 
     /// A free page of a cluster that was kept back.
-    pub(super) fn take_kept_page(&self, geometry: &Geometry) -> Option<NonNull<Page>> {
+    pub(super) fn take_kept_page(&self, geometry: &Geometry) -> Option<Placed<Page>> {
         let cluster = self.kept.pop()?;
         self.kept_count.set(self.kept_count.get() - 1);
-        // SAFETY: a cluster of this pool, on no list now.
-        unsafe { self.open.push(cluster) };
+        self.open.push(cluster);
         self.take_page_of(cluster, geometry)
     }
 
-    fn take_page_of(&self, cluster: NonNull<Header>, geometry: &Geometry) -> Option<NonNull<Page>> {
-        let header = self.header(cluster);
-        let number = Header::take_page(cluster)?;
+    fn take_page_of(&self, header: Placed<Header>, geometry: &Geometry) -> Option<Placed<Page>> {
+        let number = Header::take_page(header)?;
         header.used.set(header.used.get() + 1);
         if header.used.get() == geometry.pages {
-            // SAFETY: it had a free page, so it was on this list.
-            unsafe { self.open.remove(cluster) };
+            // It had a free page, so it was on this list.
+            self.open.remove(header);
         }
-        Some(Self::page(header.cluster[0], number, geometry))
+        Self::page(header.cluster[0], number, geometry)
     }
 
     /// Makes a page free that nothing is in, and which is on no list. What becomes of its
     /// cluster then: it is returned if it is one too many.
     pub(super) fn put_page(
         &self,
-        page: NonNull<Page>,
+        page: Placed<Page>,
         keep: usize,
         geometry: &Geometry,
     ) -> Option<Cluster> {
-        let cluster = Self::header_of(page);
-        // SAFETY: a descriptor in a cluster of this pool.
-        let page = unsafe { page.as_ref() };
+        let header = Self::header_of(page);
         page.close();
-        let header = self.header(cluster);
         let was_full = header.used.get() == geometry.pages;
-        Header::put_page(cluster, page.number());
+        Header::put_page(header, page.number());
         header.used.set(header.used.get() - 1);
         if header.used.get() != 0 {
             if was_full {
-                // SAFETY: full ones are on no list.
-                unsafe { self.open.push(cluster) };
+                // Full ones are on no list.
+                self.open.push(header);
             }
             return None;
         }
         if !was_full {
-            // SAFETY: it had free pages and others, so it was on this list.
-            unsafe { self.open.remove(cluster) };
+            // It had free pages and others, so it was on this list.
+            self.open.remove(header);
         }
         if self.kept() >= keep {
             return Some(header.cluster[0]);
         }
         self.kept_count.set(self.kept_count.get() + 1);
-        // SAFETY: a cluster of this pool, on no list now.
-        unsafe { self.kept.push(cluster) };
+        self.kept.push(header);
         None
     }
 
@@ -373,16 +368,16 @@ impl Clusters {
             (Self::layout(supply, geometry)?, Self::layout_beside(supply, geometry)?);
         let start = supply.take(layout)?;
         let described = match beside {
-            // SAFETY: the block has room for descriptors and header behind its pages.
-            None => unsafe { start.add(geometry.header_at) },
+            None => behind(start, geometry.header_at),
             Some(beside) => supply.take(beside).inspect_err(|_| {
                 // SAFETY: just taken with this layout, and not used.
                 unsafe { supply.put_back(start, layout) };
             })?,
         };
-        // SAFETY: the header comes behind the descriptors.
-        let header = unsafe { described.add(geometry.pages as usize * DESCRIPTOR) };
-        Ok(Cluster { start: start.as_ptr(), header: header.cast().as_ptr() })
+        let header = behind(described, geometry.pages as usize * DESCRIPTOR).cast();
+        // SAFETY: the block has room for the header there, behind the descriptors; `enter` writes
+        // it before anybody looks, and it stays as long as the cluster is the pool's.
+        Ok(Cluster { start: start.as_ptr(), header: Some(unsafe { Placed::new(header) }) })
     }
 
     /// Takes a cluster, and a page of it.
@@ -391,7 +386,7 @@ impl Clusters {
         &self,
         supply: &Supply<S>,
         geometry: &Geometry,
-    ) -> Result<NonNull<Page>, AllocError> {
+    ) -> Result<Placed<Page>, AllocError> {
         if self.count.get() > 0 {
             // Before the cluster, so that its failure leaves nothing to undo.
             self.table.reserve(supply)?;
@@ -405,14 +400,13 @@ impl Clusters {
             }
         };
         let cluster = self.enter(cluster, geometry);
-        // SAFETY: a cluster of this pool, on no list yet.
-        unsafe { self.open.push(cluster) };
+        self.open.push(cluster);
         self.take_page_of(cluster, geometry).ok_or(AllocError::out_of_memory(geometry.block))
     }
 
     /// Makes memory a cluster in which nothing is, and the pool's; for another one than the
     /// first, the table has room.
-    fn enter(&self, cluster: Cluster, geometry: &Geometry) -> NonNull<Header> {
+    fn enter(&self, cluster: Cluster, geometry: &Geometry) -> Placed<Header> {
         let header = Header {
             links: Links::new(),
             cluster: [cluster; 2],
@@ -421,19 +415,17 @@ impl Clusters {
         };
         let words = header.words;
         // SAFETY: the memory is the pool's alone, and has room for the header there.
-        unsafe { cluster.header().write(header) };
+        unsafe { cluster.header().pointer().write(header) };
         // SAFETY: and for the words behind it.
-        let free = unsafe { cluster.header().add(1) }.cast::<u64>();
-        for index in 0..words {
-            // SAFETY: there is room for so many.
-            let word = unsafe { free.add(index as usize) };
-            let here = (geometry.pages - 64 * index).min(64);
-            // SAFETY: likewise.
-            unsafe { word.write(u64::MAX >> (64 - here)) };
+        unsafe { Header::words(cluster.header()).write_bytes(u8::MAX, words as usize) };
+        if let Some(last) = Header::free(cluster.header()).last() {
+            last.set(u64::MAX >> (64 * words - geometry.pages));
         }
         for number in 0..geometry.pages as usize {
-            // SAFETY: the block has room for the descriptor there.
-            unsafe { Self::page(cluster, number, geometry).write(Page::new(number)) };
+            if let Some(page) = Self::page(cluster, number, geometry) {
+                // SAFETY: and for the descriptors before it.
+                unsafe { page.pointer().write(Page::new(number)) };
+            }
         }
         debug::block_made(cluster.start(), geometry.block, 0, geometry.header_at);
         if self.count.get() == 0 {
@@ -483,11 +475,8 @@ impl Clusters {
 
     fn release<S: BlockSource>(cluster: Cluster, supply: &Supply<S>, geometry: &Geometry) {
         if let Ok(Some(layout)) = Self::layout_beside(supply, geometry) {
-            let before = geometry.pages as usize * DESCRIPTOR;
-            // SAFETY: the descriptors are before the header.
-            let described = unsafe { cluster.header().cast::<u8>().sub(before) };
             // SAFETY: taken with this layout, which is the same each time; nothing reads it.
-            unsafe { supply.give(described, layout) };
+            unsafe { supply.give(Self::described(cluster, geometry), layout) };
         }
         if let Ok(layout) = Self::layout(supply, geometry) {
             // SAFETY: taken with this layout, which is the same each time; nothing is in it.
@@ -507,15 +496,15 @@ impl Clusters {
         for cluster in self.iter() {
             if count < keep {
                 count += 1;
-                // SAFETY: the header of a cluster of this pool; lists are made anew.
-                unsafe { emptied.push(cluster.header()) };
+                // Lists are made anew.
+                emptied.push(cluster.header());
             } else {
                 Self::release(cluster, supply, geometry);
             }
         }
         self.forget(supply);
         while let Some(header) = emptied.pop() {
-            let cluster = self.header(header).cluster[0];
+            let cluster = header.cluster[0];
             if self.count.get() > 0 && self.table.reserve(supply).is_err() {
                 Self::release(cluster, supply, geometry);
                 continue;
@@ -527,8 +516,7 @@ impl Clusters {
             }
             self.enter(cluster, geometry);
             self.kept_count.set(self.kept_count.get() + 1);
-            // SAFETY: a cluster of this pool, on no list yet.
-            unsafe { self.kept.push(header) };
+            self.kept.push(header);
         }
     }
 

@@ -13,6 +13,7 @@ use super::geometry::MAX_CLASSES;
 use super::page::Page;
 use super::stack::DEPTH;
 use crate::misuse::{BadFree, BadFreeKind};
+use crate::placed::Placed;
 use crate::supply::wipe;
 use crate::{BlockSource, debug, told};
 use core::alloc::Layout;
@@ -21,7 +22,7 @@ use core::ptr::NonNull;
 /// A chunk, by its page.
 struct Place {
     class: usize,
-    page: NonNull<Page>,
+    page: Placed<Page>,
     chunk: u32,
     /// The chunk, good for all of its cluster.
     start: NonNull<u8>,
@@ -253,12 +254,7 @@ impl<S: BlockSource> ChunkPool<S> {
     fn chunk_at(&self, address: usize) -> Option<Place> {
         let cluster = self.clusters.find(address & self.geometry.mask)?;
         let (number, offset) = self.geometry.page_at(address & !self.geometry.mask);
-        if number >= self.geometry.pages as usize {
-            return None;
-        }
-        let at = Clusters::page(cluster, number, &self.geometry);
-        // SAFETY: the descriptor of a page, in a cluster of this pool.
-        let page = unsafe { at.as_ref() };
+        let page = Clusters::page(cluster, number, &self.geometry)?;
         let class = page.class()?;
         let chunk = self.geometry.chunk_at(self.slot(class).class(), offset)?;
         if page.free() >> chunk & 1 != 0 {
@@ -267,7 +263,7 @@ impl<S: BlockSource> ChunkPool<S> {
         let start = cluster.start().as_ptr().with_addr(address);
         // SAFETY: not below the cluster, whose address is not 0.
         let start = unsafe { NonNull::new_unchecked(start) };
-        Some(Place { class, page: at, chunk, start })
+        Some(Place { class, page, chunk, start })
     }
 
     /// Reports a wrong free that was noticed where no error can be returned.
@@ -299,11 +295,9 @@ impl<S: BlockSource> ChunkPool<S> {
             return self.large.explain(address);
         };
         let (number, offset) = self.geometry.page_at(offset);
-        if number >= self.geometry.pages as usize {
+        let Some(page) = Clusters::page(cluster, number, &self.geometry) else {
             return BadFreeKind::Header;
-        }
-        // SAFETY: the descriptor of a page, in a cluster of this pool.
-        let page = unsafe { Clusters::page(cluster, number, &self.geometry).as_ref() };
+        };
         let Some(class) = page.class() else { return BadFreeKind::Empty };
         match self.geometry.chunk_at(self.slot(class).class(), offset) {
             None => BadFreeKind::Interior,

@@ -16,8 +16,7 @@ impl<S: BlockSource> ChunkPool<S> {
 
     fn cluster_snapshot(&self, cluster: Cluster) -> ChunkClusterSnapshot {
         let pages = (0..self.geometry.pages as usize).map(|number| {
-            // SAFETY: the descriptor of a page, in a cluster of this pool.
-            let page = unsafe { Clusters::page(cluster, number, &self.geometry).as_ref() };
+            let page = Clusters::page(cluster, number, &self.geometry)?;
             page.class().map(|class| {
                 let class = self.slot(class).class();
                 ChunkPageSnapshot {

@@ -29,6 +29,7 @@ use crate::debug::{Levels, Watch};
 use crate::error::{Hush, Mode, Quiet};
 use crate::large::LargeObjects;
 use crate::misuse::OnBadFree;
+use crate::placed::Placed;
 use crate::seats::Seats;
 use crate::supply::Supply;
 use crate::{AllocError, BlockSource, Blocks, debug, told};
@@ -432,14 +433,13 @@ impl<S: BlockSource> ChunkPool<S> {
         let _inside = told::inside(true);
         let slot = self.slot(class);
         let page = self.free_page()?;
-        // SAFETY: the descriptor of a page, in a cluster of this pool.
-        unsafe { page.as_ref() }.open(class, slot.class().all());
+        page.open(class, slot.class().all());
         slot.set_current(page, &self.geometry);
         self.take_from_page(class).ok_or(AllocError::out_of_memory(self.geometry.page_size))
     }
 
     /// A page in which nothing is, if need be of a new cluster.
-    fn free_page(&self) -> Result<NonNull<Page>, AllocError> {
+    fn free_page(&self) -> Result<Placed<Page>, AllocError> {
         let geometry = &self.geometry;
         if let Some(page) = self.clusters.take_page(geometry) {
             return Ok(page);

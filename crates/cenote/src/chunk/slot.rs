@@ -8,8 +8,9 @@ use super::geometry::{Class, Geometry};
 use super::list::List;
 use super::page::Page;
 use super::stack::DEPTH;
+use crate::placed::Placed;
 use core::cell::Cell;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
 /// How many chunks beside the one that is wanted are taken from a page at most.
 const MORE: usize = DEPTH / 2;
@@ -18,8 +19,8 @@ pub(super) struct Slot {
     class: Class,
     /// Chunks taken from pages and not put back there: those in use, and those on the stack.
     taken: Cell<usize>,
-    /// Where chunks come from; null with none. Not on the list.
-    current: Cell<*mut Page>,
+    /// Where chunks come from. Not on the list.
+    current: Cell<Option<Placed<Page>>>,
     /// Where that page begins, good for all of its cluster.
     base: Cell<NonNull<u8>>,
     /// Other pages with free chunks.
@@ -31,7 +32,7 @@ impl Slot {
         Self {
             class,
             taken: Cell::new(0),
-            current: Cell::new(ptr::null_mut()),
+            current: Cell::new(None),
             base: Cell::new(NonNull::dangling()),
             listed: List::new(),
         }
@@ -80,16 +81,13 @@ impl Slot {
 
     /// The current page, or another one of the list, as long as one has a free chunk.
     #[inline]
-    fn page_with_room(&self, geometry: &Geometry) -> Option<&Page> {
-        let mut current = NonNull::new(self.current.get());
+    fn page_with_room(&self, geometry: &Geometry) -> Option<Placed<Page>> {
+        let mut current = self.current.get();
         loop {
-            if let Some(page) = current {
-                // SAFETY: the current page's descriptor, in a cluster of this pool, which stays
-                // as long as there are chunks in use in it.
-                let page = unsafe { page.as_ref() };
-                if page.free() != 0 {
-                    return Some(page);
-                }
+            if let Some(page) = current
+                && page.free() != 0
+            {
+                return current;
             }
             // Found full: it is on no list from now on, until a chunk of it is freed.
             let next = self.listed.pop()?;
@@ -99,34 +97,32 @@ impl Slot {
     }
 
     /// Chunks come from this page now. It is on no list.
-    pub(super) fn set_current(&self, page: NonNull<Page>, geometry: &Geometry) {
-        self.current.set(page.as_ptr());
+    pub(super) fn set_current(&self, page: Placed<Page>, geometry: &Geometry) {
+        self.current.set(Some(page));
         self.base.set(Clusters::start_of(page, geometry));
     }
 
     /// Makes a chunk free, which is in use, in its page. Whether all of the page is now free:
     /// then it is not this slot's any more.
     #[inline]
-    pub(super) fn put(&self, at: NonNull<Page>, chunk: u32) -> bool {
-        // SAFETY: the descriptor of a page of this slot, in a cluster of this pool.
-        let page = unsafe { at.as_ref() };
+    pub(super) fn put(&self, page: Placed<Page>, chunk: u32) -> bool {
         let before = page.free();
         let free = before | 1 << chunk;
         page.set_free(free);
         self.taken.set(self.taken.get() - 1);
-        let current = self.current.get() == at.as_ptr();
+        let current = self.current.get() == Some(page);
         if free == self.class.all() {
             if current {
-                self.current.set(ptr::null_mut());
+                self.current.set(None);
             } else if before != 0 {
-                // SAFETY: with free chunks and not current, it was on the list.
-                unsafe { self.listed.remove(at) };
+                // With free chunks and not current, it was on the list.
+                self.listed.remove(page);
             }
             return true;
         }
         if before == 0 && !current {
-            // SAFETY: full, and not current: on no list.
-            unsafe { self.listed.push(at) };
+            // Full, and not current: on no list.
+            self.listed.push(page);
         }
         false
     }
@@ -134,7 +130,7 @@ impl Slot {
     /// Forgets all: the pages are gone.
     pub(super) fn clear(&self) {
         self.taken.set(0);
-        self.current.set(ptr::null_mut());
+        self.current.set(None);
         self.listed.clear();
     }
 }

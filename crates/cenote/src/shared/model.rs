@@ -18,30 +18,48 @@ use loom::thread;
 /// ordered: 8 bytes of the window are one word.
 struct Watched {
     window: Window,
-    words: Vec<UnsafeCell<usize>>,
+    words: Vec<Word>,
 }
 
+/// A word of which loom notes who reads and writes it, and whether that was ordered.
+#[derive(Default)]
+struct Word(UnsafeCell<usize>);
+
 // SAFETY: loom's cells complain if they are used by two threads at once.
-unsafe impl Sync for Watched {}
+unsafe impl Sync for Word {}
 // SAFETY: likewise.
-unsafe impl Send for Watched {}
+unsafe impl Send for Word {}
+
+impl Word {
+    fn set(&self, number: usize) {
+        // SAFETY: loom checks that nobody else has it.
+        self.0.with_mut(|word| unsafe { *word = number });
+    }
+
+    fn get(&self) -> usize {
+        // SAFETY: likewise.
+        self.0.with(|word| unsafe { *word })
+    }
+
+    fn count(&self) {
+        self.set(self.get() + 1);
+    }
+}
 
 impl Watched {
     fn new(words: usize) -> Arc<Self> {
-        let words: Vec<_> = (0..words).map(|_| UnsafeCell::new(0)).collect();
+        let words: Vec<_> = (0..words).map(|_| Word::default()).collect();
         Arc::new(Self { window: Window::new(0, words.len() * 8), words })
     }
 
     /// Writes to an object's words and reads them back.
     fn own(&self, offset: usize, words: usize, number: usize) {
         for word in &self.words[offset / 8..offset / 8 + words] {
-            // SAFETY: loom checks that nobody else has it.
-            word.with_mut(|word| unsafe { *word = number });
+            word.set(number);
         }
         thread::yield_now();
         for word in &self.words[offset / 8..offset / 8 + words] {
-            // SAFETY: likewise.
-            assert_eq!(word.with(|word| unsafe { *word }), number);
+            assert_eq!(word.get(), number);
         }
     }
 }
@@ -166,55 +184,28 @@ fn the_last_handle_sees_all_that_others_did_and_ends_the_pool_once() {
     static OUT: AtomicUsize = AtomicUsize::new(0);
     loom::model(|| {
         /// Written by the thread that puts it in, after that, and by the last one of all.
-        struct Value(Arc<UnsafeCell<usize>>);
-        // SAFETY: loom's cells complain if they are used by two threads at once.
-        unsafe impl Send for Value {}
-        impl Value {
-            fn count(&self) {
-                // SAFETY: loom checks that nobody else has it.
-                self.0.with_mut(|count| unsafe { *count += 1 });
-            }
-        }
+        struct Value(Arc<Word>);
         impl Drop for Value {
             fn drop(&mut self) {
-                self.count();
+                self.0.count();
             }
         }
         let pool = pool(&OUT);
-        let cells = [0, 1].map(|_| Arc::new(UnsafeCell::new(0)));
+        let cells = [0, 1].map(|_| Arc::new(Word::default()));
         let (handle, cell) = (pool.clone(), cells[0].clone());
         let thread = thread::spawn(move || {
             let again = handle.clone();
             drop(handle);
-            again.own(Value(cell)).count();
+            again.own(Value(cell)).0.count();
         });
-        pool.own(Value(cells[1].clone())).count();
+        pool.own(Value(cells[1].clone())).0.count();
         drop(pool);
         thread.join().unwrap();
         assert_eq!(OUT.load(SeqCst), 0);
         for cell in cells {
-            // SAFETY: all threads have ended.
-            assert_eq!(cell.with(|count| unsafe { *count }), 2);
+            assert_eq!(cell.get(), 2);
         }
     });
-}
-
-/// A count of which loom notes who writes it.
-struct Count(Arc<UnsafeCell<usize>>);
-
-// SAFETY: loom's cells complain if they are used by two threads at once.
-unsafe impl Send for Count {}
-
-impl Count {
-    fn count(&self) {
-        // SAFETY: loom checks that nobody else has it.
-        self.0.with_mut(|count| unsafe { *count += 1 });
-    }
-
-    fn get(&self) -> usize {
-        // SAFETY: likewise.
-        self.0.with(|count| unsafe { *count })
-    }
 }
 
 #[test]
@@ -222,8 +213,8 @@ fn a_look_sees_a_pool_that_is_there_whoever_ends_it() {
     static OUT: AtomicUsize = AtomicUsize::new(0);
     loom::model(|| {
         let pool = pool(&OUT);
-        let cell = Arc::new(UnsafeCell::new(0));
-        let (weak, written) = (pool.downgrade(), Count(cell.clone()));
+        let cell = Arc::new(Word::default());
+        let (weak, written) = (pool.downgrade(), cell.clone());
         let thread = thread::spawn(move || {
             let seen = weak.look(|look| {
                 // Blocks that had gone back could not be counted.
@@ -244,8 +235,7 @@ fn a_look_sees_a_pool_that_is_there_whoever_ends_it() {
         pool.defer(move || written.count());
         drop(pool);
         // Its cleanup has run, whoever looks at it.
-        // SAFETY: the thread does not write to it.
-        assert_eq!(cell.with(|count| unsafe { *count }), 1);
+        assert_eq!(cell.get(), 1);
         thread.join().unwrap();
         assert_eq!(OUT.load(SeqCst), 0);
     });
@@ -256,8 +246,8 @@ fn who_looks_makes_a_handle_of_it_or_finds_it_ended_and_it_ends_once() {
     static OUT: AtomicUsize = AtomicUsize::new(0);
     loom::model(|| {
         let pool = pool(&OUT);
-        let cell = Arc::new(UnsafeCell::new(0));
-        let (weak, written) = (pool.downgrade(), Count(cell.clone()));
+        let cell = Arc::new(Word::default());
+        let (weak, written) = (pool.downgrade(), cell.clone());
         pool.defer(move || written.count());
         let thread = thread::spawn(move || {
             if let Some(handle) = weak.upgrade() {
@@ -267,8 +257,7 @@ fn who_looks_makes_a_handle_of_it_or_finds_it_ended_and_it_ends_once() {
         drop(pool);
         thread.join().unwrap();
         assert_eq!(OUT.load(SeqCst), 0);
-        // SAFETY: all threads have ended.
-        assert_eq!(cell.with(|count| unsafe { *count }), 1);
+        assert_eq!(cell.get(), 1);
     });
 }
 
@@ -338,13 +327,10 @@ fn two_who_ask_for_a_way_to_look_get_the_same() {
 #[derive(Clone)]
 struct Ordered {
     /// Read by those who look, written when a block goes back.
-    looked: Arc<UnsafeCell<usize>>,
+    looked: Arc<Word>,
     /// Written by the pool's end, read when a block goes back.
-    cleaned: Arc<UnsafeCell<usize>>,
+    cleaned: Arc<Word>,
 }
-
-// SAFETY: loom's cells complain if they are used by two threads at once.
-unsafe impl Send for Ordered {}
 
 // SAFETY: every call goes to `System` unchanged.
 unsafe impl BlockSource for Ordered {
@@ -353,10 +339,8 @@ unsafe impl BlockSource for Ordered {
     }
 
     unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
-        // SAFETY: loom checks that nobody else has them.
-        self.looked.with_mut(|count| unsafe { *count += 1 });
-        // SAFETY: likewise.
-        assert_eq!(self.cleaned.with(|count| unsafe { *count }), 1);
+        self.looked.count();
+        assert_eq!(self.cleaned.get(), 1);
         // SAFETY: the caller's promise, passed on.
         unsafe { System.release(block, layout) }
     }
@@ -365,13 +349,12 @@ unsafe impl BlockSource for Ordered {
 #[test]
 fn blocks_go_back_after_what_was_seen_of_them_and_after_the_pools_end() {
     loom::model(|| {
-        let [looked, cleaned] = [0, 0].map(|zero| Arc::new(UnsafeCell::new(zero)));
+        let [looked, cleaned] = [0, 0].map(|_| Arc::new(Word::default()));
         let source = Ordered { looked: looked.clone(), cleaned: cleaned.clone() };
         let builder = Pool::builder().source(source).first_block(1024).largest_block(1024);
         let pool = builder.shared().unwrap().try_build().unwrap();
-        let counted = Count(cleaned);
-        pool.defer(move || counted.count());
-        let (weak, seen) = (pool.downgrade(), Count(looked.clone()));
+        pool.defer(move || cleaned.count());
+        let (weak, seen) = (pool.downgrade(), looked.clone());
         let thread = thread::spawn(move || {
             weak.look(|_| {
                 assert_eq!(seen.get(), 0);
@@ -379,7 +362,6 @@ fn blocks_go_back_after_what_was_seen_of_them_and_after_the_pools_end() {
         });
         drop(pool);
         thread.join().unwrap();
-        // SAFETY: all threads have ended.
-        assert_eq!(looked.with(|count| unsafe { *count }), 1);
+        assert_eq!(looked.get(), 1);
     });
 }

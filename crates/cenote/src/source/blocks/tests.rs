@@ -11,6 +11,28 @@ fn layout(size: usize, align: usize) -> Layout {
     Layout::from_size_align(size, align).unwrap()
 }
 
+/// A block of this thread's cache, nobody else's, which goes back when it is dropped.
+struct Taken {
+    start: NonNull<u8>,
+    asked: Layout,
+}
+
+impl Taken {
+    fn new(asked: Layout) -> Self {
+        Self { start: Blocks.acquire(asked).unwrap(), asked }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        // SAFETY: acquired with this layout, and released once.
+        unsafe { Blocks.release(self.start, self.asked) };
+    }
+}
+
+// SAFETY: only bytes, which whoever has it may release.
+unsafe impl Send for Taken {}
+
 #[test]
 fn classes_cover_what_is_asked_and_are_fixed_points() {
     for size in (1..=Blocks::LARGEST + 100).step_by(7).chain([1, 255, 256, 257, 65535, 65536]) {
@@ -42,14 +64,9 @@ fn a_released_block_is_the_next_one_taken() {
     alone(|| {
         for align in [8, 16, 64, 4096] {
             let asked = layout(4096, align);
-            let first = Blocks.acquire(asked).unwrap();
+            let first = Taken::new(asked).start;
             assert!(first.addr().get().is_multiple_of(align));
-            // SAFETY: just acquired with this layout.
-            unsafe { Blocks.release(first, asked) };
-            let second = Blocks.acquire(asked).unwrap();
-            assert_eq!(first, second);
-            // SAFETY: just acquired with this layout.
-            unsafe { Blocks.release(second, asked) };
+            assert_eq!(Taken::new(asked).start, first);
         }
     });
 }
@@ -59,11 +76,7 @@ fn the_cap_bounds_what_is_kept_and_trim_gives_all_back() {
     alone(|| {
         Blocks::set_cap(64 << 10);
         let asked = layout(4096, 16);
-        let blocks: std::vec::Vec<_> = (0..100).map(|_| Blocks.acquire(asked).unwrap()).collect();
-        for block in blocks {
-            // SAFETY: acquired with this layout, released once.
-            unsafe { Blocks.release(block, asked) };
-        }
+        take_and_release(100, asked);
         assert_eq!(Blocks::cached_bytes(), 64 << 10);
         Blocks::set_cap(8 << 10);
         assert!(Blocks::cached_bytes() <= 8 << 10);
@@ -76,19 +89,11 @@ fn the_cap_bounds_what_is_kept_and_trim_gives_all_back() {
 fn what_a_burst_left_decays_and_what_is_in_use_stays() {
     alone(|| {
         let asked = layout(1024, 16);
-        let burst: std::vec::Vec<_> = (0..512).map(|_| Blocks.acquire(asked).unwrap()).collect();
-        for block in burst {
-            // SAFETY: acquired with this layout, released once.
-            unsafe { Blocks.release(block, asked) };
-        }
+        take_and_release(512, asked);
         assert_eq!(Blocks::cached_bytes(), 512 << 10);
         // A steady use of four blocks: after a few periods only about that much is kept.
         for _ in 0..20 * DECAY_PERIOD / 4 {
-            let four = [(); 4].map(|()| Blocks.acquire(asked).unwrap());
-            for block in four {
-                // SAFETY: acquired with this layout, released once.
-                unsafe { Blocks.release(block, asked) };
-            }
+            take_and_release(4, asked);
         }
         let kept = Blocks::cached_bytes();
         assert!((4 << 10..=6 << 10).contains(&kept), "{kept} bytes kept");
@@ -97,16 +102,10 @@ fn what_a_burst_left_decays_and_what_is_in_use_stays() {
 
 #[test]
 fn a_block_may_be_released_on_another_thread() {
-    /// A block on its way to another thread.
-    struct Sent(NonNull<u8>);
-    // SAFETY: only bytes, which the sender lets go of.
-    unsafe impl Send for Sent {}
     alone(|| {
-        let sent = Sent(Blocks.acquire(layout(2048, 16)).unwrap());
+        let sent = Taken::new(layout(2048, 16));
         alone(move || {
-            let sent = sent;
-            // SAFETY: acquired with this layout, and its taker lets go of it.
-            unsafe { Blocks.release(sent.0, layout(2048, 16)) };
+            drop(sent);
             assert_eq!(Blocks::cached_bytes(), 2048);
         });
     });
@@ -119,12 +118,8 @@ fn each_class_has_a_list_of_its_own() {
         let quarters = [80, 96, 112, 128, 160, 192, 224, 256].map(|kib| layout(kib << 10, 16));
         let aligned = (8..=16).map(|shift| layout(1 << shift, 1 << shift));
         let classes: std::vec::Vec<_> = plain.chain(quarters).chain(aligned).collect();
-        let blocks: std::vec::Vec<_> =
-            classes.iter().map(|&asked| Blocks.acquire(asked).unwrap()).collect();
-        for (&block, &asked) in blocks.iter().zip(&classes) {
-            // SAFETY: acquired with this layout, released once.
-            unsafe { Blocks.release(block, asked) };
-        }
+        let blocks: std::vec::Vec<_> = classes.iter().map(|&asked| Taken::new(asked)).collect();
+        let blocks: std::vec::Vec<_> = blocks.into_iter().map(|block| block.start).collect();
         let all: usize = classes.iter().map(Layout::size).sum();
         assert_eq!(Blocks::cached_bytes(), all);
         for (&block, &asked) in blocks.iter().zip(&classes) {
@@ -139,11 +134,12 @@ fn each_class_has_a_list_of_its_own() {
 /// Leaves so many blocks of 4 KiB in the thread's cache.
 fn keep(count: usize) {
     let asked = layout(4096, 16);
-    let blocks: std::vec::Vec<_> = (0..count).map(|_| Blocks.acquire(asked).unwrap()).collect();
-    for block in blocks {
-        // SAFETY: acquired with this layout, released once.
-        unsafe { Blocks.release(block, asked) };
-    }
+    take_and_release(count, asked);
+}
+
+/// So many blocks at once, which all go back then.
+fn take_and_release(count: usize, asked: Layout) {
+    drop((0..count).map(|_| Taken::new(asked)).collect::<std::vec::Vec<_>>());
 }
 
 #[test]

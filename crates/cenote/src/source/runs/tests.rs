@@ -127,8 +127,7 @@ fn what_waits_is_bounded_and_trim_leaves_nothing() {
         let size = size_of_shelf(shelf);
         // Every second one stays, so that no run goes back.
         let count = 6 * DIRTY / size;
-        let blocks: Vec<_> =
-            (0..count).map(|n| Block::take(&runs, shelf, n as u64)).collect();
+        let blocks: Vec<_> = (0..count).map(|n| Block::take(&runs, shelf, n as u64)).collect();
         let (mut stay, mut go) = (Vec::new(), Vec::new());
         for (number, block) in blocks.into_iter().enumerate() {
             if number % 2 == 0 { stay.push(block) } else { go.push(block) }

@@ -170,6 +170,38 @@ mod tests {
     use crate::handle::destroy;
     use crate::handle::tests::make;
 
+    /// A stale handle is looked at where its kind has its key, and behind a place of a small kind is
+    /// the next one.
+    #[test]
+    fn a_place_is_used_again_but_by_its_own_kind_alone() {
+        use crate::{
+            cenote_chunk_create, cenote_chunk_destroy, cenote_pool_create, cenote_pool_destroy,
+        };
+        let place = |handle: *mut u8| super::super::place_of(handle).addr();
+        // In a thread of its own, whose spare places are its own.
+        let work = move || {
+            let pools = [(); 3].map(|()| cenote_pool_create());
+            let were = pools.map(|pool| place(pool.cast()));
+            for pool in pools {
+                // SAFETY: live.
+                assert_eq!(unsafe { cenote_pool_destroy(pool) }, 0);
+            }
+            let chunks = [(); 3].map(|()| cenote_chunk_create());
+            let pool = cenote_pool_create();
+            for chunk in chunks {
+                assert!(!were.contains(&place(chunk.cast())), "a pool's place has a chunk pool");
+            }
+            assert!(were.contains(&place(pool.cast())), "a pool's place was not used again");
+            // SAFETY: live.
+            assert_eq!(unsafe { cenote_pool_destroy(pool) }, 0);
+            for chunk in chunks {
+                // SAFETY: live.
+                assert_eq!(unsafe { cenote_chunk_destroy(chunk) }, 0);
+            }
+        };
+        std::thread::spawn(work).join().unwrap();
+    }
+
     #[test]
     fn places_of_threads_that_ended_are_used_again() {
         let segments = || {

@@ -145,7 +145,11 @@ static void counted_right(size_t threshold, size_t size, size_t align, size_t ne
         size_t used = cenote_pool_used(pool), held = cenote_pool_held(pool);
         for (int round = 1; round <= 200; round++) {
             char *object = cenote_pool_alloc_aligned(pool, size, align);
-            object = cenote_pool_realloc(pool, object, size, 40000);
+            /* Every other one becomes smaller before, if it may. */
+            int cut = next < size && round % 2 == 0;
+            if (cut)
+                object = cenote_pool_realloc(pool, object, size, next);
+            object = cenote_pool_realloc(pool, object, cut ? next : size, 40000);
             CHECK_STATUS(cenote_pool_free(pool, object), CENOTE_OK);
         }
         /* As long as the current block has room, it is there; a block or two may have been filled. */

@@ -90,6 +90,8 @@ typedef struct cenote_chunk cenote_chunk_t;
 typedef struct cenote_buddy cenote_buddy_t;
 /* Who holds memory, and how much they may. */
 typedef struct cenote_account cenote_account_t;
+/* Bytes of an account for memory that no pool has. */
+typedef struct cenote_reservation cenote_reservation_t;
 
 /* ---- what goes wrong -------------------------------------------------------------------------- */
 
@@ -192,16 +194,74 @@ int cenote_account_set_limit(cenote_account_t *account, size_t bytes);
 
 /* The limit in bytes, or CENOTE_NO_LIMIT. */
 size_t cenote_account_limit(const cenote_account_t *account);
-/* Bytes that pools on this account, and on those under it, hold now. */
+/* Bytes that pools and reservations on this account, and on those under it, hold now. */
 size_t cenote_account_held(const cenote_account_t *account);
 /* The most that was held at any one time. */
 size_t cenote_account_peak(const cenote_account_t *account);
+/* The most in the last half a minute to a minute; since it was asked for, if that is longer ago. */
+size_t cenote_account_recent_peak(const cenote_account_t *account);
 /* Pools on this very account that exist now. */
 size_t cenote_account_live(const cenote_account_t *account);
 /* Pools that were ever made on it. */
 uint64_t cenote_account_created(const cenote_account_t *account);
 /* How often its limit refused. */
 uint64_t cenote_account_refused(const cenote_account_t *account);
+
+/* ---- reservations ----------------------------------------------------------------------------- */
+
+/*
+ * Charges bytes to an account for memory that lies elsewhere: of another library's heap, a mapped
+ * file, a device. Nothing is allocated for them; they count under the same limits as the blocks of
+ * pools. Reserve before the memory is had, shrink after it is gone. NULL where there is no room:
+ * CENOTE_ERR_LIMIT. A reservation may go from thread to thread; one at a time may use it. It keeps
+ * its account.
+ */
+cenote_reservation_t *cenote_account_reserve(cenote_account_t *account, size_t bytes);
+
+/*
+ * The same, but waits for room for so many milliseconds; UINT64_MAX: for as long as it takes. Who
+ * waits gets room in the order in which they came, before anybody who came later. Fails at once
+ * where a limit is less than that, with CENOTE_ERR_LIMIT, as it does when the time is over.
+ */
+cenote_reservation_t *cenote_account_reserve_wait(cenote_account_t *account, size_t bytes,
+                                                  uint64_t milliseconds);
+
+/* Gives all of it back. NULL is fine. */
+int cenote_reservation_destroy(cenote_reservation_t *reservation);
+
+/* How many bytes it has. */
+size_t cenote_reservation_bytes(const cenote_reservation_t *reservation);
+
+/* Reserves more; CENOTE_ERR_LIMIT, with nothing changed, where there is no room. */
+int cenote_reservation_try_grow(cenote_reservation_t *reservation, size_t more);
+
+/*
+ * The same whatever the limits are, for memory that is there already. What was beyond a limit is
+ * told by cenote_account_overcommitted(). CENOTE_ERR_SIZE where the sum would be more than any
+ * memory is.
+ */
+int cenote_reservation_grow(cenote_reservation_t *reservation, size_t more);
+
+/* Gives some back; CENOTE_ERR_CONFIG where it has less. */
+int cenote_reservation_shrink(cenote_reservation_t *reservation, size_t less);
+
+/* Makes it so many bytes, by try_grow or shrink. */
+int cenote_reservation_resize(cenote_reservation_t *reservation, size_t bytes);
+
+/* Makes some of its bytes a reservation of their own; CENOTE_ERR_CONFIG where it has less. */
+cenote_reservation_t *cenote_reservation_split(cenote_reservation_t *reservation, size_t bytes);
+
+/*
+ * Adds all that another one of the same account has, and ends the other's handle. CENOTE_ERR_CONFIG,
+ * with nothing changed, where it is of another account.
+ */
+int cenote_reservation_merge(cenote_reservation_t *reservation, cenote_reservation_t *other);
+
+/* Of the bytes that an account holds, those of reservations. */
+size_t cenote_account_reserved(const cenote_account_t *account);
+
+/* Bytes that reservations have charged beyond its limit so far. */
+uint64_t cenote_account_overcommitted(const cenote_account_t *account);
 
 /* ---- cleanups --------------------------------------------------------------------------------- */
 

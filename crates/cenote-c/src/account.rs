@@ -126,6 +126,13 @@ pub unsafe extern "C" fn cenote_account_peak(account: *const cenote_account_t) -
     unsafe { figure(account, Account::peak) }
 }
 
+/// `size_t cenote_account_recent_peak(const cenote_account_t *account)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_account_recent_peak(account: *const cenote_account_t) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { figure(account, Account::recent_peak) }
+}
+
 /// `size_t cenote_account_live(const cenote_account_t *account)`
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cenote_account_live(account: *const cenote_account_t) -> usize {

@@ -6,7 +6,7 @@
 //!
 //! Files: `handle` is what a handle is and how it is checked; `error` and `misuse` how failures and
 //! mistakes are told; `options` how options are read; `pooled` what the three pools have in common;
-//! `pool`, `counted`, `chunk`, `buddy`, `account`, `snapshot` and `mp` the functions.
+//! `pool`, `counted`, `chunk`, `buddy`, `account`, `reservation`, `snapshot` and `mp` the functions.
 //!
 //! # Safety
 //!
@@ -30,6 +30,7 @@ mod mp;
 mod options;
 mod pool;
 mod pooled;
+mod reservation;
 mod snapshot;
 
 pub use account::*;
@@ -42,6 +43,7 @@ pub use mp::*;
 pub use options::*;
 pub use pool::*;
 pub use pooled::cenote_cleanup_fn;
+pub use reservation::*;
 pub use snapshot::*;
 
 use core::ffi::c_char;

@@ -7,11 +7,12 @@ use std::process::Command;
 use support::{Link, compile, compiler, crate_dir, has, library, output, plain, succeed};
 
 /// Each passes where it exits with 0.
-const PROGRAMS: [(&str, &[&str]); 10] = [
+const PROGRAMS: [(&str, &[&str]); 11] = [
     ("tests/c/pool.c", &[]),
     ("tests/c/counted_and_chunk.c", &[]),
     ("tests/c/buddy.c", &[]),
     ("tests/c/account.c", &[]),
+    ("tests/c/reservation.c", &[]),
     ("tests/c/sizes.c", &[]),
     ("tests/c/realloc.c", &[]),
     ("tests/c/report.c", &[]),

@@ -56,7 +56,7 @@ const _: () = {
 };
 
 /// What reports call the kinds, by [`Kind::INDEX`].
-const NAMES: [&str; 5] = ["pool", "counted pool", "chunk pool", "buddy", "account"];
+const NAMES: [&str; 6] = ["pool", "counted pool", "chunk pool", "buddy", "account", "reservation"];
 
 /// A kind of handle: implemented by its opaque type in C.
 pub(crate) trait Kind: Sized {
@@ -75,7 +75,7 @@ struct Head {
     /// The key of what is in the place, in the entry of its kind; else zeros.
     keys: [AtomicUsize; KINDS],
     /// How often the place was used, below [`ALIGN`].
-    uses: Cell<usize>,
+    uses: Cell<u32>,
     /// Whether the value is being reset or destroyed, and its cleanups are running.
     busy: Cell<bool>,
     /// The next number for a cleanup; a multiple of [`BATCH`]: another batch is to be had.
@@ -299,9 +299,9 @@ pub(crate) fn create<K: Kind>(
     if name.is_some() {
         place.head.name.set(name);
     }
-    let uses = (place.head.uses.get() + 1) % ALIGN;
+    let uses = (place.head.uses.get() + 1) % ALIGN as u32;
     place.head.uses.set(uses);
-    let handle = head.as_ptr().map_addr(|address| address | uses);
+    let handle = head.as_ptr().map_addr(|address| address | uses as usize);
     place.head.keys[K::INDEX].store(handle.addr().wrapping_add(ABOVE), Ordering::Relaxed);
     handle.cast()
 }

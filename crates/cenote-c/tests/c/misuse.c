@@ -14,6 +14,7 @@ static cenote_counted_t *counted, *other_counted;
 static cenote_chunk_t *chunk, *other_chunk;
 static cenote_buddy_t *buddy, *other_buddy;
 static cenote_account_t *account;
+static cenote_reservation_t *reservation, *other_reservation;
 
 /* Memory that is no handle's, on any page of the program. */
 static union { char bytes[8192]; size_t words[1024]; } foreign;
@@ -127,9 +128,22 @@ static int use_account(void *handle)
     ALL(cenote_account_set_limit(bad, 1), NONE(cenote_account_child(bad, "x")),
         NONE(cenote_account_shared_child(bad, "x")), ZERO(cenote_account_limit(bad)),
         ZERO(cenote_account_held(bad)), ZERO(cenote_account_peak(bad)),
+        ZERO(cenote_account_recent_peak(bad)), ZERO(cenote_account_reserved(bad)),
+        ZERO(cenote_account_overcommitted(bad)), NONE(cenote_account_reserve(bad, 1)),
+        NONE(cenote_account_reserve_wait(bad, 1, 0)),
         ZERO(cenote_account_live(bad)), ZERO(cenote_account_created(bad)),
         ZERO(cenote_account_refused(bad)), NONE(cenote_pool_create_on(bad)),
         NONE(cenote_counted_create_on(bad)), NONE(cenote_chunk_create_on(bad)), with);
+}
+
+static int use_reservation(void *handle)
+{
+    cenote_reservation_t *bad = handle;
+    ALL(cenote_reservation_try_grow(bad, 1), cenote_reservation_grow(bad, 1),
+        cenote_reservation_shrink(bad, 0), cenote_reservation_resize(bad, 1),
+        NONE(cenote_reservation_split(bad, 0)), ZERO(cenote_reservation_bytes(bad)),
+        cenote_reservation_merge(bad, other_reservation),
+        cenote_reservation_merge(other_reservation, bad), cenote_reservation_merge(bad, bad));
 }
 
 static int end_pool(void *handle) { return cenote_pool_destroy(handle); }
@@ -137,12 +151,14 @@ static int end_counted(void *handle) { return cenote_counted_destroy(handle); }
 static int end_chunk(void *handle) { return cenote_chunk_destroy(handle); }
 static int end_buddy(void *handle) { return cenote_buddy_destroy(handle); }
 static int end_account(void *handle) { return cenote_account_destroy(handle); }
+static int end_reservation(void *handle) { return cenote_reservation_destroy(handle); }
 
 static void *make_pool(void) { return cenote_pool_create(); }
 static void *make_counted(void) { return cenote_counted_create(); }
 static void *make_chunk(void) { return cenote_chunk_create(); }
 static void *make_buddy(void) { return cenote_buddy_create(1 << 16); }
 static void *make_account(void) { return cenote_account_root("x"); }
+static void *make_reservation(void) { return cenote_account_reserve(account, 1); }
 
 /* What is done with a handle is `use` or `end`; both have to say the same. */
 static int both(int (*use)(void *), int (*end)(void *), void *handle)
@@ -213,16 +229,19 @@ HANDLE_CASES(pool, counted)
 HANDLE_CASES(counted, pool)
 HANDLE_CASES(chunk, buddy)
 HANDLE_CASES(buddy, account)
-HANDLE_CASES(account, chunk)
+HANDLE_CASES(account, reservation)
+HANDLE_CASES(reservation, chunk)
 
 /* Every kind where every other belongs. */
 static int every_wrong_kind(void)
 {
-    void *handles[] = {pool, counted, chunk, buddy, account};
-    int (*const uses[])(void *) = {use_pool, use_counted, use_chunk, use_buddy, use_account};
-    int (*const ends[])(void *) = {end_pool, end_counted, end_chunk, end_buddy, end_account};
-    for (int wanted = 0; wanted < 5; wanted++)
-        for (int given = 0; given < 5; given++)
+    void *handles[] = {pool, counted, chunk, buddy, account, reservation};
+    int (*const uses[])(void *) = {use_pool,  use_counted, use_chunk,
+                                        use_buddy, use_account, use_reservation};
+    int (*const ends[])(void *) = {end_pool,  end_counted, end_chunk,
+                                        end_buddy, end_account, end_reservation};
+    for (int wanted = 0; wanted < 6; wanted++)
+        for (int given = 0; given < 6; given++)
             if (given != wanted)
                 CHECK_STATUS(both(uses[wanted], ends[wanted], handles[given]), CENOTE_ERR_HANDLE);
     return CENOTE_ERR_HANDLE;
@@ -437,6 +456,7 @@ static const struct { const char *name; int (*run)(void); int status, misuse; } 
     {#kind "_after_its_place_was_used_again", kind##_after_its_place_was_used_again,               \
      CENOTE_ERR_HANDLE, 1},
     HANDLE(pool) HANDLE(counted) HANDLE(chunk) HANDLE(buddy) HANDLE(account)
+    HANDLE(reservation)
 #define CASE(name, status, misuse) {#name, name, status, misuse},
     CASE(every_wrong_kind, CENOTE_ERR_HANDLE, 1)
     CASE(snapshot_null, CENOTE_ERR_HANDLE, 0)
@@ -504,6 +524,8 @@ static void run(size_t index)
     chunk = cenote_chunk_create(), other_chunk = cenote_chunk_create();
     buddy = cenote_buddy_create(1 << 20), other_buddy = cenote_buddy_create(1 << 20);
     account = cenote_account_root("misused");
+    reservation = cenote_account_reserve(account, 100);
+    other_reservation = cenote_account_reserve(account, 10);
     for (int i = 0; i < 10; i++) {
         memset(lives[0][i] = cenote_pool_alloc(pool, 100), i, 100);
         memset(lives[1][i] = cenote_counted_alloc(counted, 100), i, 100);
@@ -525,6 +547,11 @@ static void run(size_t index)
     CHECK_SIZE(cenote_counted_live(counted), 0);
     CHECK_STATUS(cenote_chunk_is_empty(chunk), 1);
     CHECK_SIZE(cenote_buddy_largest_free(buddy), 1 << 20);
+    CHECK_SIZE(cenote_reservation_bytes(reservation), 100);
+    CHECK_SIZE(cenote_reservation_bytes(other_reservation), 10);
+    CHECK_SIZE(cenote_account_held(account), 110);
+    CHECK_STATUS(cenote_reservation_destroy(reservation), CENOTE_OK);
+    CHECK_STATUS(cenote_reservation_destroy(other_reservation), CENOTE_OK);
     CHECK_SIZE(cenote_account_live(account), 0);
     CHECK_SIZE(cenote_account_limit(account), CENOTE_NO_LIMIT);
     CHECK_STATUS(cenote_pool_destroy(pool), CENOTE_OK);

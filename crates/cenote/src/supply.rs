@@ -6,6 +6,7 @@
 
 use crate::account::{Account, Node};
 use crate::debug::{Levels, Watch};
+use crate::error::{Hush, Mode};
 use crate::misuse::BadFreeKind;
 use crate::pool::LARGEST_BLOCK;
 use crate::told::{self, Inside, Nested};
@@ -90,7 +91,7 @@ impl<S: BlockSource> Supply<S> {
     pub(crate) fn take(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
         match self.node() {
             Some(node) if !node.charge_quickly(layout.size()) => self.take_slowly(layout),
-            _ => self.acquire(layout),
+            _ => self.acquire::<Hush>(layout),
         }
     }
 
@@ -100,16 +101,32 @@ impl<S: BlockSource> Supply<S> {
         self.obtain(layout).map_err(|refused| refused.explain(layout.size()))
     }
 
-    /// Takes a block, if no limit is in the way; a limit's refusal is not explained.
+    /// Takes a block, if no limit is in the way; a limit's refusal is not explained. With a source's
+    /// the caller's operation ends, in its mode: here, since what is left to be looked at then is
+    /// a pointer.
     #[inline(always)]
-    pub(crate) fn take_unlimited(&self, layout: Layout) -> Result<Option<NonNull<u8>>, AllocError> {
+    pub(crate) fn take_unlimited<M: Mode>(
+        &self,
+        layout: Layout,
+    ) -> Result<Option<NonNull<u8>>, M::Error> {
         match self.node() {
-            Some(node) if !node.charge_quickly(layout.size()) => match self.obtain(layout) {
-                Ok(block) => Ok(Some(block)),
-                Err(Refused::Limit(_)) => Ok(None),
-                Err(Refused::Source(error)) => Err(error),
-            },
-            _ => self.acquire(layout).map(Some),
+            Some(node) if !node.charge_quickly(layout.size()) => {
+                self.take_unlimited_slowly::<M>(layout)
+            }
+            _ => self.acquire::<M>(layout).map(Some),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn take_unlimited_slowly<M: Mode>(
+        &self,
+        layout: Layout,
+    ) -> Result<Option<NonNull<u8>>, M::Error> {
+        match self.obtain(layout) {
+            Ok(block) => Ok(Some(block)),
+            Err(Refused::Limit(_)) => Ok(None),
+            Err(Refused::Source(error)) => M::refuse(error),
         }
     }
 
@@ -118,16 +135,16 @@ impl<S: BlockSource> Supply<S> {
     #[inline(never)]
     fn obtain(&self, layout: Layout) -> Result<NonNull<u8>, Refused<'_>> {
         let Some(node) = self.node() else {
-            return self.acquire(layout).map_err(Refused::Source);
+            return self.acquire::<Hush>(layout).map_err(Refused::Source);
         };
         let _awaited = node.charge_slowly(layout.size()).map_err(Refused::Limit)?;
-        self.acquire(layout).map_err(Refused::Source)
+        self.acquire::<Hush>(layout).map_err(Refused::Source)
     }
 
     /// Takes a block, if nothing is in the way.
     #[inline(always)]
     pub(crate) fn try_take(&self, layout: Layout) -> Option<NonNull<u8>> {
-        self.take_unlimited(layout).ok().flatten()
+        self.take_unlimited::<Hush>(layout).ok().flatten()
     }
 
     /// Whether what is taken on a guess would leave three times as much to take: under a limit
@@ -147,7 +164,7 @@ impl<S: BlockSource> Supply<S> {
     ) -> Result<(NonNull<u8>, Layout), AllocError> {
         let block = match self.node() {
             Some(node) if !node.charge_quickly(wanted.size()) => self.obtain(wanted),
-            _ => self.acquire(wanted).map_err(Refused::Source),
+            _ => self.acquire::<Hush>(wanted).map_err(Refused::Source),
         };
         match block {
             Ok(block) => Ok((block, wanted)),
@@ -179,20 +196,36 @@ impl<S: BlockSource> Supply<S> {
 
     /// Takes a block that is charged already.
     #[inline(always)]
-    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-        let _nested = self.nested();
+    fn acquire<M: Mode>(&self, layout: Layout) -> Result<NonNull<u8>, M::Error> {
+        let nested = self.nested();
         match self.source.acquire(layout) {
-            Ok(block) if LOWER_HALF && is_upper_half(block, layout) => {
-                // SAFETY: just acquired with this layout; nobody has seen it.
-                unsafe { self.source.release(block, layout) };
-                Err(self.not_taken(layout, AllocError::out_of_memory(layout.size())))
-            }
-            Ok(block) => {
+            Ok(block) if !(LOWER_HALF && is_upper_half(block, layout)) => {
                 debug::unmark(block, layout.size());
                 Ok(block)
             }
-            Err(error) => Err(self.not_taken(layout, error)),
+            useless => self.acquired_nothing::<M>(layout, useless, nested),
         }
+    }
+
+    /// The source had no block, or one that is no good.
+    #[cold]
+    #[inline(never)]
+    fn acquired_nothing<M: Mode>(
+        &self,
+        layout: Layout,
+        useless: Result<NonNull<u8>, AllocError>,
+        nested: Nested,
+    ) -> Result<NonNull<u8>, M::Error> {
+        let error = match useless {
+            Ok(block) => {
+                // SAFETY: just acquired with this layout; nobody has seen it.
+                unsafe { self.source.release(block, layout) };
+                AllocError::out_of_memory(layout.size())
+            }
+            Err(error) => error,
+        };
+        drop(nested);
+        M::refuse(self.not_taken(layout, error))
     }
 
     #[cold]
@@ -586,12 +619,12 @@ mod tests {
         let block = supply.try_take(layout(4096)).unwrap();
         assert_eq!(child.held(), 4096);
         assert!(supply.try_take(layout(1)).is_none());
-        assert!(supply.take_unlimited(layout(1)).is_ok_and(|block| block.is_none()));
+        assert!(supply.take_unlimited::<Hush>(layout(1)).is_ok_and(|block| block.is_none()));
         // SAFETY: taken with this layout.
         unsafe { supply.give(block, layout(4096)) };
         source.fail_after(0, true);
         assert!(supply.try_take(layout(1)).is_none());
-        assert!(supply.take_unlimited(layout(1)).is_err(), "a source's refusal is told");
+        assert!(supply.take_unlimited::<Hush>(layout(1)).is_err(), "a source's refusal is told");
         assert_eq!((child.held(), child.refused()), (0, 0));
     }
 

@@ -71,7 +71,7 @@ impl<S: BlockSource> Pool<S> {
     #[inline(never)]
     fn bump_cold<M: Mode>(&self, size: usize, align: usize) -> Result<NonNull<u8>, M::Error> {
         let _inside = self.supply.inside_of_source();
-        match self.first_block(size) {
+        match self.first_block::<M>(size) {
             Ok(true) if align <= HEADER_ALIGN => {
                 let (last, end) = self.window();
                 let (from, to) = (last.addr().get(), end.addr().get());
@@ -79,7 +79,7 @@ impl<S: BlockSource> Pool<S> {
                     return Ok(self.accept(last, fit, size));
                 }
             }
-            Err(error) => return M::refuse(error),
+            Err(error) => return Err(error),
             Ok(_) => {}
         }
         self.slow_aligned::<M>(size, align)
@@ -99,9 +99,9 @@ impl<S: BlockSource> Pool<S> {
     #[inline(never)]
     fn bump_bytes_cold<M: Mode>(&self, size: usize) -> Result<NonNull<u8>, M::Error> {
         let _inside = self.supply.inside_of_source();
-        match self.first_block(size) {
+        match self.first_block::<M>(size) {
             Ok(true) => return self.bump_bytes::<M>(size),
-            Err(error) => return M::refuse(error),
+            Err(error) => return Err(error),
             Ok(false) => {}
         }
         let Ok(layout) = Layout::from_size_align(size, 1) else {
@@ -113,7 +113,7 @@ impl<S: BlockSource> Pool<S> {
     /// Takes the block that most pools begin and end with, where this is the moment for it and
     /// no limit is in the way; `false` leaves anything unusual to [`Pool::slow`].
     #[inline(always)]
-    pub(super) fn first_block(&self, size: usize) -> Result<bool, AllocError> {
+    pub(super) fn first_block<M: Mode>(&self, size: usize) -> Result<bool, M::Error> {
         let bytes = self.next.get() as usize;
         if !self.newest.get().is_null() || size == 0 || size > bytes / 2 - HEADER {
             return Ok(false);
@@ -123,7 +123,7 @@ impl<S: BlockSource> Pool<S> {
         }
         // SAFETY: sizes of blocks are at most 1 GiB.
         let layout = unsafe { Layout::from_size_align_unchecked(bytes, HEADER_ALIGN) };
-        let Some(memory) = self.supply.take_unlimited(layout)? else { return Ok(false) };
+        let Some(memory) = self.supply.take_unlimited::<M>(layout)? else { return Ok(false) };
         self.next.set(self.shape.get().largest.min((2 * bytes) as u32));
         // SAFETY: fresh memory of that size, aligned for a header.
         let block = unsafe { Block::init(memory, bytes, ptr::null_mut()) };

@@ -3,7 +3,7 @@
 
 mod common;
 
-use cenote::{Account, AllocError, BlockSource, Pool, System};
+use cenote::{Account, AllocError, BlockSource, Faulty, Pool, System};
 use common::{Counting, Dice, seed};
 use std::alloc::Layout;
 use std::ptr::NonNull;
@@ -229,5 +229,105 @@ fn what_the_system_has_not_is_no_peak() {
     let pool = Pool::on(&root);
     if pool.try_alloc_layout(bytes(1 << 46)).is_err() {
         assert!(root.peak() < 1 << 20, "{}", root.peak());
+    }
+}
+
+/// A pool on the lowest of four accounts: the root, of which this thread has enough in reserve for
+/// what is asked for in these tests, and three that are this thread's own.
+fn with_a_chain(f: impl FnOnce(&[Account; 4], &Pool<&Faulty<System>>, &Faulty<System>)) {
+    common::plain();
+    let root = Account::root("root");
+    let worker = root.child("worker");
+    let connection = worker.child("connection");
+    let request = connection.child("request");
+    let accounts = [root, worker, connection, request];
+    let source = Faulty::new(System);
+    // All that is asked for is a large object.
+    let pool = Pool::builder().first_block(4096).largest_block(4096).large_threshold(2048);
+    let pool = pool.account(&accounts[3]).source(&source).build().unwrap();
+    pool.alloc(1_u8);
+    f(&accounts, &pool, &source);
+    drop(pool);
+    assert_eq!(accounts.each_ref().map(Account::held), [0; 4], "each got back what it was charged");
+}
+
+#[test]
+fn a_charge_that_is_refused_half_way_up_is_undone_in_the_accounts_below() {
+    with_a_chain(|accounts, pool, _| {
+        for limited in accounts {
+            limited.set_limit(Some(limited.held() + 9_000));
+            if limited.parent().is_none() {
+                // What is in reserve was charged to it under the limit before.
+                Account::settle();
+            }
+            for size in [9_001, 10_000, 60_000, 1 << 40] {
+                let error = pool.try_alloc_layout(bytes(size)).unwrap_err();
+                assert_eq!(error.account(), Some(limited), "{size} bytes");
+                let held = accounts.each_ref().map(Account::held);
+                let by = limited.path();
+                assert_eq!(held, [pool.held_bytes(); 4], "{by} has refused {size} bytes");
+            }
+            limited.set_limit(None);
+            pool.try_alloc_layout(bytes(9_001)).unwrap();
+        }
+    });
+}
+
+#[test]
+fn what_a_source_has_not_is_charged_nowhere() {
+    with_a_chain(|accounts, pool, source| {
+        for size in [9_000, 100_000, 1 << 20] {
+            source.fail_after(0, true);
+            assert!(pool.try_alloc_layout(bytes(size)).unwrap_err().account().is_none());
+            let held = accounts.each_ref().map(Account::held);
+            assert_eq!(held, [pool.held_bytes(); 4], "{size} bytes");
+            source.recover();
+            pool.try_alloc_layout(bytes(size)).unwrap();
+        }
+    });
+}
+
+#[test]
+fn an_object_that_its_source_cannot_grow_in_place_is_charged_for_what_it_gets_elsewhere() {
+    with_a_chain(|accounts, pool, source| {
+        let check = || {
+            let held = accounts.each_ref().map(Account::held);
+            assert_eq!(held, [pool.held_bytes(); 4]);
+        };
+        let (old, new) = (bytes(1 << 20), bytes(3 << 20));
+        let object = pool.alloc_layout(old);
+        check();
+        source.fail_after(0, true);
+        // SAFETY: it came from this pool with that layout.
+        assert!(unsafe { pool.try_grow(object, old, new) }.is_err());
+        check();
+        source.recover();
+        // SAFETY: it is as it was.
+        let object = unsafe { pool.try_grow(object, old, new) }.unwrap();
+        check();
+        // SAFETY: nothing uses it, and that is what it was grown to.
+        unsafe { pool.dealloc(object, new) };
+        check();
+    });
+}
+
+#[test]
+fn an_object_that_grows_in_place_is_charged_for_what_it_grew_by_and_goes_back_so() {
+    common::plain();
+    let root = Account::root("root");
+    let child = root.child("child");
+    for others in [0, 3] {
+        let pool = pool(&child);
+        // Among others it is in the table, and in a place of its own without any.
+        (0..others).for_each(|_| _ = pool.alloc_layout(bytes(300_000)));
+        let mut object = pool.alloc_layout(bytes(1 << 20));
+        for mib in 2..8 {
+            let (old, new) = (bytes((mib - 1) << 20), bytes(mib << 20));
+            // SAFETY: it came from this pool, and was last grown to the old layout.
+            object = unsafe { pool.try_grow(object, old, new) }.unwrap();
+            assert_eq!([child.held(), root.held()], [pool.held_bytes(); 2], "{mib} MiB");
+        }
+        drop(pool);
+        assert_eq!([child.held(), root.held()], [0; 2], "with {others} others");
     }
 }

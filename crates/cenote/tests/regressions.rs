@@ -86,6 +86,27 @@ fn nothing_at_a_blocks_end_is_not_the_large_object_right_behind_it() {
 }
 
 #[test]
+fn a_large_object_right_behind_the_block_in_use_is_not_the_newest_of_its_bytes() {
+    common::plain();
+    let source = Dense::new();
+    let pool = tight_pool(&source);
+    pool.alloc_layout(layout(5000, 8));
+    source.skip_to(4096);
+    pool.alloc(1_u8);
+    // It begins where the window ends, as the newest of the packed bytes would.
+    let size = 5000;
+    let large = pool.alloc_layout(layout(size, 8));
+    // SAFETY: it came from this pool with that layout.
+    unsafe { pool.dealloc(large, layout(size, 8)) };
+    // SAFETY: nothing uses it.
+    assert!(!unsafe { pool.free_large(large) }, "it was freed as a large one");
+    let text = NonNull::from(pool.alloc_str("in the block")).cast::<u8>();
+    let gone = large.addr().get()..large.addr().get() + size;
+    assert!(!gone.contains(&text.addr().get()), "the pool has given that memory back");
+    assert!(pool.snapshot().blocks.iter().all(|b| b.header + b.used + b.free + b.packed == b.size));
+}
+
+#[test]
 fn a_large_object_that_becomes_small_by_its_alignment_leaves_the_large_ones() {
     let source = Dense::new();
     let pool = tight_pool(&source);

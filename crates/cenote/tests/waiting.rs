@@ -304,6 +304,29 @@ fn a_waker_may_use_the_account() {
 }
 
 #[test]
+fn whoever_is_woken_by_what_was_reserved_finds_no_more_reserved_than_held() {
+    struct Reader(Account, AtomicUsize);
+    impl Wake for Reader {
+        fn wake(self: Arc<Self>) {
+            let (reserved, held) = (self.0.reserved(), self.0.held());
+            assert!(reserved <= held, "{reserved} reserved of {held} held");
+            self.1.store(held, SeqCst);
+        }
+    }
+    let root = Account::root("root").with_limit(Some(100));
+    let child = root.child("child");
+    for account in [&root, &child] {
+        let full = account.try_reserve(100).unwrap();
+        let reader = Arc::new(Reader(root.clone(), AtomicUsize::new(0)));
+        let waker = Waker::from(reader.clone());
+        let mut waits = account.reserve(60);
+        assert!(Pin::new(&mut waits).poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(full);
+        assert_eq!(reader.1.load(SeqCst), 60);
+    }
+}
+
+#[test]
 fn more_wakers_than_are_called_at_a_time_are_all_called() {
     let account = Account::root("account").with_limit(Some(100));
     let full = account.try_reserve(100).unwrap();

@@ -367,6 +367,13 @@ impl Node {
         (self.held.load(Relaxed), self.far.load(Relaxed))
     }
 
+    /// Everything that the owner writes by plain stores.
+    #[cfg(all(test, feature = "std", not(loom)))]
+    pub(super) fn owners_counters(&self) -> (isize, i64, u64, u64) {
+        let (held, live) = (self.held.load(Relaxed), self.live.load(Relaxed));
+        (held, live, self.created.load(Relaxed), self.recycled.load(Relaxed))
+    }
+
     pub(crate) fn held(&self) -> usize {
         let mut reserved = record::reserved(self);
         let mut charged = self.charged();

@@ -1,6 +1,7 @@
 //! The changes: data, a file for each page of invariants. A text stands exactly once in its file;
 //! what replaces it compiles.
 
+mod accounts;
 mod c;
 mod design;
 mod global;
@@ -37,6 +38,7 @@ pub(super) enum Change {
 pub(super) fn all() -> impl Iterator<Item = &'static Row> {
     [
         design::ROWS,
+        accounts::ROWS,
         levels::ROWS,
         shared::ROWS,
         nginx::ROWS,

@@ -166,6 +166,56 @@ fn where_no_run_is_to_be_had_nothing_is_and_a_foreign_block_is_in_none() {
     unsafe { System.release(foreign, layout) };
 }
 
+/// A source that looks whether a lock is held when it is used.
+struct Looking;
+
+static LOOKED_AT: Runs<Looking> = Runs::new(Looking);
+
+impl Looking {
+    fn look(&self) {
+        let held = LOOKED_AT.shelves.iter().filter(|guarded| guarded.held.0.load(Relaxed)).count();
+        assert_eq!(held, 0, "locks are held where the allocator is asked");
+    }
+}
+
+// SAFETY: every call goes to `System` unchanged.
+unsafe impl BlockSource for Looking {
+    fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.look();
+        System.acquire(layout)
+    }
+
+    unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
+        self.look();
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.release(block, layout) }
+    }
+}
+
+#[test]
+fn nothing_is_asked_of_the_allocator_with_a_lock_held() {
+    let runs = &LOOKED_AT;
+    for shelf in 0..SHELVES {
+        // Some runs, which go back one after the other.
+        let count = 3 * Sizes::of(shelf).blocks;
+        let blocks: Vec<_> = (0..count).map(|_| runs.take(shelf).unwrap()).collect();
+        runs.trim();
+        for block in blocks {
+            // SAFETY: taken from there, and not used any more.
+            assert!(unsafe { runs.give(shelf, block) });
+        }
+    }
+    assert_eq!(runs.dirty(), 0);
+}
+
+#[test]
+fn a_fork_holds_all_locks() {
+    before_fork();
+    let held = RUNS.shelves.iter().filter(|guarded| guarded.held.0.load(Relaxed)).count();
+    after_fork();
+    assert_eq!(held, SHELVES);
+}
+
 proptest! {
     /// Blocks of some sizes taken and given in any order.
     #[test]

@@ -160,7 +160,7 @@ pub(super) const ROWS: &[Row] = &[
             }
             return Err(full);
         }",
-            tests: &["-p cenote --test account_limits a_charge_that_is_refused_further_up"],
+            tests: &["loom -p cenote --lib account::model::of_two_charges_of_a_shared"],
         },
     },
     Row {

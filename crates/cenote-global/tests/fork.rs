@@ -70,6 +70,9 @@ fn a_thousand_children_of_a_process_with_busy_threads_all_work_and_none_hangs() 
             });
         }
         for number in 0..1000 {
+            // Nor does this process hang.
+            // SAFETY: a timer.
+            unsafe { libc::alarm(30) };
             let child = forked(|| {
                 let mut well = some_work(200);
                 if number % 10 == 0 {

@@ -3,9 +3,10 @@
 
 mod common;
 
-use cenote_global::{Global, raw};
+use cenote_global::{Global, raw, trim};
 use common::Random;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc;
 
 #[global_allocator]
@@ -162,5 +163,33 @@ fn objects_that_threads_hand_to_each_other_are_freed_wherever_they_get_to() {
                 receiver.try_iter().for_each(Object::free);
             });
         }
+    });
+}
+
+#[test]
+fn objects_keep_their_bytes_while_free_pages_are_given_back() {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Relaxed) {
+                trim();
+            }
+        });
+        for round in 0..100 {
+            // So much that giving it back takes as long as allocating it again.
+            let objects: Vec<Object> = (0..16)
+                .map(|number| {
+                    let size = 1000 << 10;
+                    let start = raw::alloc(size);
+                    assert!(!start.is_null());
+                    let object = Object { start, size, seed: round * 2 + number % 2 + 1 };
+                    // SAFETY: an object of so many bytes.
+                    unsafe { start.write_bytes(object.seed, size) };
+                    object
+                })
+                .collect();
+            objects.into_iter().for_each(Object::free);
+        }
+        done.store(true, Relaxed);
     });
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use cenote_global::{Global, raw};
+use cenote_global::{Global, raw, stats, trim};
 use std::cell::RefCell;
 use std::thread;
 
@@ -141,4 +141,40 @@ fn frees_from_another_thread_of_as_much_again_cost_no_more_memory() {
     drop(again);
     done.send(()).unwrap();
     sleeper.join().unwrap();
+}
+
+#[test]
+fn objects_that_their_thread_and_another_free_at_once_are_all_free_afterwards() {
+    const TEST: &str = "objects_that_their_thread_and_another_free_at_once_are_all_free_afterwards";
+    if !common::is_child("at once") {
+        common::well(TEST, "at once");
+        return;
+    }
+    const OBJECTS: usize = 50_000;
+    let mut objects: Vec<usize> = Vec::with_capacity(OBJECTS);
+    for round in 0..10 {
+        let before = stats().live;
+        objects.extend((0..OBJECTS).map(|_| raw::alloc(48).expose_provenance()));
+        // Neighbours, whose bits are in the same words.
+        let free_every_second = |first: usize| {
+            for start in objects.iter().skip(first).step_by(2) {
+                // SAFETY: nobody uses it, and nobody else frees it.
+                unsafe { raw::free(std::ptr::with_exposed_provenance_mut(*start)) };
+            }
+        };
+        let both = std::sync::Barrier::new(2);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                both.wait();
+                free_every_second(1);
+            });
+            both.wait();
+            free_every_second(0);
+        });
+        objects.clear();
+        trim();
+        // What the threads themselves have may change.
+        let after = stats().live;
+        assert!(after < before + (64 << 10), "round {round}: {before} bytes before, {after} after");
+    }
 }

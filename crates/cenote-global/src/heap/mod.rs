@@ -123,12 +123,18 @@ impl Heap {
 
     #[inline(never)]
     fn put_oldest(&self, bin: &Bin, number: usize) {
+        self.put_in_runs(bin, number);
+        bin.forget_oldest(number);
+    }
+
+    /// Afterwards they are free in their runs, and still at hand: to be forgotten at once.
+    #[inline]
+    fn put_in_runs(&self, bin: &Bin, number: usize) {
         self.lock.with(|| {
             for place in 0..number {
                 run::put(self, bin.get(place));
             }
         });
-        bin.forget_oldest(number);
     }
 
     /// Collects a free of another heap's object.
@@ -213,4 +219,62 @@ fn owner_of(chunk: *mut u8) -> *mut Heap {
     }
     let page = page_at(chunk.addr());
     page.map_or(ptr::null_mut(), |page| page.owner.load(Relaxed).cast())
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use crate::classes::{DEPTH, class_of};
+    use crate::{entry, thread};
+    use core::array::from_fn;
+    use std::sync::mpsc;
+
+    /// Sixteen are in a run.
+    const SIZE: usize = 4096;
+    const FREES: usize = 8;
+
+    /// Allocates more than any thread had at hand; whether all have places of their own.
+    fn all_apart() -> bool {
+        let mut objects: [*mut u8; 4 * DEPTH] = from_fn(|_| entry::alloc(SIZE));
+        objects.sort_unstable();
+        objects.windows(2).all(|pair| pair[0] != pair[1])
+    }
+
+    #[test]
+    fn what_a_thread_was_in_the_middle_of_giving_back_is_not_used_in_the_child_of_a_fork() {
+        let (tell, told) = mpsc::channel();
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let other = std::thread::spawn(move || {
+            let objects: [*mut u8; FREES] = from_fn(|_| entry::alloc(SIZE));
+            for object in objects {
+                // SAFETY: nobody uses it.
+                unsafe { entry::free(object) };
+            }
+            // Where a checker has all objects, there is no heap.
+            if let Some(heap) = thread::enter() {
+                let bin = heap.bin(class_of(SIZE));
+                heap.put_in_runs(bin, FREES);
+                tell.send(()).unwrap();
+                may_go_on.recv().unwrap();
+                bin.forget_oldest(FREES);
+            }
+        });
+        if told.recv().is_ok() {
+            assert!(all_apart());
+            // SAFETY: the child uses what it has of this program alone, and ends by `_exit`.
+            let child = unsafe { libc::fork() };
+            if child == 0 {
+                // The first thread takes the heap that the other one had.
+                let apart = std::thread::spawn(all_apart).join().unwrap_or(false);
+                // SAFETY: ends the child.
+                unsafe { libc::_exit(if apart { 0 } else { 1 }) };
+            }
+            let mut status = 0;
+            // SAFETY: a place for the status.
+            assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+            assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0, "{status:#x}");
+            go_on.send(()).unwrap();
+        }
+        other.join().unwrap();
+    }
 }

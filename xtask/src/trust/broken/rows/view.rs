@@ -1,5 +1,76 @@
 //! Rows of the table in `docs/design/view.md`.
 
+use super::Change::Break;
 use super::Row;
 
-pub(super) const ROWS: &[Row] = &[];
+pub(super) const ROWS: &[Row] = &[
+    Row {
+        invariant: "V2",
+        change: Break {
+            file: "crates/cenote-web/src/view/local.rs",
+            text: r"            from = next;
+            tokio::task::yield_now().await;",
+            by: r"            let kept = self.find(from);
+            from = next;
+            tokio::task::yield_now().await;
+            drop(kept);",
+            tests: &["-p cenote-web --test view no_pool_is_held_while_other_tasks_have_their_turn"],
+        },
+    },
+    Row {
+        invariant: "V4",
+        change: Break {
+            file: "crates/cenote-web/src/view/metrics.rs",
+            text: "!others && named.len() < MOST_NAMED && path",
+            by: "!others && named.len() < MOST_NAMED * 100 && path",
+            tests: &["-p cenote-web --test view however_many_accounts"],
+        },
+    },
+    Row {
+        invariant: "V5",
+        change: Break {
+            file: "crates/cenote-web/src/view/page.rs",
+            text: r#"        .replace("/*script*/", SCRIPT);"#,
+            by: r#"        .replace("/*script*/", SCRIPT.trim_end());"#,
+            tests: &["-p cenote-web --lib view::page"],
+        },
+    },
+    Row {
+        invariant: "V6",
+        change: Break {
+            file: "crates/cenote-web/src/view/metrics.rs",
+            text: r#"            '"' => f.write_str("\\\""),"#,
+            by: r#"            '"' => f.write_char('"'),"#,
+            tests: &["-p cenote-web --test view a_name_cannot_break_out_of_its_label"],
+        },
+    },
+    Row {
+        invariant: "V7",
+        change: Break {
+            file: "crates/cenote-web/src/view/local.rs",
+            text: r"            from = next;
+            tokio::task::yield_now().await;",
+            by: "            from = next;",
+            tests: &["-p cenote-web --test view a_thread_with_many_pools_goes_on"],
+        },
+    },
+    Row {
+        invariant: "V8",
+        change: Break {
+            file: "crates/cenote-web/src/view/local.rs",
+            text: r#"        let set = format!("w{}", self.index);"#,
+            by: r#"        let set = format!("w{}", self.index);
+        let _kept = self.state.upgrade();"#,
+            tests: &["-p cenote-web --test view a_threads_answering_ends"],
+        },
+    },
+    Row {
+        invariant: "V9",
+        change: Break {
+            file: "crates/cenote-web/src/view/watched.rs",
+            text: "        self.look(|look| f(look)).is_some()",
+            by: "        self.upgrade().map(|pool| f(&pool)).is_some()",
+            tests: &["-p cenote-web --test view in_axum_requests_that_are_kept"],
+        },
+    },
+];

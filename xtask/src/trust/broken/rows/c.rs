@@ -21,7 +21,7 @@ pub(super) const ROWS: &[Row] = &[
         invariant: "C2",
         change: Break {
             file: "crates/cenote-c/src/handle/mod.rs",
-            text: "    let uses = (place.head.uses.get() + 1) % ALIGN;",
+            text: "    let uses = (place.head.uses.get() + 1) % ALIGN as u32;",
             by: "    let uses = place.head.uses.get();",
             tests: &["-p cenote-c --lib handle::tests::a_"],
         },

@@ -19,11 +19,15 @@ const COUNT: &str = "GET /count HTTP/1.1\r\nhost: x\r\n\r\n";
 /// Has each script said to a server that parks at once, and to hyper, some times with pauses of
 /// other lengths in it.
 fn same(http: http1::Builder, script: impl Fn(usize) -> Script) {
+    same_times(40, http, script);
+}
+
+fn same_times(times: usize, http: http1::Builder, script: impl Fn(usize) -> Script) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("there are threads").block_on(async {
         let servers = Servers::with(http, |parking| parking.after(Duration::ZERO)).await;
-        for pause in 0..40 {
+        for pause in 0..times {
             compare(&servers, script(pause), pause as u64).await;
         }
     });
@@ -66,6 +70,20 @@ fn an_answer_that_hyper_holds_back_for_the_next_one_arrives() {
         let (one, other) = COUNT.split_at(COUNT.len() - 5);
         let script = Script::default().send(format!("{COUNT}{one}")).step(Step::Pause(pause));
         script.send(other).step(Step::Answers(2)).step(Step::Shut)
+    });
+}
+
+#[test]
+fn requests_that_hyper_leaves_for_its_next_turn_are_answered() {
+    // hyper lets others have a turn after sixteen requests. It reads as much at once as the longest
+    // head took, and then less, in which not all of that has room.
+    const REQUESTS: usize = 250;
+    same_times(3, http(), |pause| {
+        let long = format!("GET /long HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(40_000));
+        let count = format!("GET /count HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "x".repeat(100));
+        let script = Script::default().send(long + &count.repeat(REQUESTS));
+        let script = script.step(Step::Pause(pause)).step(Step::Answers(1 + REQUESTS));
+        script.step(Step::Shut)
     });
 }
 
@@ -183,14 +201,16 @@ fn a_connection_is_parked_when_it_was_idle_for_that_long_and_not_before() {
 #[test]
 fn a_connection_is_parked_when_a_body_was_read_after_its_answer() {
     let parking = Parking::new(http());
-    let end = in_their_own_time(one(parking, async |mut stream| {
+    let end = one(parking, async |mut stream| {
         let whole = format!("{}{SMUGGLED}", head("/linger"));
         stream.write_all(whole.as_bytes()).await.expect("it listens");
         assert!(stream.read(&mut [0; 512]).await.expect("it answers") > 0);
         closed(&mut stream).await;
-    }));
+    });
+    let end = in_their_own_time(async { timeout(seconds(100), end).await });
     // Nobody says that nothing is under way any more. It is looked for each second.
-    assert_eq!(end, (Fate::Late(Bound::Head, true), 34, 1));
+    let fate = (Fate::Late(Bound::Head, true), 34, 1);
+    assert_eq!(end.expect("it is not under way for ever"), fate);
 }
 
 #[test]
@@ -267,7 +287,7 @@ fn a_connection_that_is_too_old_ends_parked_or_not() {
 
 #[test]
 fn one_that_spoke_before_it_is_told_to_stop_is_answered_and_one_that_did_not_is_closed() {
-    in_their_own_time(async {
+    let all = async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it has one");
         let parking = Parking::new(http()).after(Duration::ZERO);
@@ -305,5 +325,7 @@ fn one_that_spoke_before_it_is_told_to_stop_is_answered_and_one_that_did_not_is_
             stream.read_to_string(&mut text).await.expect("it ends in order");
             assert_eq!(text.contains("2 /count"), index < 5, "{index}: {text}");
         }
-    });
+    };
+    let end = in_their_own_time(async { timeout(seconds(100), all).await });
+    end.expect("nobody waits for ever");
 }

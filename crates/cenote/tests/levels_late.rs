@@ -75,6 +75,7 @@ fn levels_change_only_while_nothing_is_in_a_pool_and_all_memory_goes_back() {
     set_levels(Levels::CANARY);
     pool.alloc(1);
     assert_eq!(pool.levels(), Levels::CANARY);
+    assert!(pool.snapshot().blocks.is_empty(), "its objects are apart, each with a canary");
     set_levels(Levels::NONE);
     let account = Account::root("late");
     let pool = SharedPool::try_on(&account).unwrap();

@@ -113,6 +113,7 @@ mod gaps {
     #[cfg(test)]
     mod tests {
         use super::*;
+        use alloc::vec::Vec;
 
         #[test]
         fn there_is_a_gap_behind_each_object_and_the_window_after_it() {
@@ -142,6 +143,39 @@ mod gaps {
             assert_eq!(resize_newest(last, last, 64, 20, 20), Some(last));
             assert_eq!(resize_newest(last, last, 64, 20, 25), None);
             assert_eq!(resize_newest(88, 128, 64, 20, 24), None, "that is where the gap begins");
+        }
+
+        /// Of these objects, each with its bytes, none begins less than a gap behind another's end.
+        fn are_apart(what: &str, mut objects: Vec<&[u8]>) {
+            objects.sort_unstable_by_key(|object| object.as_ptr());
+            for two in objects.windows(2) {
+                let end = two[0].as_ptr().addr() + two[0].len();
+                assert!(end + gap() <= two[1].as_ptr().addr(), "{what}: {} bytes", two[0].len());
+            }
+        }
+
+        macro_rules! objects_of {
+            ($pool:expr) => {{
+                let pool = $pool;
+                let mut objects: Vec<&[u8]> = Vec::new();
+                for n in 1..60_usize {
+                    objects.push(pool.alloc([7_u8; 20]));
+                    objects.push(pool.alloc([7_u8; 64]));
+                    objects.push(pool.alloc_slice_copy(&[7_u8; 60][..n]));
+                    objects.push(pool.alloc_slice_fill_with(n, |_| 7_u8));
+                    objects.push(pool.alloc_str("a text of some bytes").as_bytes());
+                    objects.push(pool.alloc_fmt(format_args!("{n:n$}")).as_bytes());
+                    objects.push(pool.alloc_zeroed_bytes(n));
+                }
+                are_apart(pool.name(), objects);
+            }};
+        }
+
+        #[test]
+        fn objects_lie_a_gap_apart_whichever_call_has_placed_them() {
+            assert_eq!(gap(), GAP);
+            objects_of!(&crate::Pool::new());
+            objects_of!(&crate::SharedPool::new());
         }
     }
 }

@@ -114,43 +114,49 @@ impl Blocks {
             outer.alloc(start, size);
         }
     }
+
+    /// Writes down a block; see [`made`].
+    fn add(&mut self, start: NonNull<u8>, size: usize, from: usize, to: usize, gap: usize) {
+        static NUMBERS: AtomicUsize = AtomicUsize::new(1);
+        let address = start.addr().get();
+        let around = self.around(address).map(|(key, block)| (key, block.size, block.outer));
+        let outer = match around {
+            // The same block again.
+            Some((key, old, outer)) if !key.0 == address && old == size => {
+                self.0[&key].objects.destroy();
+                self.0[&key].rest.destroy();
+                self.0.remove(&key);
+                outer
+            }
+            Some((key, ..)) => {
+                self.0[&key].free(address);
+                Some(key)
+            }
+            None => None,
+        };
+        let depth = outer.map_or(0, |(_, depth)| !depth + 1);
+        let number = NUMBERS.fetch_add(2, Relaxed);
+        let (objects, rest) = (Mempool(number), Mempool(number + 1));
+        objects.create(gap);
+        rest.create(0);
+        for (begin, end) in [(0, from), (to, size)] {
+            if begin != end {
+                rest.alloc(address + begin, end - begin);
+            }
+        }
+        let block = Block { start, size, from, to, gap, objects, rest, outer };
+        block.allow_rest();
+        valgrind::forbid(at(start, from), to - from);
+        self.0.insert((!address, !depth), block);
+    }
 }
 
 /// Tells of a block, of which the bytes `from..to` are for objects, each with `gap` bytes before and
 /// behind it that are nobody's. One may be made anew.
 pub(super) fn made(start: NonNull<u8>, size: usize, from: usize, to: usize, gap: usize) {
-    static NUMBERS: AtomicUsize = AtomicUsize::new(1);
-    let Some(mut blocks) = blocks() else { return };
-    let address = start.addr().get();
-    let around = blocks.around(address).map(|(key, block)| (key, block.size, block.outer));
-    let outer = match around {
-        // The same block again.
-        Some((key, old, outer)) if !key.0 == address && old == size => {
-            blocks.0[&key].objects.destroy();
-            blocks.0[&key].rest.destroy();
-            blocks.0.remove(&key);
-            outer
-        }
-        Some((key, ..)) => {
-            blocks.0[&key].free(address);
-            Some(key)
-        }
-        None => None,
-    };
-    let depth = outer.map_or(0, |(_, depth)| !depth + 1);
-    let number = NUMBERS.fetch_add(2, Relaxed);
-    let (objects, rest) = (Mempool(number), Mempool(number + 1));
-    objects.create(gap);
-    rest.create(0);
-    for (begin, end) in [(0, from), (to, size)] {
-        if begin != end {
-            rest.alloc(address + begin, end - begin);
-        }
+    if let Some(mut blocks) = blocks() {
+        blocks.add(start, size, from, to, gap);
     }
-    let block = Block { start, size, from, to, gap, objects, rest, outer };
-    block.allow_rest();
-    valgrind::forbid(at(start, from), to - from);
-    blocks.0.insert((!address, !depth), block);
 }
 
 /// Tells that no object is in a block any more, whose `size` bytes for objects are at `start`.
@@ -203,4 +209,52 @@ pub(super) fn shrunk(start: NonNull<u8>, old: usize, new: usize) {
         None => {}
     }
     valgrind::forbid(at(start, new), old - new);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::alloc::Layout;
+
+    #[test]
+    fn a_block_is_known_from_when_it_is_made_to_when_it_is_gone_by_start_and_size() {
+        let layout = Layout::from_size_align(1 << 16, 4096).unwrap();
+        // SAFETY: the layout has bytes.
+        let memory = NonNull::new(unsafe { alloc::alloc::alloc(layout) }).expect("memory");
+        let mut blocks = Blocks(BTreeMap::new());
+        let known = |blocks: &Blocks, offset| {
+            let block = blocks.of(at(memory, offset))?;
+            Some((block.start.addr().get() - memory.addr().get(), block.size))
+        };
+        let add = |blocks: &mut Blocks, offset, size| {
+            blocks.add(at(memory, offset), size, 32, size, 16);
+        };
+        let start = memory.addr().get();
+        add(&mut blocks, 0, 1 << 16);
+        // Two that lie in it, one of which has another where it begins.
+        add(&mut blocks, 4096, 8192);
+        add(&mut blocks, 4096, 1024);
+        add(&mut blocks, 32768, 4096);
+        assert_eq!(known(&blocks, 4096 + 100), Some((4096, 1024)));
+        assert_eq!(known(&blocks, 4096 + 1024), Some((4096, 8192)));
+        assert_eq!(known(&blocks, 32768 + 4095), Some((32768, 4096)));
+        assert_eq!(known(&blocks, 32768 + 4096), Some((0, 1 << 16)));
+        // One that is made anew is one still.
+        add(&mut blocks, 4096, 1024);
+        assert_eq!(blocks.0.len(), 4);
+        // What is freed where a block begins, and is smaller, is an object in a larger one.
+        blocks.remove(start + 4096, 512);
+        assert_eq!(known(&blocks, 4096), Some((4096, 1024)));
+        blocks.remove(start + 4096, 1024);
+        assert_eq!(known(&blocks, 4096), Some((4096, 8192)));
+        blocks.remove(start + 4096 + 32, 8192);
+        assert_eq!(known(&blocks, 4096), Some((4096, 8192)), "nothing begins there");
+        blocks.remove(start + 4096, 8192);
+        assert_eq!(known(&blocks, 4096), Some((0, 1 << 16)));
+        blocks.remove(start + 32768, 4096);
+        blocks.remove(start, 1 << 16);
+        assert!(blocks.0.is_empty());
+        // SAFETY: allocated above with this layout; no pool knows of it.
+        unsafe { alloc::alloc::dealloc(memory.as_ptr(), layout) };
+    }
 }

@@ -4,7 +4,8 @@
 //! `block` and `window` the memory, and the one atomic word by which it is given out; `builder`
 //! how such pools are set up; `values` and `layouts` what users put into them; `buffer` bytes
 //! that grow, and `freeze` bytes that leave; `look` the way to a pool that does not keep it;
-//! `sync` the atomics, which loom can take the place of; `model` what loom checks.
+//! `sync` the atomics, which loom can take the place of; `model` what loom checks, `tests` what is
+//! to be seen from here alone: who has the lock.
 
 mod block;
 mod buffer;
@@ -17,6 +18,8 @@ mod look;
 mod model;
 mod state;
 mod sync;
+#[cfg(all(test, feature = "std", not(loom)))]
+mod tests;
 mod values;
 mod watched;
 mod window;

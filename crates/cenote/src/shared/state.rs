@@ -294,11 +294,11 @@ impl<S: BlockSource> Shared<S> {
     /// Frees the large object at this address; `false` where there is none.
     #[cold]
     pub(super) fn free_large(&self, start: NonNull<u8>) -> bool {
-        let _inside = self.supply.inside();
         if self.is_watched() {
             self.dealloc_watched(start);
             return true;
         }
+        let _inside = self.supply.inside();
         let rare = self.rare.lock();
         let room = rare.large.room(start);
         let freed = rare.large.free(&self.supply, start);

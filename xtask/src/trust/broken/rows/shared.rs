@@ -65,6 +65,42 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        invariant: "S7",
+        change: Break {
+            file: "crates/cenote/src/shared/state.rs",
+            text: r"        self.place_in_new(&mut rare, need, want)
+",
+            by: r"        let (large, cleanups) = (LargeObjects::new(), Cleanups::new());
+        let mut own = Rare { next: rare.next, large, cleanups };
+        drop(rare);
+        self.place_in_new(&mut own, need, want)
+",
+            tests: &["-p cenote --lib the_source_is_used_under_the_lock"],
+        },
+    },
+    Row {
+        invariant: "S10",
+        change: Break {
+            file: "crates/cenote/src/source/wandering.rs",
+            text: r"    // SAFETY: the caller's promise, passed on.
+    unsafe { DEPOT.release(ptr, block) }",
+            by: r"    // SAFETY: none; that is the point.
+    let twice = unsafe { Layout::from_size_align_unchecked(2 * block.size(), block.align()) };
+    // SAFETY: none.
+    unsafe { DEPOT.release(ptr, twice) }",
+            tests: &["-p cenote --lib what_one_thread_gives_too_many"],
+        },
+    },
+    Row {
+        invariant: "S12",
+        change: Break {
+            file: "crates/cenote/src/shared/mod.rs",
+            text: "        while seen != 0 && seen <= MOST_HANDLES {",
+            by: "        while seen <= MOST_HANDLES {",
+            tests: &["-p cenote --test shared_look a_cleanup_may_look_at_its_own_pool"],
+        },
+    },
+    Row {
         invariant: "S13",
         change: Break {
             file: "crates/cenote/src/shared/state.rs",

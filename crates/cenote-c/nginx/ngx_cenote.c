@@ -31,6 +31,10 @@ void *const  ngx_cenote_pools[] = {
 
 typedef char  ngx_cenote_layout[
     (sizeof(ngx_pool_data_t) == 4 * sizeof(void *)
+     && offsetof(ngx_pool_data_t, last) == 0
+     && offsetof(ngx_pool_data_t, end) == sizeof(void *)
+     && offsetof(ngx_pool_data_t, next) == 2 * sizeof(void *)
+     && offsetof(ngx_pool_data_t, failed) == 3 * sizeof(void *)
      && sizeof(ngx_pool_t) == 10 * sizeof(void *)
      && offsetof(ngx_pool_t, max) == 4 * sizeof(void *)
      && offsetof(ngx_pool_t, current) == 5 * sizeof(void *)
@@ -39,7 +43,13 @@ typedef char  ngx_cenote_layout[
      && offsetof(ngx_pool_t, cleanup) == 8 * sizeof(void *)
      && offsetof(ngx_pool_t, log) == 9 * sizeof(void *)
      && sizeof(ngx_pool_large_t) == 2 * sizeof(void *)
+     && offsetof(ngx_pool_large_t, alloc) == sizeof(void *)
      && sizeof(ngx_pool_cleanup_t) == 3 * sizeof(void *)
+     && offsetof(ngx_pool_cleanup_t, handler) == 0
+     && offsetof(ngx_pool_cleanup_t, data) == sizeof(void *)
+     && offsetof(ngx_pool_cleanup_t, next) == 2 * sizeof(void *)
+     && sizeof(ngx_pool_cleanup_file_t) == 3 * sizeof(void *)
+     && offsetof(ngx_pool_cleanup_file_t, fd) == 0
      && offsetof(ngx_pool_cleanup_file_t, name) == sizeof(void *)
      && offsetof(ngx_pool_cleanup_file_t, log) == 2 * sizeof(void *)
      && offsetof(ngx_log_t, log_level) == 0

@@ -100,13 +100,17 @@ pub struct Log {
 #[cfg(target_pointer_width = "64")]
 const _: () = {
     assert!(size_of::<PoolData>() == 32);
+    assert!(offset_of!(PoolData, last) == 0 && offset_of!(PoolData, end) == 8);
+    assert!(offset_of!(PoolData, next) == 16 && offset_of!(PoolData, failed) == 24);
     assert!(size_of::<Pool>() == 80);
     assert!(offset_of!(Pool, max) == 32 && offset_of!(Pool, current) == 40);
     assert!(offset_of!(Pool, chain) == 48 && offset_of!(Pool, large) == 56);
     assert!(offset_of!(Pool, cleanup) == 64 && offset_of!(Pool, log) == 72);
     assert!(size_of::<LargeRecord>() == 16 && offset_of!(LargeRecord, alloc) == 8);
-    assert!(size_of::<CleanupRecord>() == 24 && offset_of!(CleanupRecord, next) == 16);
-    assert!(size_of::<FileCleanup>() == 24 && offset_of!(FileCleanup, log) == 16);
+    assert!(size_of::<CleanupRecord>() == 24 && offset_of!(CleanupRecord, handler) == 0);
+    assert!(offset_of!(CleanupRecord, data) == 8 && offset_of!(CleanupRecord, next) == 16);
+    assert!(size_of::<FileCleanup>() == 24 && offset_of!(FileCleanup, fd) == 0);
+    assert!(offset_of!(FileCleanup, name) == 8 && offset_of!(FileCleanup, log) == 16);
 };
 
 unsafe extern "C" {

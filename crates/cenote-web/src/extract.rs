@@ -59,6 +59,9 @@ pub struct PoolBytes {
     bytes: SharedBuffer,
 }
 
+/// Bytes of a body that are reserved before any has come, if it is no longer.
+const FIRST: usize = 4096;
+
 impl PoolBytes {
     /// The pool that the body is in: the request's.
     pub fn pool(&self) -> &SharedPool {
@@ -79,7 +82,8 @@ impl PoolBytes {
         // What the client says is no reason to take more than a block, or four times what came: one
         // that lies costs little, and one that does not has room for all, without it twice.
         let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        let mut reserved = told.min(4096);
+        // Nothing yet for one that will not fit that block: it would be moved out of it.
+        let mut reserved = if told <= FIRST { told } else { 0 };
         bytes.try_reserve(reserved)?;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| body_error(error.into()))?;

@@ -146,6 +146,105 @@ fn a_pool_at_its_limit_is_a_refusal_wherever_it_is_reached() {
     assert_eq!(account.held(), 0);
 }
 
+/// As many orders as make about so many bytes of JSON.
+fn orders(bytes: usize) -> Vec<u8> {
+    let line = |n: usize| serde_json::json!({ "article": format!("tea no. {n}"), "count": n % 7, "price": 3.5 });
+    let order = |n: usize| {
+        serde_json::json!({ "id": n, "customer": format!("customer {n}"), "note": "fast, please",
+            "paid": n % 2 == 0, "lines": [line(n), line(n + 1), line(n + 2)] })
+    };
+    let mut all = Vec::new();
+    let mut size = 0;
+    while size < bytes {
+        let order = order(all.len());
+        size += order.to_string().len() + 1;
+        all.push(order);
+    }
+    serde_json::to_vec(&all).unwrap()
+}
+
+#[derive(Deserialize)]
+struct Order<'p> {
+    id: u64,
+    customer: &'p str,
+    note: &'p str,
+    paid: bool,
+    #[serde(borrow)]
+    lines: PoolVec<Line<'p>>,
+}
+
+#[derive(Deserialize)]
+struct Line<'p> {
+    article: &'p str,
+    count: u32,
+    price: f64,
+}
+
+/// A body that comes in pieces, and whose length may be told.
+struct Pieces {
+    pieces: std::collections::VecDeque<Vec<u8>>,
+    told: Option<u64>,
+}
+
+impl http_body::Body for Pieces {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, Self::Error>>> {
+        let piece = self.pieces.pop_front();
+        std::task::Poll::Ready(piece.map(|piece| Ok(http_body::Frame::data(piece.into()))))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.told.map_or_else(http_body::SizeHint::new, http_body::SizeHint::with_exact)
+    }
+}
+
+/// Reads a body of that JSON, as a handler does, under a limit; the most that was held.
+async fn read_orders(text: &[u8], told: bool, limit: Option<usize>) -> Option<usize> {
+    let account = Account::root("service").child("request").with_limit(limit);
+    {
+        let pool = SharedPool::try_on(&account).ok()?;
+        let pieces: Vec<_> = text.chunks(16 << 10).map(<[u8]>::to_vec).collect();
+        let body = Pieces { pieces: pieces.into(), told: told.then_some(text.len() as u64) };
+        let body = cenote_web::PoolBytes::read(pool, body).await.ok()?;
+        let orders: PoolVec<Order<'_>> = body.json().ok()?;
+        for (at, order) in orders.iter().enumerate() {
+            assert_eq!(
+                (order.id, order.paid, order.note),
+                (at as u64, at % 2 == 0, "fast, please")
+            );
+            assert_eq!(order.customer, format!("customer {at}"));
+            assert!(order.lines.iter().all(|line| line.price == 3.5 && line.count < 7));
+            assert_eq!(order.lines[2].article, format!("tea no. {}", at + 2));
+        }
+    }
+    Some(account.peak())
+}
+
+#[tokio::test]
+async fn a_body_of_json_of_ordinary_shape_is_read_under_four_times_its_size() {
+    if cenote::debug::MARKED || std::env::var_os("CENOTE_DEBUG").is_some() {
+        // Objects that checkers see take more, and do not grow in place.
+        return;
+    }
+    let mut size = 1000;
+    while size < 256 << 10 {
+        let text = orders(size);
+        for told in [true, false] {
+            let held = read_orders(&text, told, Some(4 * text.len())).await;
+            assert!(held.is_some(), "{} bytes, told: {told}", text.len());
+        }
+        // Every kind of place between two classes of blocks.
+        size += size / 9;
+    }
+    let text = orders(10_000);
+    assert!(read_orders(&text, true, Some(text.len())).await.is_none());
+}
+
 #[test]
 fn what_does_not_fit_the_type_or_goes_on_after_the_end_is_bad_json() {
     let pool = SharedPool::new();

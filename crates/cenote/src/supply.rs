@@ -16,6 +16,9 @@ use core::alloc::Layout;
 use core::cell::Cell;
 use core::ptr::NonNull;
 
+/// A block that is taken on a guess has this part of the nearest limit at most.
+const PART_OF_LIMIT: usize = 16;
+
 /// A source, and the account that is charged for what comes from it. Counts as a live pool
 /// of the account.
 pub(crate) struct Supply<S> {
@@ -152,6 +155,20 @@ impl<S: BlockSource> Supply<S> {
     #[cold]
     pub(crate) fn may_guess(&self, bytes: usize) -> bool {
         self.node().is_none_or(|node| node.headroom() / 4 >= bytes)
+    }
+
+    /// Bytes of a block that is larger than need be, for what may come: `next`, but under a limit a
+    /// sixteenth of that at most, so that what is left over in blocks is little of it; `first` in
+    /// any case.
+    #[inline]
+    pub(crate) fn within_reason(&self, next: u32, first: u32) -> usize {
+        match self.node() {
+            Some(node) if next > first => {
+                let part = (node.least_limit() / PART_OF_LIMIT).checked_ilog2();
+                (next as usize).min(part.map_or(0, |log| 1 << log)).max(first as usize)
+            }
+            _ => next as usize,
+        }
     }
 
     /// Takes a block of `wanted` bytes, or as large a power of two as limits and source allow,

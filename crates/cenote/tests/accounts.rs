@@ -521,7 +521,7 @@ fn a_refused_charge_is_told_where_it_happens_and_nothing_else_is() {
     assert!(TOLD.lock().unwrap().is_empty());
     assert!(pool.try_alloc_bytes(50_000).is_err());
     // The block that was not to be had.
-    assert_eq!(*TOLD.lock().unwrap(), [("process/told".to_owned(), 64 << 10)]);
+    assert_eq!(*TOLD.lock().unwrap(), [("process/told".to_owned(), 56 << 10)]);
     // Sizes that nobody can have are no account's doing.
     assert!(pool.try_alloc_bytes(usize::MAX).is_err());
     assert_eq!(TOLD.lock().unwrap().len() as u64, account.refused());

@@ -455,7 +455,7 @@ fn cleanups_of_all_sizes_take_each_others_place() {
         let (large, small) = (check::<40_000>(&other, round), check::<20_000>(&other, round));
         assert!(small.run() && large.run());
     }
-    assert_eq!(other.held_bytes(), (32 << 10) + (64 << 10), "a block for each");
+    assert_eq!(other.held_bytes(), (20 << 10) + (40 << 10), "a block for each");
     assert_eq!(RAN.swap(20_000 - 20, SeqCst), 20_020);
     // What the most that were ever pending at once need, and not what passed through.
     assert!(pool.held_bytes() <= 24 * (8 << 10), "{}", pool.held_bytes());

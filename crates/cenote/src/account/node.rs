@@ -411,6 +411,14 @@ impl Node {
         (limit != NO_LIMIT).then_some(limit as usize)
     }
 
+    /// The least limit from here up to the root; `usize::MAX` where there is none.
+    #[cold]
+    pub(crate) fn least_limit(&self) -> usize {
+        let mut least = usize::MAX;
+        self.each_up(|node| least = least.min(node.limit().unwrap_or(usize::MAX)));
+        least
+    }
+
     pub(super) fn set_limit(&self, limit: Option<usize>) {
         let new = limit.map_or(NO_LIMIT, |bytes| bytes.min(NO_LIMIT as usize - 1) as isize);
         let old = self.limit.swap(new, AcqRel);

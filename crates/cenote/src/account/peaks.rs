@@ -93,8 +93,9 @@ impl Account {
     /// ```
     /// use cenote::{Account, Pool};
     /// let account = Account::root("process");
-    /// drop(Pool::on(&account).with_block_size(1 << 16));
-    /// assert!(account.recent_peak() <= account.peak());
+    /// let pool = Pool::on(&account);
+    /// pool.alloc_str("held");
+    /// assert_eq!((account.recent_peak(), account.peak()), (account.held(), account.held()));
     /// ```
     #[cfg(feature = "std")]
     pub fn recent_peak(&self) -> usize {

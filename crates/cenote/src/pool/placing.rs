@@ -216,7 +216,7 @@ impl<S: BlockSource> Pool<S> {
     /// failed six times is not tried any more. Window: as above.
     fn place_in_new(&self, need: usize, want: Want) -> Result<NonNull<u8>, AllocError> {
         let least = (need + HEADER).next_power_of_two().max(Blocks::SMALLEST);
-        let wanted = least.max(self.next.get() as usize);
+        let wanted = self.supply.within_reason(self.next.get(), self.shape.get().first).max(least);
         let layout = |size| Layout::from_size_align(size, HEADER_ALIGN);
         let (Ok(wanted), Ok(least)) = (layout(wanted), layout(least)) else {
             return Err(AllocError::too_large(need));

@@ -258,7 +258,7 @@ impl<S: BlockSource> Shared<S> {
         want: Want,
     ) -> Result<NonNull<u8>, AllocError> {
         let least = (need + HEADER).next_power_of_two().max(Blocks::SMALLEST);
-        let wanted = least.max(rare.next as usize);
+        let wanted = self.supply.within_reason(rare.next, self.shape.first).max(least);
         let layout = |size| Layout::from_size_align(size, HEADER_ALIGN);
         let (Ok(wanted), Ok(least)) = (layout(wanted), layout(least)) else {
             return Err(AllocError::too_large(need));

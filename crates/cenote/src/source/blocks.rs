@@ -1,8 +1,8 @@
 //! [`Blocks`]: each thread's cache of free blocks, between the pools and the system.
 //!
-//! A free list for each power of two from 256 bytes to 64 KiB, twice: for blocks of ordinary
-//! alignment, and for blocks aligned to their own size; and for what large objects need, lists
-//! of 80 to 256 KiB, four to each doubling. The lists belong to one thread and take no lock; a
+//! A free list for each power of two from 256 bytes to 16 KiB, and four to each doubling from there
+//! to 256 KiB, so that a large object leaves a fifth of its block unused at most; and for blocks
+//! aligned to their own size, each power of two to 64 KiB. The lists belong to one thread and take no lock; a
 //! block released on another thread than it was taken on joins that thread's lists. A block in
 //! the cache holds the link to the next in its first bytes.
 //!
@@ -47,14 +47,18 @@ pub struct Blocks;
 
 const SMALLEST_SHIFT: u32 = 8;
 /// Up to this size the classes are powers of two.
-const DOUBLING_SHIFT: u32 = 16;
+const DOUBLING_SHIFT: u32 = 14;
+/// The same for blocks that are aligned to their size, of which there are no larger ones.
+const ALIGNED_SHIFT: u32 = 16;
 const LARGEST_SHIFT: u32 = 18;
 /// Classes of powers of two.
 const DOUBLINGS: usize = (DOUBLING_SHIFT - SMALLEST_SHIFT + 1) as usize;
+/// The same of aligned blocks.
+const ALIGNED: usize = (ALIGNED_SHIFT - SMALLEST_SHIFT + 1) as usize;
 /// With the quarters of each doubling above.
 const CLASSES: usize = DOUBLINGS + 4 * (LARGEST_SHIFT - DOUBLING_SHIFT) as usize;
 /// Room for the lists of both sets; a power of two, so that no index is checked.
-const BINS: usize = (CLASSES + DOUBLINGS).next_power_of_two();
+const BINS: usize = (CLASSES + ALIGNED).next_power_of_two();
 /// What every block is aligned to; more is had from the second set of lists.
 const PLAIN_ALIGN: usize = 16;
 /// How many bytes one thread keeps unless told otherwise.
@@ -66,8 +70,9 @@ const DECAY_PERIOD: u32 = 4096;
 
 /// The class of so many of the smallest blocks and a part of one: counting zero bits costs more
 /// on some processors than all else that finds a block.
-static CLASS_OF: [u8; 1 << (DOUBLING_SHIFT - SMALLEST_SHIFT)] = {
-    let mut table = [0; 1 << (DOUBLING_SHIFT - SMALLEST_SHIFT)];
+/// (Of as many as an index of a byte can tell, which is not checked then.)
+static CLASS_OF: [u8; 256] = {
+    let mut table = [0; 256];
     let mut index = 0;
     while index < table.len() {
         // `index` has as many bits as the power of two above it has zeros.
@@ -84,22 +89,27 @@ pub(super) fn class_of(layout: Layout) -> Option<(usize, Layout)> {
     let least = if aligned { layout.align() } else { 1 };
     let wanted = layout.size().max(least);
     if wanted > 1 << DOUBLING_SHIFT {
-        return if aligned { None } else { class_above(wanted) };
+        return class_above(wanted, aligned);
     }
     let class = CLASS_OF[usize::from(((wanted - 1) >> SMALLEST_SHIFT) as u8)];
     let bin = usize::from(class) + if aligned { CLASSES } else { 0 };
     let size = Blocks::SMALLEST << class;
     let align = if aligned { size } else { PLAIN_ALIGN };
-    // SAFETY: both are powers of two, and the size is at most 64 KiB.
+    // SAFETY: both are powers of two, and the size is at most 16 KiB.
     let block = unsafe { Layout::from_size_align_unchecked(size, align) };
     Some((bin, block))
 }
 
-/// [`class_of`] for sizes above those of powers of two.
+/// [`class_of`] for sizes above those of powers of two, and for large aligned ones.
 #[inline(never)]
-fn class_above(wanted: usize) -> Option<(usize, Layout)> {
-    if wanted > Blocks::LARGEST {
+fn class_above(wanted: usize, aligned: bool) -> Option<(usize, Layout)> {
+    let largest = if aligned { 1 << ALIGNED_SHIFT } else { Blocks::LARGEST };
+    if wanted > largest {
         return None;
+    }
+    if aligned {
+        let bin = CLASSES + (wanted.next_power_of_two().ilog2() - SMALLEST_SHIFT) as usize;
+        return Some((bin, layout_of(bin)));
     }
     // A quarter of the power of two below.
     let shift = (wanted - 1).ilog2() - 2;
@@ -241,7 +251,7 @@ pub(crate) use cache::Cache;
 
 #[cfg(feature = "std")]
 mod cache {
-    use super::{BINS, BlockSource, CLASSES, DECAY_PERIOD, DEFAULT_CAP, DOUBLINGS, layout_of};
+    use super::{ALIGNED, BINS, BlockSource, CLASSES, DECAY_PERIOD, DEFAULT_CAP, layout_of};
     use core::alloc::Layout;
     use core::cell::Cell;
     use core::ptr::{self, NonNull};
@@ -304,7 +314,7 @@ mod cache {
 
         #[inline(always)]
         fn bin(&self, bin: usize) -> &Bin {
-            debug_assert!(bin < CLASSES + DOUBLINGS);
+            debug_assert!(bin < CLASSES + ALIGNED);
             &self.bins[bin % BINS]
         }
 

@@ -56,6 +56,15 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        invariant: "12",
+        change: Break {
+            file: "crates/cenote/src/account/life.rs",
+            text: "    if before != count {",
+            by: "    if before != count || count == 1 {",
+            tests: &["-p cenote --lib account::tests::an_account_under_one_of_the_same_thread"],
+        },
+    },
+    Row {
         invariant: "12a",
         change: Break {
             file: "crates/cenote/src/account/record.rs",

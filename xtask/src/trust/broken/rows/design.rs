@@ -200,6 +200,15 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        invariant: "13d",
+        change: Break {
+            file: "crates/cenote/src/large/mod.rs",
+            text: "            self.table.insert(Slot::new(grown, whole));",
+            by: "            self.table.insert(Slot::new(grown, old));",
+            tests: &["-p cenote --test account_limits an_object_that_grows_in_place"],
+        },
+    },
+    Row {
         invariant: "14",
         change: Break {
             file: "crates/cenote/src/source/buddy/mod.rs",

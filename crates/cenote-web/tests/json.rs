@@ -151,7 +151,7 @@ fn orders(bytes: usize) -> Vec<u8> {
     let line = |n: usize| serde_json::json!({ "article": format!("tea no. {n}"), "count": n % 7, "price": 3.5 });
     let order = |n: usize| {
         serde_json::json!({ "id": n, "customer": format!("customer {n}"), "note": "fast, please",
-            "paid": n % 2 == 0, "lines": [line(n), line(n + 1), line(n + 2)] })
+            "paid": n.is_multiple_of(2), "lines": [line(n), line(n + 1), line(n + 2)] })
     };
     let mut all = Vec::new();
     let mut size = 0;
@@ -215,7 +215,7 @@ async fn read_orders(text: &[u8], told: bool, limit: Option<usize>) -> Option<us
         for (at, order) in orders.iter().enumerate() {
             assert_eq!(
                 (order.id, order.paid, order.note),
-                (at as u64, at % 2 == 0, "fast, please")
+                (at as u64, at.is_multiple_of(2), "fast, please")
             );
             assert_eq!(order.customer, format!("customer {at}"));
             assert!(order.lines.iter().all(|line| line.price == 3.5 && line.count < 7));

@@ -650,18 +650,27 @@ no_memory_is_null_and_logged_and_changes_nothing(void)
 static void
 the_log_may_change_and_may_lie_in_the_pool(void)
 {
+    int          large;
     ngx_log_t   *log;
     ngx_pool_t  *p;
 
-    p = ngx_create_pool(1024, &plain);
-    log = ngx_pcalloc(p, sizeof(ngx_log_t));
-    log->log_level = NGX_LOG_DEBUG_ALL;
-    p->log = log;
-    (void) ngx_palloc(p, 5000);
-    add(p, note, 1);
-    norder = 0;
-    ngx_destroy_pool(p);
-    check(norder == 1);
+    /* in a block, and then in a large object of its own */
+    for (large = 0; large < 2; large++) {
+        p = ngx_create_pool(1024, &plain);
+        log = ngx_pcalloc(p, large ? 5000 : sizeof(ngx_log_t));
+        log->log_level = NGX_LOG_DEBUG_ALL;
+        p->log = log;
+        (void) ngx_palloc(p, 5000);
+        add(p, note, 1);
+        norder = 0;
+        world_frees = 0;
+        ngx_destroy_pool(p);
+        check(norder == 1);
+
+        /* each line is written while what it is about, and the log, are there */
+        check(passthrough ? world_frees >= 2 : world_frees == 1 + large);
+        check(strncmp(world_last_line, "free: <address>, unused: ", 25) == 0);
+    }
 }
 
 

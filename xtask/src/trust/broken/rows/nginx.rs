@@ -68,6 +68,22 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        invariant: "N7",
+        change: Break {
+            file: "crates/cenote-c/nginx/src/life.rs",
+            text: r"    if log::debugging() {
+        // Before anything is freed: the log may lie in the pool.
+        log_end(pool);
+    }
+    large::free_all(pool);",
+            by: r"    large::free_all(pool);
+    if log::debugging() {
+        log_end(pool);
+    }",
+            tests: &["-p cenote-nginx-tests --test pools the_functions_keep_what_they_promise"],
+        },
+    },
+    Row {
         invariant: "N8",
         change: Break {
             file: "crates/cenote-c/nginx/src/life.rs",
@@ -82,6 +98,15 @@ pub(super) const ROWS: &[Row] = &[
             file: "crates/cenote-c/nginx/src/block.rs",
             text: "            Standing::Other => false,",
             by: "            Standing::Other => true,",
+            tests: &["-p cenote-nginx-tests --test pools the_functions_keep_what_they_promise"],
+        },
+    },
+    Row {
+        invariant: "N10",
+        change: Break {
+            file: "crates/cenote-c/nginx/src/life.rs",
+            text: "        if seen { (start, start) } else",
+            by: "        if seen { (start, start.map_addr(|addr| addr + size)) } else",
             tests: &["-p cenote-nginx-tests --test pools the_functions_keep_what_they_promise"],
         },
     },

@@ -10,6 +10,7 @@ pub(crate) use links::Links;
 use links::Link;
 
 use crate::error::{Mode, Must, Try, must};
+use crate::placed::behind;
 use crate::{AllocError, BlockSource, Pool, SharedPool, size};
 use core::fmt;
 use core::iter;
@@ -281,8 +282,7 @@ impl<'p, P: ChainPool> Chain<'p, P> {
             // SAFETY: the room has `left` bytes, of which `open` are the last buffer's; they
             // are nobody else's, and fresh, so they do not overlap `now`.
             unsafe { self.room.copy_from_nonoverlapping(NonNull::from(now).cast(), now.len()) };
-            // SAFETY: not beyond the end of the room.
-            self.room = unsafe { self.room.add(now.len()) };
+            self.room = behind(self.room, now.len());
             self.left -= now.len();
             self.open -= now.len();
             self.bytes += now.len();
@@ -329,8 +329,7 @@ impl<'p, P: ChainPool> Chain<'p, P> {
             // SAFETY: a link of this chain's alone.
             let link = unsafe { first.as_mut() };
             if count < link.len {
-                // SAFETY: inside the buffer.
-                link.start = unsafe { link.start.add(count) };
+                link.start = behind(link.start, count);
                 link.len -= count;
                 return;
             }
@@ -360,8 +359,7 @@ impl<'p, P: ChainPool> Chain<'p, P> {
         for buffer in self.buffers() {
             // SAFETY: the buffers' lengths are `bytes` in all; fresh memory, so no overlap.
             unsafe { at.copy_from_nonoverlapping(NonNull::from(buffer).cast(), buffer.len()) };
-            // SAFETY: not beyond its end.
-            at = unsafe { at.add(buffer.len()) };
+            at = behind(at, buffer.len());
         }
         // SAFETY: every byte was written.
         Ok(unsafe { slice::from_raw_parts(whole.as_ptr().cast(), whole.len()) })

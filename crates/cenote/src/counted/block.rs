@@ -4,6 +4,7 @@
 //! All blocks of a pool have one size, a power of two, and lie at multiples of it. So the
 //! header that counts an object is found by masking the object's address.
 
+use crate::placed::{Placed, behind};
 use crate::window::MIN_ALIGN;
 use crate::{debug, supply};
 use core::alloc::Layout;
@@ -51,8 +52,8 @@ pub(super) struct Block {
     /// The window, except for the active block, whose window is in the pool.
     last: Cell<NonNull<u8>>,
     end: Cell<NonNull<u8>>,
-    newer: Cell<*mut Block>,
-    older: Cell<*mut Block>,
+    newer: Cell<Option<Placed<Block>>>,
+    older: Cell<Option<Placed<Block>>>,
 }
 
 #[cfg(target_pointer_width = "64")]
@@ -76,10 +77,7 @@ impl Block {
     /// caller's.
     pub(super) unsafe fn init(memory: NonNull<u8>, page: usize, number: u64) -> NonNull<Block> {
         let block = memory.cast::<Block>();
-        // SAFETY: the caller's promise: `page` is more than a header's.
-        let last = unsafe { memory.add(HEADER) };
-        // SAFETY: one past the memory is in bounds.
-        let end = unsafe { memory.add(page) };
+        let (last, end) = (behind(memory, HEADER), behind(memory, page));
         let header = Block {
             live: Cell::new(0),
             failed: Cell::new(0),
@@ -87,8 +85,8 @@ impl Block {
             number,
             last: Cell::new(last),
             end: Cell::new(end),
-            newer: Cell::new(ptr::null_mut()),
-            older: Cell::new(ptr::null_mut()),
+            newer: Cell::new(None),
+            older: Cell::new(None),
         };
         // SAFETY: the caller's promise: it is large enough, aligned, and the caller's.
         unsafe { block.write(header) };
@@ -230,13 +228,13 @@ impl Block {
 /// Blocks linked with one another, the newest first. All are of one pool, and stay in place
 /// while they are on the list.
 pub(super) struct List {
-    newest: Cell<*mut Block>,
+    newest: Cell<Option<Placed<Block>>>,
     len: Cell<usize>,
 }
 
 impl List {
     pub(super) const fn new() -> Self {
-        Self { newest: Cell::new(ptr::null_mut()), len: Cell::new(0) }
+        Self { newest: Cell::new(None), len: Cell::new(0) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -245,7 +243,7 @@ impl List {
 
     /// Forgets all, without touching them.
     pub(super) fn clear(&self) {
-        self.newest.set(ptr::null_mut());
+        self.newest.set(None);
         self.len.set(0);
     }
 
@@ -254,14 +252,15 @@ impl List {
     /// # Safety
     /// The block stays in place until it is taken off.
     pub(super) unsafe fn push(&self, block: NonNull<Block>, place: Place) {
-        // SAFETY: the caller's promise: it is a block in place.
-        let this = unsafe { block.as_ref() };
-        let older = self.newest.replace(block.as_ptr());
-        this.set_place(place);
-        this.newer.set(ptr::null_mut());
-        this.older.set(older);
-        if let Some(older) = self.on_list(older) {
-            older.newer.set(block.as_ptr());
+        // SAFETY: the caller's promise: it is a block in place, and the list's handles of it go
+        // when it is taken off.
+        let block = unsafe { Placed::new(block) };
+        let older = self.newest.replace(Some(block));
+        block.set_place(place);
+        block.newer.set(None);
+        block.older.set(older);
+        if let Some(older) = older {
+            older.newer.set(Some(block));
         }
         self.len.set(self.len.get() + 1);
     }
@@ -269,11 +268,11 @@ impl List {
     /// Takes off a block that is on this list.
     pub(super) fn remove(&self, block: &Block) {
         let (newer, older) = (block.newer.get(), block.older.get());
-        match self.on_list(newer) {
+        match newer {
             Some(newer) => newer.older.set(older),
             None => self.newest.set(older),
         }
-        if let Some(older) = self.on_list(older) {
+        if let Some(older) = older {
             older.newer.set(newer);
         }
         block.set_place(Place::Shut);
@@ -282,25 +281,19 @@ impl List {
 
     /// Takes off the newest.
     pub(super) fn pop(&self) -> Option<NonNull<Block>> {
-        let block = NonNull::new(self.newest.get())?;
-        // SAFETY: blocks on the list are in place.
-        self.remove(unsafe { block.as_ref() });
-        Some(block)
+        let block = self.newest.get()?;
+        self.remove(&block);
+        Some(block.pointer())
     }
 
     /// The blocks, the newest first. The one that was given last may be taken off meanwhile.
     pub(super) fn iter(&self) -> impl Iterator<Item = NonNull<Block>> {
         let mut next = self.newest.get();
         core::iter::from_fn(move || {
-            let block = NonNull::new(next)?;
-            next = self.on_list(next)?.older.get();
-            Some(block)
+            let block = next?;
+            next = block.older.get();
+            Some(block.pointer())
         })
-    }
-
-    fn on_list(&self, block: *mut Block) -> Option<&Block> {
-        // SAFETY: null, or a block on the list, which is in place.
-        unsafe { block.as_ref() }
     }
 }
 

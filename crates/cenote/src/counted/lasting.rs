@@ -7,12 +7,13 @@
 
 use crate::cleanup::{Cleanup, CleanupKey, Cleanups, Home, PoolPtr, Record};
 use crate::empty::NO_WINDOW;
+use crate::placed::{Placed, behind};
 use crate::seats::Seats;
 use crate::supply::Supply;
 use crate::{AllocError, BlockSource, debug, size, window};
 use core::alloc::Layout;
 use core::cell::Cell;
-use core::ptr::{self, NonNull};
+use core::ptr::NonNull;
 
 use super::block::at;
 
@@ -22,7 +23,7 @@ const LARGEST: usize = 4096;
 /// The header of a block.
 #[repr(C, align(16))]
 struct Chunk {
-    older: *mut Chunk,
+    older: Option<Placed<Chunk>>,
     layout: Layout,
 }
 
@@ -30,7 +31,7 @@ struct Chunk {
 const LESS: usize = size_of::<Chunk>();
 
 pub(super) struct Lasting {
-    newest: Cell<*mut Chunk>,
+    newest: Cell<Option<Placed<Chunk>>>,
     /// The window of the block with most room.
     last: Cell<NonNull<u8>>,
     end: Cell<NonNull<u8>>,
@@ -40,7 +41,7 @@ pub(super) struct Lasting {
 impl Lasting {
     pub(super) const fn new() -> Self {
         Self {
-            newest: Cell::new(ptr::null_mut()),
+            newest: Cell::new(None),
             last: Cell::new(NO_WINDOW),
             end: Cell::new(NO_WINDOW),
             seats: Seats::new(),
@@ -51,7 +52,7 @@ impl Lasting {
     pub(super) fn held(&self) -> usize {
         let mut held = 0;
         let mut at = self.newest.get();
-        while let Some(chunk) = self.in_place(at) {
+        while let Some(chunk) = at {
             held += chunk.layout.size();
             at = chunk.older;
         }
@@ -97,7 +98,7 @@ impl Lasting {
         layout: Layout,
     ) -> Result<(), AllocError> {
         let too_large = AllocError::too_large(layout.size());
-        let next = match self.in_place(self.newest.get()) {
+        let next = match self.newest.get() {
             None => FIRST,
             Some(newest) => (2 * newest.layout.size()).clamp(FIRST, LARGEST),
         };
@@ -116,15 +117,14 @@ impl Lasting {
             return Err(too_large);
         };
         let memory = supply.take(whole)?;
-        let chunk = memory.cast::<Chunk>();
-        // SAFETY: it has room for a header, is aligned for it, and nobody else's.
-        unsafe { chunk.write(Chunk { older: self.newest.get(), layout: whole }) };
+        let header = Chunk { older: self.newest.get(), layout: whole };
+        // SAFETY: it has room for a header, is aligned for it, and nobody else's; it is so until
+        // `free_all`, which forgets it first.
+        let chunk = unsafe { Placed::write(memory, header) };
         debug::block_made(memory, whole.size(), size_of::<Chunk>(), whole.size());
-        self.newest.set(chunk.as_ptr());
-        // SAFETY: the block is larger than its header.
-        self.last.set(unsafe { memory.add(size_of::<Chunk>()) });
-        // SAFETY: one past the block is in bounds.
-        self.end.set(unsafe { memory.add(whole.size()) });
+        self.newest.set(Some(chunk));
+        self.last.set(behind(memory, size_of::<Chunk>()));
+        self.end.set(behind(memory, whole.size()));
         Ok(())
     }
 
@@ -157,25 +157,17 @@ impl Lasting {
 
     /// Gives all memory back, after the cleanups have run.
     pub(super) fn free_all<S: BlockSource>(&self, supply: &Supply<S>) {
-        let mut at = self.newest.get();
-        if at.is_null() {
+        let mut at = self.newest.take();
+        if at.is_none() {
             return;
         }
-        self.newest.set(ptr::null_mut());
         self.last.set(NO_WINDOW);
         self.end.set(NO_WINDOW);
         self.seats.forget();
-        while let Some(chunk) = NonNull::new(at) {
-            // SAFETY: a block of this list, still in place.
-            let Chunk { older, layout } = unsafe { chunk.read() };
+        while let Some(chunk) = at {
+            at = chunk.older;
             // SAFETY: taken with this layout; nothing in it is used any more.
-            unsafe { supply.give(chunk.cast(), layout) };
-            at = older;
+            unsafe { supply.give(chunk.pointer().cast(), chunk.layout) };
         }
-    }
-
-    fn in_place<T>(&self, at: *mut T) -> Option<&T> {
-        // SAFETY: null, or a header of this list, which stays in place until the end.
-        unsafe { at.as_ref() }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::Levels;
 use crate::misuse::{BadFree, BadFreeKind, OnBadFree};
-use crate::size;
+use crate::{placed, size};
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
@@ -110,10 +110,8 @@ impl Plan {
     /// # Safety
     /// `base` is memory of the layout `whole`, and nobody else's.
     pub(crate) unsafe fn dress(&self, base: NonNull<u8>) -> NonNull<u8> {
-        // SAFETY: the offset is within the memory.
-        let start = unsafe { base.add(self.offset) };
-        // SAFETY: the object ends within it.
-        let behind = unsafe { start.add(self.size) };
+        let start = placed::behind(base, self.offset);
+        let behind = placed::behind(start, self.size);
         if self.levels.contains(Levels::POISON) {
             // SAFETY: the object's memory, which is the caller's.
             unsafe { start.write_bytes(POISON_FRESH, self.size) };
@@ -125,10 +123,8 @@ impl Plan {
         unsafe { behind.write_bytes(CANARY, self.canary) };
         super::mark(behind, self.canary);
         if self.guard != 0 {
-            // SAFETY: the last page is within the memory.
-            let page = unsafe { base.add(self.whole.size() - self.guard) };
             // SAFETY: nobody touches what is behind an object.
-            unsafe { guard::forbid(page, self.guard) };
+            unsafe { guard::forbid(self.last_page(base), self.guard) };
         }
         start
     }
@@ -138,8 +134,7 @@ impl Plan {
     /// # Safety
     /// `start` is an object that was dressed so.
     pub(crate) unsafe fn is_whole(&self, start: NonNull<u8>) -> bool {
-        // SAFETY: the object ends within its memory.
-        let behind = unsafe { start.add(self.size) };
+        let behind = placed::behind(start, self.size);
         super::unmark_written(behind, self.canary);
         // SAFETY: so many bytes were written there.
         let whole = unsafe { is_filled(behind, self.canary, CANARY) };
@@ -175,15 +170,17 @@ impl Plan {
     /// # Safety
     /// `start` is an object that was dressed so, and not used any more.
     pub(crate) unsafe fn undress(&self, start: NonNull<u8>) -> Option<NonNull<u8>> {
-        // SAFETY: so far before the object the memory begins.
-        let base = unsafe { start.sub(self.offset) };
+        let base = placed::before(start, self.offset);
         if self.guard == 0 {
             return Some(base);
         }
-        // SAFETY: the last page is within the memory.
-        let page = unsafe { base.add(self.whole.size() - self.guard) };
         // SAFETY: it was forbidden.
-        unsafe { guard::allow(page, self.guard) }.then_some(base)
+        unsafe { guard::allow(self.last_page(base), self.guard) }.then_some(base)
+    }
+
+    /// The page that cannot be touched: the last of the memory.
+    fn last_page(&self, base: NonNull<u8>) -> NonNull<u8> {
+        placed::behind(base, self.whole.size() - self.guard)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A block: a header, and the window behind it.
 
+use super::HEADER_ALIGN;
 use crate::window::MIN_ALIGN;
 use crate::{debug, supply};
 use core::alloc::Layout;
@@ -78,6 +79,13 @@ impl Block {
     #[inline(always)]
     pub(super) fn size(&self) -> usize {
         self.size as usize
+    }
+
+    /// The layout that it was taken with.
+    #[inline(always)]
+    pub(super) fn layout(&self) -> Layout {
+        // SAFETY: its size, which that layout had.
+        unsafe { Layout::from_size_align_unchecked(self.size(), HEADER_ALIGN) }
     }
 
     pub(super) fn failed(&self) -> u32 {

@@ -169,9 +169,7 @@ impl<S: BlockSource> Pool<S> {
     fn give_block(&self, block: *mut Block) {
         let Some(memory) = NonNull::new(block) else { return };
         // SAFETY: a block of this pool that the caller has taken off its list.
-        let size = unsafe { memory.as_ref() }.size();
-        // SAFETY: the size of the layout that it was taken with, which was a valid one.
-        let layout = unsafe { Layout::from_size_align_unchecked(size, HEADER_ALIGN) };
+        let layout = unsafe { memory.as_ref() }.layout();
         // SAFETY: taken with this layout; off the list, and nothing in it is borrowed, since
         // callers have `&mut self`.
         unsafe { self.supply.give(memory.cast(), layout) };
@@ -192,8 +190,7 @@ impl<S: BlockSource> Pool<S> {
             // SAFETY: likewise.
             return unsafe { self.end_with_many_blocks() };
         }
-        // SAFETY: the size of the layout that it was taken with, which was a valid one.
-        let layout = unsafe { Layout::from_size_align_unchecked(block.size(), HEADER_ALIGN) };
+        let layout = block.layout();
         // SAFETY: likewise.
         let supply = unsafe { ManuallyDrop::take(&mut self.supply) };
         // SAFETY: taken with this layout; nothing in it is borrowed at the pool's end.

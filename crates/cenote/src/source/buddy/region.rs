@@ -15,6 +15,7 @@
 use super::orders::{Orders, Plan, Tag};
 use crate::debug;
 use crate::misuse::{BadFree, BadFreeKind};
+use crate::placed::behind;
 use core::cell::Cell;
 use core::mem::MaybeUninit;
 use core::ops::Range;
@@ -81,11 +82,8 @@ impl Region {
     /// `plan` was made for the `bytes` bytes at `memory`, which that may be used for, which are
     /// valid for reads and writes, and which nobody else uses as long as this value is used.
     pub(super) unsafe fn new(memory: NonNull<u8>, bytes: usize, plan: Plan) -> Self {
-        let at = |address: usize| {
-            let offset = address.wrapping_sub(memory.addr().get()) as isize;
-            // SAFETY: the caller's promise: the plan's addresses are in that memory.
-            unsafe { memory.offset(offset) }
-        };
+        // The plan's addresses are in that memory.
+        let at = |address: usize| behind(memory, address.wrapping_sub(memory.addr().get()));
         let region = Self {
             orders: plan.orders,
             mask: Cell::new(0),
@@ -98,9 +96,9 @@ impl Region {
             bytes,
         };
         for order in 0..=plan.orders.top() as usize {
-            // SAFETY: the plan has a list for each order up to the top.
-            let list = unsafe { region.lists.add(order) };
-            // SAFETY: memory of the region, aligned for lists as the plan promises.
+            let list = behind(region.lists, order * LIST).cast::<List>();
+            // SAFETY: the plan has a list for each order up to the top, in memory of the region that
+            // is aligned for them.
             unsafe { list.write(List { first: Cell::new(None), blocks: Cell::new(0) }) };
         }
         // SAFETY: as many tags as frames, and all zeros is the tag of a frame inside a block.

@@ -5,6 +5,15 @@ use super::Row;
 
 pub(super) const ROWS: &[Row] = &[
     Row {
+        invariant: "V1",
+        change: Break {
+            file: "crates/cenote/src/account/life.rs",
+            text: "|count| (count != 0).then(|| count.wrapping_add(BIAS)))",
+            by: "|count| Some(count.wrapping_add(BIAS)))",
+            tests: &["loom -p cenote --lib account::model::an_account_may_close_while_others"],
+        },
+    },
+    Row {
         invariant: "V2",
         change: Break {
             file: "crates/cenote-web/src/view/local.rs",

@@ -39,6 +39,15 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        invariant: "S4",
+        change: Break {
+            file: "crates/cenote/src/shared/mod.rs",
+            text: "if self.state().handles.fetch_sub(1, Release) != 1 {",
+            by: "if self.state().handles.fetch_sub(1, Relaxed) != 1 {",
+            tests: &["loom -p cenote --lib the_last_handle_sees_all_that_others_did"],
+        },
+    },
+    Row {
         invariant: "S5",
         change: Break {
             file: "crates/cenote/src/shared/state.rs",
@@ -79,6 +88,45 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        invariant: "S8",
+        change: Break {
+            file: "crates/cenote/src/shared/mod.rs",
+            text: r"    /// Whether both are handles on the same pool.
+",
+            by: r"    pub fn reset(&mut self) {}
+
+    /// Whether both are handles on the same pool.
+",
+            tests: &[
+                "-p cenote --test compile_fail -- what_is_right trybuild=shared_pool_is_not_reset",
+            ],
+        },
+    },
+    Row {
+        invariant: "S9",
+        change: Break {
+            file: "crates/cenote/src/kept.rs",
+            text: r"    pub fn try_new<E>(
+        handle: H,
+        make: impl for<'p> FnOnce(&'p H::Pool) -> Result<&'p mut T, E>,
+    ) -> Result<Self, E> {
+        let value = NonNull::from(make(handle.pool())?);",
+            by: r"    pub fn try_new<'p, E>(
+        handle: H,
+        make: impl FnOnce(&'p H::Pool) -> Result<&'p mut T, E>,
+    ) -> Result<Self, E>
+    where
+        H::Pool: 'p,
+    {
+        // SAFETY: none; that is the point.
+        let pool = unsafe { &*core::ptr::from_ref(handle.pool()) };
+        let value = NonNull::from(make(pool)?);",
+            tests: &[
+                "-p cenote --test compile_fail -- what_is_right trybuild=shared_kept_is_also_elsewhere",
+            ],
+        },
+    },
+    Row {
         invariant: "S10",
         change: Break {
             file: "crates/cenote/src/source/wandering.rs",
@@ -89,6 +137,15 @@ pub(super) const ROWS: &[Row] = &[
     // SAFETY: none.
     unsafe { DEPOT.release(ptr, twice) }",
             tests: &["-p cenote --lib what_one_thread_gives_too_many"],
+        },
+    },
+    Row {
+        invariant: "S11",
+        change: Break {
+            file: "crates/cenote/src/shared/look.rs",
+            text: "self.0.word.fetch_sub(ONE, Release)",
+            by: "self.0.word.fetch_sub(ONE, Relaxed)",
+            tests: &["loom -p cenote --lib blocks_go_back_after_what_was_seen_of_them"],
         },
     },
     Row {
@@ -107,6 +164,26 @@ pub(super) const ROWS: &[Row] = &[
             text: "        self.newest.store(block.as_ptr(), Release);",
             by: "        self.newest.store(block.as_ptr(), Relaxed);",
             tests: &["loom -p cenote --lib who_looks_finds_every_block_that_it_finds_whole"],
+        },
+    },
+    Row {
+        invariant: "S14",
+        change: Break {
+            file: "crates/cenote/src/shared/freeze.rs",
+            text: r"    pub fn try_freeze_chain<E: From<AllocError>>(
+        &self,
+        make: impl for<'p> FnOnce(&mut Chain<'p, Self>) -> Result<(), E>,
+    ) -> Result<Bytes, E> {
+        let mut chain = Chain::new(self);",
+            by: r"    pub fn try_freeze_chain<'p, E: From<AllocError>>(
+        &self,
+        make: impl FnOnce(&mut Chain<'p, Self>) -> Result<(), E>,
+    ) -> Result<Bytes, E> {
+        // SAFETY: none; that is the point.
+        let mut chain = Chain::new(unsafe { &*core::ptr::from_ref(self) });",
+            tests: &[
+                "-p cenote --features bytes --test compile_fail -- what_is_right trybuild=shared_chain_frozen",
+            ],
         },
     },
     Row {

@@ -430,3 +430,49 @@ fn of_two_charges_of_a_shared_account_the_one_that_is_refused_above_makes_no_oth
         assert_eq!((shared.held(), root.held()), (0, 0));
     });
 }
+
+#[test]
+fn what_is_taken_back_under_a_shared_account_was_in_the_way_of_nobody_at_the_root() {
+    check_to(2, || {
+        let root = Account::root("root").with_limit(Some(9000));
+        let shared = root.shared_child("shared").with_limit(Some(5000));
+        // One of the two has room in the shared account, and both in the root for a moment.
+        let threads = [(); 2].map(|()| {
+            let shared = shared.clone();
+            spawn(move || shared.node().charge(3000).is_ok())
+        });
+        assert!(root.node().charge(5500).is_ok(), "there is room for it beside either");
+        let charged = threads.map(|thread| thread.join().unwrap());
+        assert_eq!(charged.iter().filter(|charged| **charged).count(), 1);
+        assert_eq!((shared.held(), root.held()), (3000, 8500));
+        assert!(shared.peak() <= 5000 && root.peak() <= 9000);
+        shared.node().give_back(3000);
+        root.node().give_back(5500);
+        assert_eq!((shared.held(), root.held()), (0, 0));
+    });
+}
+
+#[test]
+fn a_credit_beyond_what_is_kept_is_the_accounts_or_called_in_and_never_both() {
+    const LIMIT: usize = 1 << 20;
+    check_to(2, || {
+        let root = Account::root("root").with_limit(Some(LIMIT));
+        let idle = root.clone();
+        let ready = std::sync::Arc::new(loom::sync::Notify::new());
+        let told = ready.clone();
+        let freer = spawn(move || {
+            // With a quantum, of which more than two come back at once.
+            assert!(idle.node().charge(100_000).is_ok());
+            told.notify();
+            idle.node().give_back(100_000);
+        });
+        ready.wait();
+        // It may still be held; the rest may not be refused.
+        assert!(root.node().charge(LIMIT - 100_000).is_ok());
+        freer.join().unwrap();
+        assert_eq!(root.held(), LIMIT - 100_000);
+        assert!(root.node().charge(100_000).is_ok());
+        root.node().give_back(LIMIT);
+        assert_eq!(root.held(), 0);
+    });
+}

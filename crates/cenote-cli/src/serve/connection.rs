@@ -9,7 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use cenote::{Account, Kept, Pool};
-use cenote_web::park::{self, App, End, Idle, RequestBody};
+use cenote_web::park::{self, App, End, Idle, Park, RequestBody};
+use hyper::rt::{Read, Write};
 use hyper::service::Service;
 use hyper::{Request, Response};
 use tokio::net::TcpStream;
@@ -152,9 +153,27 @@ where
             () = connection.seat.asked_to_leave() => connection.progress.hurry(),
         }
     };
-    let end = tokio::select! {
+    let end = to_its_end(&mut http, told_to_end).await;
+    match &end {
+        End::Failed(error) => ended(&connection, error),
+        End::Late(_) => late(&connection),
+        _ => {}
+    }
+    end
+}
+
+/// Drives a connection until it has ended or is idle. Once it is told to end, it ends when what is
+/// in flight is done.
+async fn to_its_end<I, S: App>(
+    http: &mut park::Connection<I, S>,
+    told_to_end: impl Future<Output = ()>,
+) -> End<I, S>
+where
+    I: Park + Read + Write + Unpin + Send + 'static,
+{
+    tokio::select! {
         biased;
-        end = &mut http => end,
+        end = &mut *http => end,
         () = told_to_end => {
             // The client may just have spoken. So it is looked at once again when the runtime has
             // asked the system who has: hyper closes a connection unread on which nothing has come.
@@ -162,13 +181,7 @@ where
             http.graceful_shutdown();
             http.await
         }
-    };
-    match &end {
-        End::Failed(error) => ended(&connection, error),
-        End::Late(_) => late(&connection),
-        _ => {}
     }
-    end
 }
 
 /// Says that a connection was closed since its time was over.
@@ -200,5 +213,69 @@ fn ended(connection: &Connection, error: &hyper::Error) {
             "{peer}: the client left: {}",
             system.map_or_else(|| error.to_string(), ToString::to_string)
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cenote_web::park::Parking;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use std::io::{ErrorKind, Read as _, Write as _};
+    use std::time::Duration;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    /// One connection in this thread's runtime, which asks the system who has spoken only while the
+    /// test waits for something.
+    async fn a_client_that_speaks_before_the_server_is_told(speaks: bool) -> (bool, String) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let mut client = std::net::TcpStream::connect(address).expect("it listens");
+        client.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        let (stream, _) = listener.accept().await.expect("a client");
+        let service = service_fn(|_: Request<RequestBody>| async {
+            Ok::<_, Infallible>(Response::new("answer".to_owned()))
+        });
+        let parking = Parking::new(http1::Builder::new());
+        let mut http = parking.serve(TokioIo::new(stream), service);
+        // Once it has been answered, hyper has the connection.
+        client.write_all(REQUEST).expect("it is open");
+        client.set_nonblocking(true).expect("a socket");
+        let answered = async {
+            while matches!(client.peek(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = &mut http => panic!("it stays open"),
+            () = answered => {}
+        }
+        client.set_nonblocking(false).expect("a socket");
+        if speaks {
+            client.write_all(REQUEST).expect("it is open");
+        }
+        let end = to_its_end(&mut http, async {}).await;
+        let closed = matches!(end, End::Closed);
+        drop(http);
+        let mut text = String::new();
+        client.read_to_string(&mut text).expect("it is not reset");
+        (closed, text)
+    }
+
+    #[test]
+    fn a_client_that_has_spoken_is_answered_before_its_connection_is_closed() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_io().enable_time().build().expect("descriptors");
+        for (speaks, answers) in [(false, 1), (true, 2)] {
+            let (closed, text) =
+                runtime.block_on(a_client_that_speaks_before_the_server_is_told(speaks));
+            assert!(closed);
+            assert_eq!(text.matches("HTTP/1.1 200 OK").count(), answers, "{text}");
+        }
     }
 }

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::path::Path;
 
+use rustix::fs::inotify;
+
 use crate::running::{Running, serve_with};
 
 const MANY: usize = 100_000;
@@ -49,6 +51,24 @@ fn a_folder_too_large_for_its_limit_is_refused_early_and_once() {
         let metrics = running.client().get("/metrics").text();
         assert!(metrics.contains(&format!("\ncenote_requests_refused_total {times}\n")));
     }
+    assert_eq!(running.stop().0, Some(0));
+
+    // Where there is room for all names and not for the page, nothing that they stand for is opened.
+    let seen = folder.path().join("seen");
+    File::create(&seen).expect("a file");
+    std::os::unix::fs::symlink("../seen", folder.path().join("many/link")).expect("a link");
+    let limits = ["--request-limit", "16MiB", "--connection-limit", "32MiB"];
+    let running = Running::start(serve_with(folder.path(), "1").args(limits));
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).expect("a watch");
+    inotify::add_watch(&watch, &seen, inotify::WatchFlags::OPEN).expect("a watch");
+    let opened = || rustix::io::read(&watch, &mut [0; 256][..]).is_ok();
+    let response = running.client().get("/many/");
+    assert_eq!(response.status, 503);
+    assert!(response.text().contains("request is at its limit of 16777216 bytes"));
+    assert!(!opened());
+    // It would have been seen.
+    assert_eq!(running.client().get("/many/link").status, 200);
+    assert!(opened());
     assert_eq!(running.stop().0, Some(0));
 }
 

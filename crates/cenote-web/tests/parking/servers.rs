@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::{JoinSet, yield_now};
 
 pub(crate) struct Servers {
@@ -37,8 +37,12 @@ pub(crate) fn http() -> http1::Builder {
     http
 }
 
-async fn listener() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+fn listener() -> (TcpListener, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("there are descriptors");
+    // So that no socket takes a large answer at once, however generous the system is.
+    socket.set_send_buffer_size(128 << 10).expect("a small buffer");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let listener = socket.listen(128).expect("it is bound");
     let address = listener.local_addr().expect("it has one");
     (listener, address)
 }
@@ -50,7 +54,7 @@ impl Servers {
     }
 
     pub(crate) async fn with(http: http1::Builder, set: impl FnOnce(Parking) -> Parking) -> Self {
-        let (listener, plain) = listener().await;
+        let (listener, plain) = listener();
         let bare = http.clone();
         tokio::spawn(async move {
             loop {
@@ -61,7 +65,7 @@ impl Servers {
                 tokio::spawn(http);
             }
         });
-        let (listener, parked) = self::listener().await;
+        let (listener, parked) = self::listener();
         let (parks, wakes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         tokio::spawn(serve(listener, set(Parking::new(http)), parks.clone(), wakes.clone()));
         Self { plain, parked, parks, wakes }

@@ -506,3 +506,47 @@ async fn hyper_alone_is_enough() {
     }
     until("the end of all", || account.held() == 0).await;
 }
+
+#[test]
+fn what_idle_blocking_threads_keep_in_reserve_is_refused_to_no_request() {
+    const THREADS: usize = 64;
+    const REPORT: usize = 16 << 20;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).max_blocking_threads(THREADS).enable_all().build();
+    runtime.expect("there are threads").block_on(async {
+        let all_there = Arc::new(std::sync::Barrier::new(THREADS));
+        let small = async move |pool: RequestPool| -> Result<Bytes, Error> {
+            let work = tokio::task::spawn_blocking(move || {
+                pool.try_alloc_bytes(1000)?;
+                // So that each thread has one of them.
+                all_there.wait();
+                Ok(Bytes::new())
+            });
+            work.await.unwrap()
+        };
+        let report = async |pool: RequestPool| -> Result<String, Error> {
+            let work = tokio::task::spawn_blocking(move || {
+                Ok(pool.try_alloc_bytes(REPORT)?.len().to_string())
+            });
+            work.await.unwrap()
+        };
+        let service = Account::root("service").with_limit(Some(2 * REPORT));
+        let app = Router::new().route("/small", get(small)).route("/report", get(report));
+        let address = serve(app.layer(PoolLayer::new(&service))).await;
+        let mut clients = Vec::new();
+        for _ in 0..THREADS {
+            let mut client = Client::connect(address).await;
+            client.send("GET", "/small", b"").await;
+            clients.push(client);
+        }
+        for client in &mut clients {
+            assert_eq!(client.answer().await.status, 200);
+        }
+        let answer = clients[0].get("/report").await;
+        assert_eq!((answer.status, answer.text()), (200, "16777216"));
+        until("the requests are over", || service.held() == 0).await;
+        let error = service.try_reserve(2 * REPORT + 1).unwrap_err();
+        assert!(error.to_string().contains("(0 held, 33554433 more asked)"), "{error}");
+        assert!(service.try_reserve(2 * REPORT).is_ok(), "nobody holds anything");
+    });
+}

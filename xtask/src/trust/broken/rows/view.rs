@@ -31,7 +31,7 @@ pub(super) const ROWS: &[Row] = &[
         change: Break {
             file: "crates/cenote-cli/src/serve/request.rs",
             text: r#"            Pool::builder().name("request")"#,
-            by: r#"            Pool::builder().name(Box::<str>::leak(head.uri.path().into()))"#,
+            by: "            Pool::builder().name(Box::<str>::leak(head.uri.path().into()))",
             tests: &["-p cenote-cli --test server no_answer_shows_what_is_in_a_pool"],
         },
     },

@@ -71,11 +71,22 @@ fn an_answer_that_the_socket_has_not_taken_yet_arrives_whole() {
 fn an_answer_that_hyper_holds_back_for_the_next_one_arrives() {
     let mut http = http();
     http.pipeline_flush(true);
-    same(http, |pause| {
-        let (one, other) = COUNT.split_at(COUNT.len() - 5);
-        let script = Script::default().send(format!("{COUNT}{one}")).step(Step::Pause(pause));
-        script.send(other).step(Step::Answers(2)).step(Step::Shut)
-    });
+    let (begun, rest) = COUNT.split_at(COUNT.len() - 5);
+    let parking = Parking::new(http).after(Duration::ZERO);
+    let end = in_their_own_time(one(parking, async |mut stream| {
+        stream.write_all(format!("{COUNT}{begun}").as_bytes()).await.expect("it listens");
+        // Time passes when the server has come to rest.
+        sleep(seconds(1)).await;
+        stream.write_all(rest.as_bytes()).await.expect("it listens");
+        let (mut text, mut bytes) = (String::new(), [0; 512]);
+        while !text.contains("2 /count") {
+            let length = stream.read(&mut bytes).await.expect("it answers");
+            assert!(length > 0, "only {text}");
+            text.push_str(str::from_utf8(&bytes[..length]).expect("text"));
+        }
+        assert!(text.contains("1 /count"), "{text}");
+    }));
+    assert_eq!(end.0, Fate::Closed);
 }
 
 #[test]

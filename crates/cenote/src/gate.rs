@@ -6,8 +6,6 @@
 //! moving. So a gate knows in which process it was entered, and one that was entered in a process
 //! before this one is open.
 
-use crate::sync::modelled::{AtomicUsize, Ordering::*};
-
 #[cfg(not(all(test, loom)))]
 mod imp {
     use core::marker::PhantomData;
@@ -157,6 +155,7 @@ pub(crate) mod process {
 
 #[cfg(not(all(unix, feature = "std", not(all(test, loom)))))]
 pub(crate) mod process {
+    #[cfg(not(all(test, loom)))]
     #[inline]
     pub(super) fn number() -> usize {
         1
@@ -166,53 +165,14 @@ pub(crate) mod process {
     pub(crate) fn notice_forks() {}
 }
 
-/// Lets others have this thread's turn.
-pub(crate) fn yield_now() {
-    #[cfg(all(test, loom))]
-    loom::thread::yield_now();
-    #[cfg(all(feature = "std", not(all(test, loom))))]
+#[cfg(all(feature = "std", not(all(test, loom))))]
+fn yield_now() {
     std::thread::yield_now();
-    #[cfg(not(feature = "std"))]
+}
+
+#[cfg(not(feature = "std"))]
+fn yield_now() {
     core::hint::spin_loop();
-}
-
-/// What a thread is in the middle of, for others to wait for the end of. It costs the thread two
-/// plain stores, and whoever waits a heavy fence before (see `asymmetric`). A thread that vanished with a
-/// fork is waited for in the parent alone, as at a [`Gate`].
-pub(crate) struct Passage {
-    /// The process in which the thread passes; 0: it does not.
-    passing: AtomicUsize,
-}
-
-/// The thread passes.
-pub(crate) struct Passing<'p>(&'p Passage);
-
-impl Passage {
-    pub(crate) fn new() -> Self {
-        Self { passing: AtomicUsize::new(0) }
-    }
-
-    /// The caller is the one thread that ever passes here, passes a light fence after it, and waits
-    /// for nobody until it is through.
-    #[inline]
-    pub(crate) fn begin(&self) -> Passing<'_> {
-        self.passing.store(process::number(), Relaxed);
-        Passing(self)
-    }
-
-    /// Waits until the thread, if it was passing, is through.
-    pub(crate) fn wait(&self) {
-        while self.passing.load(Acquire) == process::number() {
-            yield_now();
-        }
-    }
-}
-
-impl Drop for Passing<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.0.passing.store(0, Release);
-    }
 }
 
 pub(crate) use imp::Gate;

@@ -4,7 +4,6 @@
 //! One thread of the process calls at a time, and while it does, nobody adds a quantum to a reserve
 //! of an account in that tree. So what it does not find is held, or is being freed at this very moment.
 
-use super::slow::{Awaited, Sure};
 use super::{Node, Record, record};
 use crate::asymmetric;
 use crate::gate::Gate;
@@ -37,13 +36,13 @@ pub(super) fn under_way(node: &Node) -> bool {
 /// all the same.
 #[cold]
 #[inline(never)]
-pub(super) fn charge(low: &Node, size: usize, me: *const Record) -> Result<Awaited<'_>, &Node> {
+pub(super) fn charge(low: &Node, size: usize, me: *const Record) -> Result<(), &Node> {
     let _within = CALLING.gate.enter();
     CALLING.root.store(ptr::from_ref(low.root()).cast_mut(), Relaxed);
     let mut called: *const Node = ptr::null();
     loop {
-        let full = match low.try_charge(size, me, Sure::Yes) {
-            Ok(awaited) => return Ok(awaited),
+        let full = match low.try_charge(size, me) {
+            Ok(()) => return Ok(()),
             Err(full) => full,
         };
         // Once more after nothing was found: it may have gone back before it could be.

@@ -142,18 +142,10 @@ impl Node {
     /// Credits an account that is not.
     #[inline(always)]
     fn credit_others(&self, size: usize, me: *const Record) {
+        self.far_recycled.fetch_add(size as u64, Relaxed);
         match record::of(me) {
-            Some(record) if record.is_for(self) => {
-                // An account that many threads credit is not written to for that.
-                record.count_recycled(size);
-                if let Credited::TooMuch = record::add_to_reserve(self, size, record) {
-                    record::shed(self, size, record, me);
-                }
-            }
-            _ => {
-                self.far_recycled.fetch_add(size as u64, Relaxed);
-                self.credit_rest(size, me);
-            }
+            Some(record) => self.credit_to_reserve(size, record, me),
+            None => self.credit_rest(size, me),
         }
     }
 
@@ -163,7 +155,7 @@ impl Node {
         match record::credit_to_reserve(self, size, record) {
             Credited::Kept => {}
             Credited::Elsewhere => self.credit_rest(size, me),
-            Credited::TooMuch => record::shed(self, size, record, me),
+            Credited::TooMuch => record::shed(self, record, me),
         }
     }
 
@@ -196,26 +188,8 @@ impl Node {
         if ptr::eq(owner, me) {
             return self.credit_own(size);
         }
-        if owner == everyones()
-            && let Some(awaits) = self.awaits_of_nothing()
-        {
-            // Lowered first: so the line is had from another processor once, to write to it. Who reads
-            // the peak meanwhile and finds more has noticed that himself.
-            let held = self.held.fetch_sub(size as isize, AcqRel);
-            return self.notice(held, awaits);
-        }
         self.notice_peak();
         self.uncharge_one(size, me);
-    }
-
-    /// Takes a charge back by the counter that it was added to: `own`, by a plain store.
-    pub(super) fn take_off(&self, size: usize, own: bool) {
-        if own {
-            self.held.store(self.held.load(Relaxed) - size as isize, Relaxed);
-        } else {
-            // Whoever's it is, it is not the caller's.
-            self.uncharge_one(size, ptr::null());
-        }
     }
 
     /// Undoes a charge of this account alone: unlike a credit, it is no moment to notice a peak.
@@ -235,27 +209,28 @@ impl Node {
     /// Makes the peak what is charged now, if that is more.
     #[inline(always)]
     pub(super) fn notice_peak(&self) {
-        let (most, held) = (self.most.load(Relaxed), self.held.load(Relaxed));
-        if is_beyond(most, held, most) {
-            let held = self.arrived_bytes();
+        let held = self.held.load(Relaxed);
+        let higher = |most, held| is_beyond(most, held, most).then_some(held);
+        if higher(self.most.load(Relaxed), held).is_some()
+            && let Some(held) = self.arrived_bytes()
+        {
             // Others may do so as well, and charge meanwhile. (No call: the release of a block
             // would save two registers for it.)
-            let higher = |most| is_beyond(most, held, most).then_some(held);
-            let _ = self.most.fetch_update(Relaxed, Relaxed, higher);
+            let _ = self.most.fetch_update(Relaxed, Relaxed, |most| higher(most, held));
         }
     }
 
-    /// Makes the peak what was charged when nothing was awaited, if that is more.
-    #[inline]
-    fn notice(&self, held: isize, awaits: usize) {
-        let most = self.most.load(Relaxed);
-        if is_beyond(most, held, most) {
-            // Unless something was just then.
-            let awaited = if self.awaits_of_nothing() == Some(awaits) { 0 } else { self.awaited() };
-            let held = held.wrapping_sub(awaited);
-            let higher = |most| is_beyond(most, held, most).then_some(held);
-            let _ = self.most.fetch_update(Relaxed, Relaxed, higher);
+    /// `held` without what is awaited still; `None` where that changes all the while.
+    #[inline(always)]
+    pub(super) fn arrived_bytes(&self) -> Option<isize> {
+        for _ in 0..8 {
+            let before = (self.awaits.load(Acquire), self.awaited.load(Acquire));
+            let held = self.held.load(Acquire);
+            if (self.awaited.load(Acquire), self.awaits.load(Acquire)) == (before.1, before.0) {
+                return Some(held.wrapping_sub(before.1 as isize));
+            }
         }
+        None
     }
 
     /// Credits this account and all above without any reserve. [`Node::room_came`] is to follow,
@@ -387,7 +362,11 @@ impl Node {
     pub(crate) fn uncharge(&self, size: usize) {
         let me = thread::record();
         for (node, own) in self.levels(me) {
-            node.take_off(size, own);
+            if own {
+                node.held.store(node.held.load(Relaxed) - size as isize, Relaxed);
+            } else {
+                node.uncharge_one(size, me);
+            }
         }
         self.root().room_came();
     }

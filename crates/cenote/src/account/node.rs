@@ -24,7 +24,7 @@ use crate::BlockSource;
 use crate::gate::{self, Gate};
 use crate::sync::modelled::Lock;
 use crate::sync::modelled::{
-    AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*, fence,
+    AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*,
 };
 use crate::thread;
 use alloc::borrow::Cow;
@@ -97,7 +97,7 @@ pub(crate) struct Node {
     pub(super) reservations: AtomicUsize,
     /// Bytes that reservations charged beyond the limit, all in all.
     pub(super) overcommitted: AtomicU64,
-    pub(super) limit: AtomicIsize,
+    limit: AtomicIsize,
     /// For a shared account: twice what a thread may take beyond its need, which it may keep, and
     /// one more; [`STARVED`] while somebody waits.
     pub(super) spare: AtomicUsize,
@@ -107,14 +107,12 @@ pub(crate) struct Node {
     bound: AtomicPtr<Record>,
     /// Whether threads may have reserves of this account, or of one under it.
     pub(super) shares: AtomicBool,
-    /// For a root: who has to know whether an account of the tree is full is within.
+    /// For a root: who charges several accounts of the tree that others charge as well is within.
     pub(super) gate: Gate,
-    /// For a root: whether threads have charged accounts under it that are not their own alone.
-    pub(super) crossed: AtomicBool,
     /// Bytes charged here and above in large pieces of which nobody knows yet whether the source
     /// has them.
     pub(super) awaited: AtomicUsize,
-    /// How many are charging such a piece at this very moment, and how often that was: see `slow`.
+    /// How often that became more.
     pub(super) awaits: AtomicUsize,
     /// Of a root: who waits for room in its tree.
     pub(super) door: Door,
@@ -188,7 +186,6 @@ impl Node {
             bound: AtomicPtr::new(ptr::null_mut()),
             shares: AtomicBool::new(shared),
             gate: Gate::new(),
-            crossed: AtomicBool::new(false),
             awaited: AtomicUsize::new(0),
             awaits: AtomicUsize::new(0),
             door: Door::new(),
@@ -382,8 +379,6 @@ impl Node {
         let mut charged = self.charged();
         // Until no reserve has come or gone meanwhile, or it has been tried often enough.
         for _ in 0..8 {
-            // A thread whose credit is seen has lowered its reserve before.
-            fence(Acquire);
             let before = core::mem::replace(&mut reserved, record::reserved(self));
             if reserved == before {
                 break;
@@ -404,20 +399,7 @@ impl Node {
     }
 
     pub(crate) fn recycled(&self) -> u64 {
-        let known = || self.recycled.load(Relaxed) + self.far_recycled.load(Relaxed);
-        if self.owner.load(Relaxed) != everyones() {
-            return known();
-        }
-        let (mut all, mut sum) = (known(), record::recycled(self));
-        // Until none has gone from a thread's record to the account meanwhile.
-        for _ in 0..8 {
-            let before = core::mem::replace(&mut all, known());
-            if all == before {
-                break;
-            }
-            sum = record::recycled(self);
-        }
-        all + sum
+        self.recycled.load(Relaxed) + self.far_recycled.load(Relaxed)
     }
 
     pub(crate) fn refused(&self) -> u64 {

@@ -34,9 +34,14 @@ impl Node {
     }
 
     fn peak_of_period(&self) -> isize {
-        // What is charged now is noticed only when some of it is credited; what is told is noticed.
-        self.notice_peak();
-        self.most.load(Relaxed).wrapping_add(self.far.load(Relaxed))
+        // What is charged now is noticed only when some of it is credited.
+        let noticed = self.most.load(Relaxed).wrapping_add(self.far.load(Relaxed));
+        noticed.max(self.now().unwrap_or(0))
+    }
+
+    /// What is held now, reserves included; `None` where that changes all the while.
+    fn now(&self) -> Option<isize> {
+        Some(self.arrived_bytes()? + self.far.load(Relaxed))
     }
 
     /// The most that was held in the period that is and in the one before; in more, if nobody has
@@ -55,11 +60,13 @@ impl Node {
     /// Begins a period. What the account's thread notices at the same time is in what was before, or
     /// is noticed in this one: it stores what it has seen as a whole.
     fn begin_period(&self) {
+        self.notice_peak();
         // Before it is lowered: who reads meanwhile finds it in one place or the other.
         let noticed = self.peak_of_period();
         self.before.ever.fetch_max(noticed, AcqRel);
         self.before.last.store(noticed, Release);
-        let most = self.most.swap(self.arrived_bytes(), AcqRel);
+        let Some(held) = self.arrived_bytes() else { return };
+        let most = self.most.swap(held, AcqRel);
         let noticed = most.wrapping_add(self.far.load(Relaxed));
         self.before.ever.fetch_max(noticed, AcqRel);
         self.before.last.fetch_max(noticed, AcqRel);

@@ -17,14 +17,13 @@
 //! Records are never freed, but used again for another thread, once no account is bound to one: so
 //! they can be gone through without a lock, and the child of a fork finds them as they were.
 
-use super::slow::Sure;
 use super::{Account, Node, calling};
 use crate::asymmetric;
-use crate::gate::{Gate, Passage};
+use crate::gate::Gate;
 use crate::sync::modelled::Lock;
 #[cfg(feature = "std")]
 use crate::sync::modelled::fence;
-use crate::sync::modelled::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
+use crate::sync::modelled::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
 use alloc::vec::Vec;
 use core::ptr::{self, NonNull};
 
@@ -41,12 +40,7 @@ pub(crate) struct Record {
     called: AtomicBool,
     /// How much of it others have taken; 0 unless `called`. Changed within the gate.
     taken: AtomicUsize,
-    /// Bytes credited to that account itself by its pools on this thread, for its figures; written by
-    /// the thread alone, and cleared within the gate.
-    recycled: AtomicU64,
     gate: Gate,
-    /// Whether the thread is charging accounts that others charge as well.
-    pub(super) crossing: Passage,
     /// The thread, and the accounts bound to it; 0: free to be another's.
     users: AtomicUsize,
     next: AtomicPtr<Record>,
@@ -113,9 +107,7 @@ impl Record {
             reserve: AtomicUsize::new(0),
             called: AtomicBool::new(false),
             taken: AtomicUsize::new(0),
-            recycled: AtomicU64::new(0),
             gate: Gate::new(),
-            crossing: Passage::new(),
             users: AtomicUsize::new(1),
             next: AtomicPtr::new(ptr::null_mut()),
             mail: AtomicBool::new(false),
@@ -151,14 +143,8 @@ impl Record {
     }
 
     #[inline(always)]
-    pub(super) fn is_for(&self, node: *const Node) -> bool {
+    fn is_for(&self, node: *const Node) -> bool {
         ptr::eq(self.reserve_node.load(Relaxed), node)
-    }
-
-    /// Counts a credit to the account that the reserve is of. The caller is the record's thread.
-    #[inline(always)]
-    pub(super) fn count_recycled(&self, size: usize) {
-        self.recycled.store(self.recycled.load(Relaxed) + size as u64, Relaxed);
     }
 
     /// What the reserve would be after a payment of `size` bytes of `node`, if it is of that account
@@ -217,10 +203,7 @@ impl Record {
         self.answer();
         let node = NonNull::new(self.reserve_node.load(Relaxed))?;
         // SAFETY: the record's count keeps the node.
-        let account = unsafe { node.as_ref() };
-        account.credit_up(self.reserve.load(Relaxed), me);
-        account.far_recycled.fetch_add(self.recycled.load(Relaxed), Relaxed);
-        self.recycled.store(0, Relaxed);
+        unsafe { node.as_ref() }.credit_up(self.reserve.load(Relaxed), me);
         self.reserve.store(0, Relaxed);
         self.reserve_node.store(ptr::null_mut(), Relaxed);
         // SAFETY: the record's count, which is no more.
@@ -322,17 +305,11 @@ pub(super) fn charge_shared<'n>(
     node: &'n Node,
     size: usize,
     me: *const Record,
-    sure: Sure,
 ) -> Result<(), &'n Node> {
-    let Some(record) = of(me) else { return low.charge_path(node, size, size, me, sure) };
-    let quantum = node.quantum();
-    if quantum == 0 || (size > quantum && record.is_for(node)) {
-        // Near a limit, or more than is ever kept: no reserve has to do with it, but that what the
-        // thread has may be what is missing.
-        let charged = low.charge_path(node, size, size, me, sure);
-        if charged.is_ok() || !record.is_for(node) || record.reserve.load(Relaxed) == 0 {
-            return charged;
-        }
+    let Some(record) = of(me) else { return low.charge_path(node, size, size, me) };
+    if !record.is_for(node) && node.quantum() == 0 {
+        // Near a limit: no reserve has to do with it.
+        return low.charge_path(node, size, size, me);
     }
     // Dropped after the gate is left: an account may end with it.
     let _before;
@@ -350,19 +327,18 @@ pub(super) fn charge_shared<'n>(
         record.reserve_node.store(node.itself().as_ptr(), Relaxed);
     }
     if !record.is_for(node) {
-        return low.charge_path(node, size, size, me, sure);
+        return low.charge_path(node, size, size, me);
     }
     let reserve = record.reserve.load(Relaxed);
     let missing = size.saturating_sub(reserve);
     if missing > 0
-        && quantum > 0
         && missing <= crate::size::MAX - quantum
-        && low.charge_path(node, size, missing + quantum, me, sure).is_ok()
+        && low.charge_path(node, size, missing + quantum, me).is_ok()
     {
         record.reserve.store(quantum, Relaxed);
         return Ok(());
     }
-    low.charge_path(node, size, missing, me, sure)?;
+    low.charge_path(node, size, missing, me)?;
     record.reserve.store(reserve - (size - missing), Relaxed);
     Ok(())
 }
@@ -380,12 +356,9 @@ pub(super) enum Credited {
 /// Credits a shared account into the reserve, where that may be.
 #[inline(always)]
 pub(super) fn credit_to_reserve(node: &Node, size: usize, record: &Record) -> Credited {
-    if record.is_for(node) { add_to_reserve(node, size, record) } else { Credited::Elsewhere }
-}
-
-/// [`credit_to_reserve`] where the reserve is known to be of this account.
-#[inline(always)]
-pub(super) fn add_to_reserve(node: &Node, size: usize, record: &Record) -> Credited {
+    if !record.is_for(node) {
+        return Credited::Elsewhere;
+    }
     let reserve = record.reserve.load(Relaxed) + size;
     // First this, then a look at whether it may be: so that of this thread and one who begins to
     // wait for room, one sees the other (see `waiting`).
@@ -398,7 +371,7 @@ pub(super) fn add_to_reserve(node: &Node, size: usize, record: &Record) -> Credi
 pub(super) fn credit_shared(node: &Node, size: usize, me: *const Record) {
     match of(me).map(|record| (record, credit_to_reserve(node, size, record))) {
         Some((_, Credited::Kept)) => {}
-        Some((record, Credited::TooMuch)) => shed(node, size, record, me),
+        Some((record, Credited::TooMuch)) => shed(node, record, me),
         Some((_, Credited::Elsewhere)) | None => {
             node.credit_up(size, me);
             node.root().room_came();
@@ -406,16 +379,11 @@ pub(super) fn credit_shared(node: &Node, size: usize, me: *const Record) {
     }
 }
 
-/// Gives back what is in reserve beyond a quantum, after a credit of `size` bytes.
+/// Gives back what is in reserve beyond a quantum.
 #[cold]
 #[inline(never)]
-pub(super) fn shed(node: &Node, size: usize, record: &Record, me: *const Record) {
-    // What was there before may stay, and what has come is nobody's yet whom it could be refused for:
-    // it is paid to the account, unless others have taken it meanwhile.
-    let before = record.reserve.load(Relaxed) - size;
-    if before <= node.quantum() && record.pay(before, size) {
-        node.credit_up(size, me);
-    } else {
+pub(super) fn shed(node: &Node, record: &Record, me: *const Record) {
+    {
         let _within = record.gate.enter();
         record.answer();
         let reserve = record.reserve.load(Relaxed);
@@ -461,15 +429,6 @@ pub(super) fn reserved(node: &Node) -> usize {
     let of_one = |record: &Record| {
         let _within = record.gate.enter();
         record.account_under(node).map_or(0, |_| record.balance())
-    };
-    all().map(of_one).sum()
-}
-
-/// Bytes that threads have credited to this very account and count themselves.
-pub(super) fn recycled(node: &Node) -> u64 {
-    let of_one = |record: &Record| {
-        let _within = record.gate.enter();
-        if record.is_for(node) { record.recycled.load(Relaxed) } else { 0 }
     };
     all().map(of_one).sum()
 }

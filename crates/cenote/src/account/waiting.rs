@@ -21,7 +21,6 @@
 //! queue locked.
 
 use super::node::everyones;
-use super::slow::Sure;
 use super::{Account, Node, Record, Reservation, calling, record};
 use crate::AllocError;
 use crate::asymmetric::{heavy, light};
@@ -266,7 +265,7 @@ impl Node {
             let Some(parent) = shared.parent() else { break };
             shared = parent;
         }
-        self.charge_path(shared, size, size, me, Sure::Yes)
+        self.charge_path(shared, size, size, me)
     }
 
     /// Whether nobody waits before one who wants so many bytes of this account, and there is room;

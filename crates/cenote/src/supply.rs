@@ -680,6 +680,19 @@ mod tests {
     #[cfg(feature = "std")]
     #[test]
     fn the_levels_of_the_process_are_looked_at_once_and_those_of_a_builder_stay() {
+        const ALONE: &str = "CENOTE_TEST_ALONE";
+        if std::env::var_os(ALONE).is_none() {
+            // In a process of its own: where those of the process are known to be none, as by
+            // another test, no thread's are looked at.
+            let name = "supply::tests::the_levels_of_the_process_are_looked_at_once_and_those_of_a_builder_stay";
+            let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+            let ran =
+                alone.args(["--exact", name]).env(ALONE, "1").env_remove("CENOTE_DEBUG").output();
+            let ran = ran.unwrap();
+            let said = alloc::string::String::from_utf8_lossy(&ran.stdout).into_owned();
+            assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+            return;
+        }
         std::thread::spawn(|| {
             let quiet = crate::misuse::OnBadFree::Return;
             debug::set_thread_levels(Some(Levels::POISON));

@@ -181,6 +181,89 @@ fn a_charge_that_is_refused_further_up_makes_no_other_fail_and_no_peak() {
     beside_refusals(&root, &owned, &owned, 150_000, rounds);
 }
 
+/// So many small charges by so many threads, of accounts of every kind, beside large ones of which
+/// most are refused by an account above; how many of the small ones were.
+fn refused_beside_large_ones(threads: usize, charges: usize) -> usize {
+    let root = Account::root("root").with_limit(Some(4 << 20));
+    let shared = root.shared_child("shared").with_limit(Some(8 << 20));
+    let below = shared.shared_child("below").with_limit(Some(8 << 20));
+    // This thread's, which takes no part: all others charge it by the counters for others.
+    let owned = below.child("owned").with_limit(Some(8 << 20));
+    drop(Pool::on(&owned));
+    let (refused, over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    thread::scope(|scope| {
+        // Fit one at a time beside the small ones; or never.
+        let large: Vec<_> = [(&shared, 3 << 20), (&below, 3 << 20), (&owned, 5 << 20)]
+            .into_iter()
+            .map(|(account, size)| {
+                let over = &over;
+                scope.spawn(move || {
+                    let mut refused = 0;
+                    while !over.load(SeqCst) {
+                        refused += usize::from(account.try_reserve(size).is_err());
+                    }
+                    refused
+                })
+            })
+            .collect();
+        let small: Vec<_> = (0..threads)
+            .map(|number| {
+                let (root, shared, below, owned) = (&root, &shared, &below, &owned);
+                let refused = &refused;
+                scope.spawn(move || {
+                    let own = below.child("own").with_limit(Some(40_000));
+                    drop(Pool::on(&own));
+                    let account = [&own, shared, owned, below, root][number % 5];
+                    let mut reservation = account.reservation();
+                    for round in 0..charges.div_ceil(threads) {
+                        // Now from what the thread has in reserve, now from the account.
+                        let size = 100 + (round * 4999 + number) % 8_000;
+                        let failed = reservation.try_grow(size).is_err();
+                        refused.fetch_add(usize::from(failed), SeqCst);
+                        if round % 3 > 0 {
+                            reservation.shrink(reservation.bytes());
+                        } else if reservation.bytes() > 16_000 {
+                            reservation.shrink(reservation.bytes());
+                            Account::settle();
+                        }
+                    }
+                })
+            })
+            .collect();
+        small.into_iter().for_each(|thread| thread.join().unwrap());
+        over.store(true, SeqCst);
+        let large: usize = large.into_iter().map(|thread| thread.join().unwrap()).sum();
+        assert!(large > 0, "nothing was refused beside them");
+    });
+    for account in [&root, &shared, &below, &owned] {
+        assert_eq!(account.held(), 0);
+        assert!(account.peak() <= 4 << 20, "{} of {}", account.peak(), account.path());
+    }
+    refused.into_inner()
+}
+
+#[test]
+fn of_a_million_small_charges_none_is_refused_for_what_large_ones_are_refused() {
+    let charges = if cfg!(debug_assertions) { 60_000 } else { 1_000_000 };
+    for threads in [2, 8, 32] {
+        assert_eq!(refused_beside_large_ones(threads, charges), 0, "{threads} threads");
+    }
+}
+
+#[test]
+fn what_is_called_in_for_a_charge_that_is_refused_takes_no_peak_along() {
+    let root = Account::root("root").with_limit(Some(4 << 20));
+    let charge = |size| root.try_reserve(size).unwrap();
+    let (most, mut some) = (charge(990_000), charge(10_000));
+    // The thread keeps it, and the account knows nothing of it.
+    some.shrink(10_000);
+    // What the thread keeps goes back for this one, which has no room all the same.
+    root.try_reserve((4 << 20) - 990_000 + 1).unwrap_err();
+    assert_eq!(root.held(), 990_000);
+    assert!(root.peak() >= 1_000_000, "{}", root.peak());
+    drop(most);
+}
+
 /// Has no memory for what is large, and does something else on the account meanwhile.
 struct Failing<'a>(&'a Account);
 

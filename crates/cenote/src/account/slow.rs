@@ -27,6 +27,9 @@ impl<'n> Awaited<'n> {
         let node = (size > LARGEST_QUANTUM).then_some(node);
         let mut at = node;
         while let Some(node) = at {
+            // What is held now is in a peak for the last time here: until the charge is added, less
+            // seems to have arrived, and a reserve may go back that was part of what is held.
+            node.notice_peak();
             node.awaits.fetch_add(1, AcqRel);
             node.awaited.fetch_add(size, AcqRel);
             at = node.parent();

@@ -107,6 +107,63 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        invariant: "12d",
+        change: Break {
+            file: "crates/cenote/src/account/record.rs",
+            text: "        !self.called.load(Relaxed) || self.paid_though_called(size)",
+            by: "        !self.called.load(Relaxed) || self.paid_though_called(size) || true",
+            tests: &["loom -p cenote --lib a_reserve_is_paid_with"],
+        },
+    },
+    Row {
+        invariant: "12e",
+        change: Break {
+            file: "crates/cenote/src/account/record.rs",
+            text: "    let none = calling::under_way(node) || node.someone_waits();",
+            by: "    let none = node.someone_waits();",
+            tests: &["loom -p cenote --lib account::model::two_who_call"],
+        },
+    },
+    Row {
+        invariant: "12f",
+        change: Break {
+            file: "crates/cenote/src/account/slow.rs",
+            text: r"        for (node, own, bytes) in below_root() {
+            if !node.fits(bytes, own) {
+                return Err(node);
+            }
+        }
+        // What was charged already, as a reserve is, is nobody's to refuse.
+        if more > 0 && !root.charge_root(more) {
+            return Err(root);
+        }
+        for (node, own, bytes) in below_root() {
+            node.add(bytes, own);
+        }",
+            by: r"        let mut full = None;
+        for (node, own, bytes) in below_root() {
+            if !node.fits(bytes, own) {
+                full = Some(node);
+                break;
+            }
+            node.add(bytes, own);
+        }
+        if full.is_none() && more > 0 && !root.charge_root(more) {
+            full = Some(root);
+        }
+        if let Some(full) = full {
+            for (node, own, bytes) in below_root() {
+                if ptr::eq(node, full) {
+                    break;
+                }
+                node.add(bytes.wrapping_neg(), own);
+            }
+            return Err(full);
+        }",
+            tests: &["loom -p cenote --lib account::model::of_two_charges_of_a_shared"],
+        },
+    },
+    Row {
         invariant: "12g",
         change: Cannot(
             "what a child of a fork finds half done depends on the instruction that another thread \

@@ -119,8 +119,13 @@ pub(super) const ROWS: &[Row] = &[
         invariant: "12e",
         change: Break {
             file: "crates/cenote/src/account/record.rs",
-            text: "    let none = calling::under_way(node) || node.someone_waits();",
-            by: "    let none = node.someone_waits();",
+            text: r"        let _within = record.gate.enter();
+        record.answer();
+        let reserve = record.reserve.load(Relaxed);
+        // Another",
+            by: r"        record.answer();
+        let reserve = record.reserve.load(Relaxed);
+        // Another",
             tests: &["loom -p cenote --lib account::model::two_who_call"],
         },
     },

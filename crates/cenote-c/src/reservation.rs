@@ -5,9 +5,8 @@ use core::ffi::c_int;
 use core::pin::pin;
 use core::ptr;
 use core::task::{Context, Poll};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Wake;
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use cenote::{Account, AllocError, Reservation};
@@ -102,19 +101,41 @@ pub unsafe extern "C" fn cenote_account_reserve_wait(
     unsafe { reserved(account, |account| wait(account, bytes, milliseconds)) }
 }
 
-/// Wakes the thread that waits.
-struct Waiter(Thread);
+/// Wakes the thread that waits. (Rust's own handle on a thread of C's would stay after it.)
+#[derive(Default)]
+struct Waiter {
+    woken: Mutex<bool>,
+    change: Condvar,
+}
+
+impl Waiter {
+    /// Waits until it is woken, or for so long; for ever, if that is `None`.
+    fn wait(&self, time: Option<Duration>) {
+        let woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        let sleeps = |woken: &mut bool| !*woken;
+        let mut woken = match time {
+            None => self.change.wait_while(woken, sleeps).unwrap_or_else(PoisonError::into_inner),
+            Some(time) => {
+                let waited = self.change.wait_timeout_while(woken, time, sleeps);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        *woken = false;
+    }
+}
 
 impl Wake for Waiter {
     fn wake(self: Arc<Self>) {
-        self.0.unpark();
+        *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.change.notify_one();
     }
 }
 
 fn wait(account: &Account, bytes: usize, milliseconds: u64) -> Result<Reservation, Status> {
     // One that is beyond all time is none.
     let until = Instant::now().checked_add(Duration::from_millis(milliseconds));
-    let waker = Arc::new(Waiter(thread::current())).into();
+    let waiter = Arc::new(Waiter::default());
+    let waker = waiter.clone().into();
     let mut context = Context::from_waker(&waker);
     let mut room = pin!(account.reserve(bytes));
     loop {
@@ -122,9 +143,8 @@ fn wait(account: &Account, bytes: usize, milliseconds: u64) -> Result<Reservatio
             return answer.map_err(|error| refused(&error));
         }
         match until.map(|until| until.saturating_duration_since(Instant::now())) {
-            None => thread::park(),
             Some(Duration::ZERO) => break,
-            Some(left) => thread::park_timeout(left),
+            left => waiter.wait(left),
         }
     }
     let (path, held) = (account.path(), account.held());

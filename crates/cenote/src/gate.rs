@@ -124,7 +124,7 @@ pub(crate) mod process {
     static NUMBER: AtomicUsize = AtomicUsize::new(1);
 
     #[inline]
-    pub(super) fn number() -> usize {
+    pub(crate) fn number() -> usize {
         NUMBER.load(Relaxed)
     }
 
@@ -155,9 +155,8 @@ pub(crate) mod process {
 
 #[cfg(not(all(unix, feature = "std", not(all(test, loom)))))]
 pub(crate) mod process {
-    #[cfg(not(all(test, loom)))]
     #[inline]
-    pub(super) fn number() -> usize {
+    pub(crate) fn number() -> usize {
         1
     }
 

@@ -19,7 +19,7 @@
 
 use super::{Account, Node, calling};
 use crate::asymmetric;
-use crate::gate::Gate;
+use crate::gate::{Gate, process};
 use crate::sync::modelled::Lock;
 #[cfg(feature = "std")]
 use crate::sync::modelled::fence;
@@ -33,6 +33,8 @@ pub(crate) struct Record {
     /// The account that the reserve is of, of which the record has a handle's count; null: none.
     /// Changed by the thread alone, within the gate; what it leads to is looked at within the gate.
     reserve_node: AtomicPtr<Node>,
+    /// The process, counted by forks, in which the reserve began to be of that account.
+    reserved_in: AtomicUsize,
     /// Bytes charged to that account and those above it that no pool holds, and `taken`. Written by
     /// the thread alone.
     reserve: AtomicUsize,
@@ -104,6 +106,7 @@ impl Record {
         let new = NonNull::new(unsafe { alloc::alloc::alloc(memory) })?.cast::<Record>();
         let record = Record {
             reserve_node: AtomicPtr::new(ptr::null_mut()),
+            reserved_in: AtomicUsize::new(0),
             reserve: AtomicUsize::new(0),
             called: AtomicBool::new(false),
             taken: AtomicUsize::new(0),
@@ -215,7 +218,7 @@ impl Record {
         // Within the gate until the reserve is back, so that readers find it in one place or the
         // other.
         let within = self.gate.enter();
-        let account = Cleared(self.clear(me));
+        let account = Cleared::of(self, me);
         drop(within);
         drop(account);
     }
@@ -278,12 +281,30 @@ impl Record {
 }
 
 /// The account of a reserve that went back to it, dropped outside of gates: there is room.
-struct Cleared(Option<Account>);
+struct Cleared {
+    account: Option<Account>,
+    /// Whether the thread has had that reserve since before this process was forked.
+    is_older: bool,
+}
+
+impl Cleared {
+    /// Clears the record. The caller is as for [`Record::clear`].
+    fn of(record: &Record, me: *const Record) -> Self {
+        let is_older = record.reserved_in.load(Relaxed) != process::number();
+        Self { account: record.clear(me), is_older }
+    }
+}
 
 impl Drop for Cleared {
     fn drop(&mut self) {
-        if let Some(account) = &self.0 {
-            account.node().root().room_came();
+        let Some(account) = self.account.take() else { return };
+        account.node().root().room_came();
+        // It may end with this, and be taken out of a list whose lock a thread had that this process
+        // has not: then it stays, one for each thread that was forked.
+        if self.is_older
+            && account.parent().is_some_and(|above| above.node().family.try_lock().is_none())
+        {
+            core::mem::forget(account);
         }
     }
 }
@@ -322,9 +343,10 @@ pub(super) fn charge_shared<'n>(
     let none = calling::under_way(node) || node.someone_waits();
     let quantum = if none { 0 } else { node.quantum() };
     if quantum > 0 && !record.is_for(node) {
-        _before = Cleared(record.clear(me));
+        _before = Cleared::of(record, me);
         node.add_handle();
         record.reserve_node.store(node.itself().as_ptr(), Relaxed);
+        record.reserved_in.store(process::number(), Relaxed);
     }
     if !record.is_for(node) {
         return low.charge_path(node, size, size, me);

@@ -11,6 +11,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use std::thread;
 
+#[cfg(unix)]
+mod forked;
 mod owners;
 
 /// What a thread takes of a shared account beyond its need, where there is room enough.

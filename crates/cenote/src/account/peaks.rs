@@ -92,7 +92,7 @@ impl Account {
     ///
     /// ```
     /// use cenote::{Account, Pool};
-    /// let account = Account::root("process");
+    /// let account = Account::root("process").child("request");
     /// let pool = Pool::on(&account);
     /// pool.alloc_str("held");
     /// assert_eq!((account.recent_peak(), account.peak()), (account.held(), account.held()));

@@ -294,7 +294,7 @@ async fn a_refusal_anywhere_in_the_handler_is_a_503_with_the_accounts_name() {
         assert_eq!(answer.text().lines().count(), 1, "{path}: {}", answer.text());
         assert!(answer.head.contains("text/plain"), "{path}: {}", answer.head);
     }
-    let entries: Vec<_> = (0..3000).map(|number| format!("\"{number}\": {number}")).collect();
+    let entries: Vec<_> = (0..6000).map(|number| format!("\"{number}\": {number}")).collect();
     let large = format!("{{{}}}", entries.join(","));
     for path in ["/map", "/body"] {
         let answer = client.post(path, large.as_bytes()).await;

@@ -11,6 +11,9 @@ use crate::sync::modelled::{AtomicIsize, AtomicU64, Ordering::*};
 /// before.
 const PERIOD: u64 = 30;
 
+/// How often is looked at what others change all the while.
+const LOOKS: usize = 100;
+
 /// The peaks of periods that are over.
 pub(super) struct Before {
     /// The highest of them all.
@@ -35,8 +38,24 @@ impl Node {
 
     fn peak_of_period(&self) -> isize {
         // What is charged now is noticed only when some of it is credited.
-        let noticed = self.most.load(Relaxed).wrapping_add(self.far.load(Relaxed));
-        noticed.max(self.now().unwrap_or(0))
+        self.noticed().1.max(self.now().unwrap_or(0))
+    }
+
+    /// `most`, and the peak of the period that it stands for.
+    ///
+    /// Others charge and credit `most` and `far` one after the other, in an order in which the sum is
+    /// too little meanwhile; so it is, as long as `far` was the same before and after.
+    fn noticed(&self) -> (isize, isize) {
+        let mut far = self.far.load(Acquire);
+        let mut most = self.most.load(Acquire);
+        for _ in 0..LOOKS {
+            let before = core::mem::replace(&mut far, self.far.load(Acquire));
+            if far == before {
+                return (most, most.wrapping_add(far));
+            }
+            most = self.most.load(Acquire);
+        }
+        (most, 0)
     }
 
     /// What is held now, reserves included; `None` where that changes all the while.
@@ -61,15 +80,19 @@ impl Node {
     /// is noticed in this one: it stores what it has seen as a whole.
     fn begin_period(&self) {
         self.notice_peak();
-        // Before it is lowered: who reads meanwhile finds it in one place or the other.
-        let noticed = self.peak_of_period();
-        self.before.ever.fetch_max(noticed, AcqRel);
-        self.before.last.store(noticed, Release);
         let Some(held) = self.arrived_bytes() else { return };
-        let most = self.most.swap(held, AcqRel);
-        let noticed = most.wrapping_add(self.far.load(Relaxed));
-        self.before.ever.fetch_max(noticed, AcqRel);
-        self.before.last.fetch_max(noticed, AcqRel);
+        let mut last = 0;
+        for _ in 0..LOOKS {
+            // First where peaks of before are, then lowered: who reads meanwhile finds it in one
+            // place or in the other.
+            let (most, peak) = self.noticed();
+            self.before.ever.fetch_max(peak, AcqRel);
+            last = peak.max(last);
+            self.before.last.store(last, Release);
+            if self.most.compare_exchange(most, held, AcqRel, Relaxed).is_ok() {
+                break;
+            }
+        }
     }
 }
 

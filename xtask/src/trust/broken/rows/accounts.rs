@@ -220,8 +220,7 @@ pub(super) const ROWS: &[Row] = &[
         invariant: "12l",
         change: Break {
             file: "crates/cenote/src/account/peaks.rs",
-            text: r"        self.before.ever.fetch_max(noticed, AcqRel);
-        self.before.last.store(noticed, Release);
+            text: r"            self.before.ever.fetch_max(peak, AcqRel);
 ",
             by: "",
             tests: &["-p cenote --lib account::peaks"],

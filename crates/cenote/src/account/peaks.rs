@@ -37,8 +37,10 @@ impl Node {
     }
 
     fn peak_of_period(&self) -> isize {
-        // What is charged now is noticed only when some of it is credited.
-        self.noticed().1.max(self.now().unwrap_or(0))
+        // What is charged now is noticed only when some of it is credited: this first, or it could
+        // be missed in both.
+        let now = self.now().unwrap_or(0);
+        self.noticed().1.max(now)
     }
 
     /// `most`, and the peak of the period that it stands for.

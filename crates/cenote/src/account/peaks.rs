@@ -40,24 +40,24 @@ impl Node {
         // What is charged now is noticed only when some of it is credited: this first, or it could
         // be missed in both.
         let now = self.now().unwrap_or(0);
-        self.noticed().1.max(now)
+        self.noticed().map_or(now, |(_, peak)| peak.max(now))
     }
 
-    /// `most`, and the peak of the period that it stands for.
+    /// `most`, and the peak of the period that it stands for; `None` where that changes all the while.
     ///
     /// Others charge and credit `most` and `far` one after the other, in an order in which the sum is
     /// too little meanwhile; so it is, as long as `far` was the same before and after.
-    fn noticed(&self) -> (isize, isize) {
+    fn noticed(&self) -> Option<(isize, isize)> {
         let mut far = self.far.load(Acquire);
         let mut most = self.most.load(Acquire);
         for _ in 0..LOOKS {
             let before = core::mem::replace(&mut far, self.far.load(Acquire));
             if far == before {
-                return (most, most.wrapping_add(far));
+                return Some((most, most.wrapping_add(far)));
             }
             most = self.most.load(Acquire);
         }
-        (most, 0)
+        None
     }
 
     /// What is held now, reserves included; `None` where that changes all the while.
@@ -87,7 +87,8 @@ impl Node {
         for _ in 0..LOOKS {
             // First where peaks of before are, then lowered: who reads meanwhile finds it in one
             // place or in the other.
-            let (most, peak) = self.noticed();
+            // What is not known is not lowered: the period goes on.
+            let Some((most, peak)) = self.noticed() else { return };
             self.before.ever.fetch_max(peak, AcqRel);
             last = peak.max(last);
             self.before.last.store(last, Release);

@@ -297,6 +297,45 @@ fn every_figure_in_a_random_tree_is_that_of_a_simple_model() {
     }
 }
 
+/// What a thread gives back is not its to keep while an account above has more than its limit: it
+/// would pay from it for what there is no room for.
+#[test]
+fn nothing_is_had_of_an_account_that_is_beyond_its_limit() {
+    common::plain();
+    let root = Account::root("root").with_limit(Some(4 << 20));
+    let (shared, other) = (root.shared_child("shared"), root.child("other"));
+    let mut small = shared.try_reserve(100_000).unwrap();
+    let mut large = other.reservation();
+    // Elsewhere, since this thread has a reserve of one account at a time.
+    thread::scope(|scope| scope.spawn(|| large.grow(4 << 20)).join().unwrap());
+    small.shrink(50_000);
+    let error = shared.try_reserve(50_000).unwrap_err();
+    assert_eq!(error.account(), Some(&root));
+    assert_eq!(root.held(), (4 << 20) + 50_000);
+    large.shrink(100_000);
+    drop(shared.try_reserve(50_000).expect("within the limit again"));
+}
+
+#[test]
+fn nothing_is_had_of_an_account_whose_limit_was_lowered_below_what_it_holds() {
+    common::plain();
+    let root = Account::root("root");
+    let shared = root.shared_child("shared");
+    let mut small = shared.try_reserve(100_000).unwrap();
+    Account::settle();
+    root.set_limit(Some(50_000));
+    for _ in 0..2 {
+        let error = shared.try_reserve(20_000).unwrap_err();
+        assert_eq!(error.account(), Some(&root));
+        small.shrink(20_000);
+    }
+    assert_eq!(root.held(), 60_000);
+    let error = shared.try_reserve(20_000).unwrap_err();
+    assert_eq!(error.account(), Some(&root));
+    small.shrink(40_000);
+    drop(shared.try_reserve(20_000).expect("within the limit again"));
+}
+
 #[test]
 fn a_limit_anywhere_up_the_tree_refuses_and_changes_nothing() {
     for level in 0..4 {

@@ -252,7 +252,7 @@ impl Node {
         // What is in reserve is held by nobody, and not to be counted as if it were.
         calling::recall(root, me);
         // Who is within has looked at what room there is.
-        let _within = root.gate.enter();
+        let within = root.gate.enter();
         // First, and exactly: what it has room for, those below have.
         let most = NO_LIMIT - size as isize;
         let fits = |held| (held <= most).then(|| held + size as isize);
@@ -264,11 +264,14 @@ impl Node {
             }
             node.notice_peak();
         });
+        drop(within);
         self.each_up(|node| {
             if node.owner.load(Relaxed) == everyones() {
                 node.set_quantum();
             }
         });
+        // Nor may others keep what is credited until that is within limits again.
+        record::set_quanta(root);
         true
     }
 

@@ -424,6 +424,8 @@ impl Node {
         let old = self.limit.swap(new, AcqRel);
         self.room.fetch_add(new - old, AcqRel);
         self.set_quantum();
+        // Or a credit would go into a reserve, which pays for what there is no room for any more.
+        record::set_quanta(self);
         self.root().limit_changed();
     }
 

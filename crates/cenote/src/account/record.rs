@@ -342,6 +342,13 @@ pub(super) fn charge_shared<'n>(
     // And none while somebody waits, who is not to look for it in vain.
     let none = calling::under_way(node) || node.someone_waits();
     let quantum = if none { 0 } else { node.quantum() };
+    let quantum = if quantum > 0 && !record.is_for(node) {
+        // A limit above may have been lowered, or passed, since this was last set.
+        node.set_quantum();
+        node.quantum()
+    } else {
+        quantum
+    };
     if quantum > 0 && !record.is_for(node) {
         _before = Cleared::of(record, me);
         node.add_handle();
@@ -415,6 +422,22 @@ pub(super) fn shed(node: &Node, record: &Record, me: *const Record) {
         node.credit_up(reserve - left, me);
     }
     node.root().room_came();
+}
+
+/// Lets threads keep no more in reserve of `top`, and of accounts under it, than what their limits
+/// have room for by now. A thread that begins to have a reserve is within its record's gate
+/// meanwhile: it sees what `top` has in room, or is seen here.
+#[cold]
+pub(super) fn set_quanta(top: &Node) {
+    if !top.shares() {
+        return;
+    }
+    for record in all() {
+        let _within = record.gate.enter();
+        if let Some(node) = record.account_under(top) {
+            node.set_quantum();
+        }
+    }
 }
 
 /// While somebody waits in the tree of this root: lets no thread keep anything in reserve of the

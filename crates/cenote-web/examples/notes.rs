@@ -24,6 +24,10 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tower_http::timeout::TimeoutLayer;
+
+/// How long a request may be worked on: a client that has gone is not always noticed.
+const TIME: Duration = Duration::from_secs(10);
 
 /// What a client sends. Its strings are in the request's body, or beside it in the pool.
 #[derive(Deserialize)]
@@ -120,6 +124,7 @@ pub fn app(view: &View, db: Db) -> Router {
         .route("/notes/{id}", get(one))
         .route("/tags/{tag}", get(tagged))
         .layer(PoolLayer::new(view.root()).view(view).under_connections().limit(1 << 20))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, TIME))
         .with_state(db)
 }
 

@@ -16,6 +16,9 @@ pub enum Error {
     Memory(AllocError),
     /// A collection could not grow; the account is that of the pool that it is in.
     Collection(Option<Account>),
+    /// The request was refused memory, and a layer inside answered 500: one that catches panics,
+    /// most likely. The account is the request's; the limit may be that of one above it.
+    Caught(Option<Account>),
     /// The request's body is not the JSON that was expected.
     #[cfg(feature = "serde")]
     Json(serde_json::Error),
@@ -26,12 +29,13 @@ pub enum Error {
 }
 
 impl Error {
-    /// The account whose limit refused, or whose pool a collection could not grow in.
+    /// The account whose limit refused, or whose pool a collection could not grow in; the
+    /// request's where the answer was [caught](Error::Caught).
     #[must_use]
     pub fn account(&self) -> Option<&Account> {
         match self {
             Self::Memory(error) => error.account(),
-            Self::Collection(account) => account.as_ref(),
+            Self::Collection(account) | Self::Caught(account) => account.as_ref(),
             _ => None,
         }
     }
@@ -39,14 +43,16 @@ impl Error {
     /// Whether it is memory that could not be had.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Memory(_) | Self::Collection(_))
+        matches!(self, Self::Memory(_) | Self::Collection(_) | Self::Caught(_))
     }
 
     /// The status of its response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::Memory(_) | Self::Collection(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Memory(_) | Self::Collection(_) | Self::Caught(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::TooLong => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         }
@@ -61,6 +67,10 @@ impl fmt::Display for Error {
                 write!(f, "account {}{}", account.path(), crate::refusal::COLLECTION)
             }
             Self::Collection(None) => f.write_str("a collection could not grow"),
+            Self::Caught(Some(account)) => {
+                write!(f, "account {}, or one above it, refused memory", account.path())
+            }
+            Self::Caught(None) => f.write_str("memory was refused"),
             #[cfg(feature = "serde")]
             Self::Json(error) => write!(f, "the request's body is not as expected: {error}"),
             Self::TooLong => f.write_str("the request's body is too long"),

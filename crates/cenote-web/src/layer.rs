@@ -24,7 +24,9 @@ use tower_service::Service;
 /// - A request that is refused memory is answered with 503 and the account's name, or as
 ///   [`on_refusal`](PoolLayer::on_refusal) says: where its pool cannot be made, where its
 ///   handler returns an [`Error`], and where that panics in a call without `try_`, or by
-///   unwrapping a refusal (if unwinding is on).
+///   unwrapping a refusal (if unwinding is on). A layer inside of this one that catches
+///   panics makes a 500 of that; as an answer to a request that was refused memory it is taken for
+///   the refusal. A panic whose words only read like a refusal is none.
 /// - The pool ends when the response's body is dropped, after it was sent or when the client
 ///   has gone, and with it all else that keeps it.
 ///
@@ -162,7 +164,7 @@ where
                 let span = Span::of(pool.account());
                 let inner = &mut self.inner;
                 match span.within(|| refusal::catch(&pool, || inner.call(request))) {
-                    Ok(work) => State::Working { work, pool: Some(pool), span },
+                    Ok(work) => State::Working { work, pool: Some(pool), met: false, span },
                     Err(refused) => State::Panicked { pool: Some(pool), refused: Some(refused) },
                 }
             }
@@ -187,7 +189,7 @@ pin_project_lite::pin_project! {
     #[derive(Debug)]
     enum State<F> {
         // The work before the pool, which it may borrow from handles of.
-        Working { #[pin] work: F, pool: Option<RequestPool>, span: Span },
+        Working { #[pin] work: F, pool: Option<RequestPool>, met: bool, span: Span },
         // Before there was a future.
         Panicked { pool: Option<RequestPool>, refused: Option<Refused> },
         Refused { error: Error },
@@ -203,16 +205,16 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         match this.state.project() {
-            StateProjected::Working { work, pool, span } => {
+            StateProjected::Working { work, pool, met, span } => {
                 let held = pool.as_ref().expect("polled after it was ready");
-                let outcome = ready!(span.within(|| poll_work(held, work, context)));
+                let outcome = ready!(span.within(|| poll_work(held, work, met, context)));
                 let pool = pool.take().expect("it was just there");
-                Poll::Ready(this.pools.finish(pool, outcome))
+                Poll::Ready(this.pools.finish(pool, *met, outcome))
             }
             StateProjected::Panicked { pool, refused } => {
                 let pool = pool.take().expect("polled after it was ready");
                 let refused = refused.take().expect("it was made with one");
-                Poll::Ready(this.pools.finish(pool, Err(refused)))
+                Poll::Ready(this.pools.finish(pool, true, Err(refused)))
             }
             StateProjected::Refused { error } => Poll::Ready(Ok(this.pools.refuse(error))),
         }

@@ -24,9 +24,22 @@ use std::task::{Context, Poll};
 /// `.await`, give clones to tasks and collections. Its blocks go back when all handles have
 /// gone and the response has been sent.
 #[derive(Clone, Debug)]
-pub struct RequestPool(SharedPool);
+pub struct RequestPool {
+    pool: SharedPool,
+    /// How often accounts above its own had refused something when the request began.
+    refused_above: u64,
+}
 
 impl RequestPool {
+    pub(crate) fn new(pool: SharedPool) -> Self {
+        let refused_above = refusal::above_of(&pool);
+        Self { pool, refused_above }
+    }
+
+    pub(crate) fn refused_above(&self) -> u64 {
+        self.refused_above
+    }
+
     /// The pool of this request, if there is one.
     pub fn of<B>(request: &Request<B>) -> Option<&Self> {
         request.extensions().get()
@@ -35,7 +48,7 @@ impl RequestPool {
     /// The handle itself, for collections.
     #[must_use]
     pub fn handle(&self) -> SharedPool {
-        self.0.clone()
+        self.pool.clone()
     }
 
     /// Makes a refusal of what a collection's `try_reserve` returned, whichever collection it
@@ -61,13 +74,13 @@ impl RequestPool {
 impl Deref for RequestPool {
     type Target = SharedPool;
     fn deref(&self) -> &SharedPool {
-        &self.0
+        &self.pool
     }
 }
 
 impl AsRef<SharedPool> for RequestPool {
     fn as_ref(&self) -> &SharedPool {
-        &self.0
+        &self.pool
     }
 }
 
@@ -247,7 +260,7 @@ impl RequestPools {
         if let Some(view) = &inner.view {
             view.watch_shared(&pool);
         }
-        Ok(RequestPool(pool))
+        Ok(RequestPool::new(pool))
     }
 
     /// The response to a request that was refused, which is counted: see
@@ -276,23 +289,26 @@ impl RequestPools {
         };
         request.extensions_mut().insert(pool.clone());
         let span = Span::of(pool.account());
+        let mut met = false;
         let outcome = match span.within(|| refusal::catch(&pool, || handler(request))) {
             Ok(work) => {
                 let mut work = pin!(work);
                 let poll = |context: &mut Context<'_>| {
-                    span.within(|| poll_work(&pool, work.as_mut(), context))
+                    span.within(|| poll_work(&pool, work.as_mut(), &mut met, context))
                 };
                 poll_fn(poll).await
             }
             Err(refused) => Err(refused),
         };
-        self.finish(pool, outcome)
+        self.finish(pool, met, outcome)
     }
 
-    /// The response, with a body that keeps the pool.
+    /// The response, with a body that keeps the pool. `met` is whether the work was refused memory
+    /// where it was polled.
     pub(crate) fn finish<R, E>(
         &self,
         pool: RequestPool,
+        met: bool,
         outcome: Outcome<Result<Response<R>, E>>,
     ) -> Result<Response<PoolBody<R>>, E> {
         match outcome {
@@ -302,8 +318,11 @@ impl RequestPools {
                 if let Some(refused) = response.extensions().get::<crate::error::WasRefused>() {
                     return Ok(self.refuse(&refused.0));
                 }
+                if refusal::was_caught(response.status(), &pool, met) {
+                    return Ok(self.refuse(&Error::Caught(pool.account().cloned())));
+                }
                 let peaks = self.inner.peaks.clone();
-                Ok(response.map(|body| PoolBody::of_request(body, pool.0, peaks)))
+                Ok(response.map(|body| PoolBody::of_request(body, pool.pool, peaks)))
             }
             Err(refused) => {
                 refusal::note_refused_request();
@@ -313,13 +332,18 @@ impl RequestPools {
     }
 }
 
-/// Polls what works on a request; a refusal that panics is one that is returned.
+/// Polls what works on a request; a refusal that panics is one that is returned. Notes in `met`
+/// whether there was one.
 pub(crate) fn poll_work<F: Future>(
-    pool: &SharedPool,
+    pool: &RequestPool,
     work: Pin<&mut F>,
+    met: &mut bool,
     context: &mut Context<'_>,
 ) -> Poll<Outcome<F::Output>> {
-    match refusal::catch(pool, || work.poll(context)) {
+    let before = Account::refusals_of_this_thread();
+    let polled = refusal::catch(pool, || work.poll(context));
+    *met |= Account::refusals_of_this_thread() != before;
+    match polled {
         Ok(poll) => poll.map(Ok),
         Err(refused) => Poll::Ready(Err(refused)),
     }

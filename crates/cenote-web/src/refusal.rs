@@ -3,10 +3,12 @@
 //! A call without `try_` panics at a limit, with words that name the account: those of
 //! [`AllocError`](cenote::AllocError). They are looked for in what a handler panics with, wherever
 //! they stand there, since they may have come a long way: by `unwrap` on an error, or from another
-//! task, whose `JoinError` was unwrapped.
+//! task, whose `JoinError` was unwrapped. Words alone are none: a client may have written them.
+//! What accounts have counted since the request began decides.
 
-use crate::{Error, PoolBody};
+use crate::{Error, PoolBody, RequestPool};
 use bytes::Bytes;
+use cenote::inspect::AccountSnapshot;
 use cenote::{Account, SharedPool};
 use http::{HeaderValue, Response, StatusCode, header};
 use std::any::Any;
@@ -47,8 +49,9 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
-    /// What a panic with this payload says about a refusal by an account of this pool's tree.
-    fn of(pool: &SharedPool, payload: &(dyn Any + Send)) -> Option<Self> {
+    /// What a panic with this payload says about a refusal by an account of this pool's tree, if it
+    /// has refused anything since the request began.
+    fn of(pool: &RequestPool, payload: &(dyn Any + Send)) -> Option<Self> {
         let text = match payload.downcast_ref::<String>() {
             Some(text) => text.as_str(),
             None => payload.downcast_ref::<&str>()?,
@@ -63,7 +66,16 @@ impl Refused {
             let path = words["account ".len()..].strip_prefix(account.path().as_str());
             path.is_some_and(|rest| rest.starts_with(AT_LIMIT) || rest.starts_with(COLLECTION))
         };
-        let account = above().find(named).unwrap_or(own).clone();
+        let account = above().find(named).unwrap_or(own);
+        let counted = if account == own {
+            within(&own.snapshot()) > 0
+        } else {
+            above_of(pool) > pool.refused_above()
+        };
+        if !counted {
+            return None;
+        }
+        let account = account.clone();
         Some(Self { error: Error::Collection(Some(account)), words: words.to_owned() })
     }
 
@@ -73,6 +85,25 @@ impl Refused {
         let chosen = if plain { plainly(format!("{}\n", self.words)) } else { chosen };
         chosen.map(PoolBody::refusal)
     }
+}
+
+/// How often the accounts above that of a request's pool have refused something.
+pub(crate) fn above_of(pool: &SharedPool) -> u64 {
+    let parent = pool.account().and_then(Account::parent);
+    std::iter::successors(parent, |account| account.parent()).map(Account::refused).sum()
+}
+
+/// How often an account, and those under it, have refused something.
+fn within(account: &AccountSnapshot) -> u64 {
+    let below = account.children.iter().chain(&account.closed);
+    account.refused + below.map(within).sum::<u64>()
+}
+
+/// Whether a response with this status is that of a layer that caught a refusal's panic: a request
+/// that went wrong, and was refused memory, by its own account or where it was polled.
+pub(crate) fn was_caught(status: StatusCode, pool: &RequestPool, met: bool) -> bool {
+    status == StatusCode::INTERNAL_SERVER_ERROR
+        && (met || pool.account().is_some_and(|own| within(&own.snapshot()) > 0))
 }
 
 /// Where in a text, and for how many bytes, an account of the tree of `root` refuses.
@@ -100,7 +131,7 @@ fn words(text: &str, root: &str) -> Option<(usize, usize)> {
 }
 
 /// Calls `work`; where that panics since memory was refused, it is a refusal. Other panics go on.
-pub(crate) fn catch<T>(pool: &SharedPool, work: impl FnOnce() -> T) -> Result<T, Refused> {
+pub(crate) fn catch<T>(pool: &RequestPool, work: impl FnOnce() -> T) -> Result<T, Refused> {
     catch_unwind(AssertUnwindSafe(work)).or_else(|payload| match Refused::of(pool, &*payload) {
         Some(refused) => Err(refused),
         None => resume_unwind(payload),
@@ -133,7 +164,10 @@ mod tests {
     fn the_words_of_a_refusal_are_found_wherever_they_stand_and_no_others() {
         let account = Account::root("service");
         let child = account.child("request").with_limit(Some(6000));
-        let pool = SharedPool::try_on(&child).expect("memory");
+        let pool = RequestPool::new(SharedPool::try_on(&child).expect("memory"));
+        let like_one =
+            "account service/request is at its limit of 6000 bytes (1 held, 1 more asked)";
+        assert!(Refused::of(&pool, &like_one.to_owned()).is_none(), "nothing was refused yet");
         let error = pool.try_alloc_bytes(100_000).expect_err("too much");
         for text in [
             error.to_string(),
@@ -146,6 +180,13 @@ mod tests {
                 (&error.to_string(), Some(&child))
             );
         }
+        // An account above is named, and has refused nothing.
+        let above =
+            "account service is at its limit of 6000 bytes (1 held, 1 more asked)".to_owned();
+        assert!(Refused::of(&pool, &above).is_none());
+        account.set_limit(Some(1));
+        assert!(account.try_reserve(100_000).is_err());
+        assert!(Refused::of(&pool, &above).is_some());
         let whole = "account service/elsewhere refused a collection's growth: ...".to_owned();
         let refused = Refused::of(&pool, &whole).expect("a refusal");
         assert_eq!(refused.words, "account service/elsewhere refused a collection's growth");

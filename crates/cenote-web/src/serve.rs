@@ -44,7 +44,8 @@ use crate::park::{Connection, End, Left, Lot, Park, Parking, RequestBody};
 ///   parked.
 /// - Upgraded connections, and those to which an upgrade was offered, are not parked, nor are
 ///   HTTP/2's (with the feature `http2`) and HTTP/1.0's.
-/// - A second after many connections were parked, or when all are, the allocator is trimmed.
+/// - A second after many connections were parked, or when all are, the allocator is trimmed; half a
+///   minute after any was parked or has ended, too.
 ///
 /// ```no_run
 /// # async fn serve(app: axum::Router) -> std::io::Result<()> {
@@ -307,6 +308,8 @@ where
                 // One that panicked is closed.
                 if let Ok(End::Idle(idle)) = ended {
                     lot.park(idle);
+                } else {
+                    lot.ended();
                 }
                 if connections.is_empty() {
                     lot.trim_soon();

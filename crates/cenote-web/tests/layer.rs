@@ -7,6 +7,7 @@ mod common;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
@@ -24,11 +25,14 @@ use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tower::ServiceBuilder;
+use tower_http::catch_panic::CatchPanicLayer;
 
 async fn serve(app: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -354,6 +358,45 @@ async fn a_panic_that_is_no_refusal_goes_on() {
     until("its end", || service.held() == 0).await;
 }
 
+/// Of a handler that says what it was asked in its panic.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_with_a_clients_words_is_no_refusal_whatever_they_say() {
+    let service = Account::root("service");
+    let words = "account service/request is at its limit of 1 bytes (1 held, 1 more asked)";
+    let app = Router::new().route("/", post(|body: String| async move { panic!("{body}") as () }));
+    let address = serve(app.layer(PoolLayer::new(&service).limit(60_000))).await;
+    for words in [words, "account service refused a collection's growth"] {
+        let mut client = Client::connect(address).await;
+        client.send("POST", "/", words.as_bytes()).await;
+        let mut byte = [0];
+        let read = tokio::io::AsyncReadExt::read(&mut client.stream, &mut byte).await;
+        assert!(matches!(read, Ok(0) | Err(_)), "the connection is closed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_that_a_layer_inside_caught_is_a_503_all_the_same() {
+    // The limit of the request's own account, and that of one above.
+    for (limit, above) in [(Some(60_000), None), (None, Some(60_000))] {
+        let service = Account::root("service").with_limit(above);
+        let layer = PoolLayer::new(&service);
+        let layer = if let Some(limit) = limit { layer.limit(limit) } else { layer };
+        let caught = ServiceBuilder::new().layer(layer).layer(CatchPanicLayer::new());
+        let mut client = Client::connect(serve(greedy().layer(caught)).await).await;
+        for path in GREEDY {
+            // What is refused on another thread above a request leaves no trace that is its own.
+            if limit.is_none() && ["/later", "/task"].contains(&path) {
+                continue;
+            }
+            let answer = client.get(path).await;
+            assert_eq!(answer.status, 503, "{path}");
+            assert!(answer.text().contains("account service"), "{path}: {}", answer.text());
+        }
+        // What is no refusal stays what it is.
+        assert_eq!(client.get("/bug").await.status, 500);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_is_too_long_is_a_413_and_a_missing_layer_a_500() {
     let service = Account::root("service");
@@ -372,6 +415,41 @@ async fn a_body_that_is_too_long_is_a_413_and_a_missing_layer_a_500() {
     let answer = client.get("/bare-connection").await;
     assert_eq!(answer.status, 500);
     assert!(answer.text().contains("PoolListener"));
+}
+
+/// hyper reads a connection no further while a request is under way, and what is unread hides the
+/// end behind it: of a client that has gone it learns by the end alone. So handlers need a bound.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_goes_with_something_unread_is_noticed_only_when_the_handlers_time_is_over() {
+    for (behind, seconds, is_late) in [("", 600.0, false), ("\r\n", 0.5, true)] {
+        let late = Arc::new(AtomicBool::new(false));
+        let noted = late.clone();
+        let bound = from_fn(move |request: axum::extract::Request, next: Next| {
+            let noted = noted.clone();
+            async move {
+                let bound = Duration::from_secs_f64(seconds);
+                let answer = tokio::time::timeout(bound, next.run(request)).await;
+                noted.store(answer.is_err(), Relaxed);
+                answer.unwrap_or_else(|_| StatusCode::GATEWAY_TIMEOUT.into_response())
+            }
+        });
+        let waits = |pool: RequestPool| async move {
+            pool.alloc_bytes(1000);
+            std::future::pending::<()>().await;
+        };
+        let service = Account::root("service");
+        let app = Router::new().route("/", get(waits)).layer(PoolLayer::new(&service));
+        let mut client = Client::connect(serve(app.layer(bound)).await).await;
+        let text = format!("GET / HTTP/1.1\r\nHost: x\r\n\r\n{behind}");
+        tokio::io::AsyncWriteExt::write_all(&mut client.stream, text.as_bytes()).await.unwrap();
+        until("the request", || service.held() > 0).await;
+        drop(client);
+        until("its end", || service.held() == 0).await;
+        if is_late {
+            until("the word of it", || late.load(Relaxed)).await;
+        }
+        assert_eq!(late.load(Relaxed), is_late, "{behind:?}");
+    }
 }
 
 #[test]

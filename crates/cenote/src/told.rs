@@ -58,6 +58,8 @@ struct Place {
     first: Cell<u32>,
     /// Whether refusals are nobody's; see [`quietly`].
     hush: Cell<u32>,
+    /// Refusals so far, for [`refusals`].
+    refusals: Cell<u64>,
     telling: Cell<Telling>,
     notes: [Cell<MaybeUninit<Note>>; ROOM as usize],
 }
@@ -69,6 +71,7 @@ impl Place {
             count: Cell::new(0),
             first: Cell::new(0),
             hush: Cell::new(0),
+            refusals: Cell::new(0),
             telling: Cell::new(Telling::Nothing),
             notes: [const { Cell::new(MaybeUninit::uninit()) }; ROOM as usize],
         }
@@ -201,10 +204,16 @@ pub(crate) fn refused(error: &mut AllocError) {
     }
     let Some(account) = error.untold() else { return };
     account.node().count_refusal();
+    with(|place| place.refusals.set(place.refusals.get() + 1));
     if crate::account::refusals_are_told() {
         note(Note::Refused(error.clone()));
         now();
     }
+}
+
+/// How many refusals reached a caller on the calling thread so far.
+pub(crate) fn refusals() -> u64 {
+    with(|place| place.refusals.get())
 }
 
 /// Misuse was found, and is to be told when the operation is over.

@@ -112,6 +112,7 @@ fn what_is_free_is_double_or_its_page_is_empty() {
 
 #[test]
 fn what_is_remembered_is_double_wherever_it_stands_among_the_newest_frees() {
+    common::plain();
     // As many as fill a class's stack, so that its older half is put back, and several times more.
     for freed in 1..=60 {
         for again in 0..freed {

@@ -88,6 +88,7 @@ fn chunks(size: usize, config: ChunkPoolConfig<'static>) {
 #[test]
 fn case() {
     let Ok(case) = std::env::var(CASE) else { return };
+    common::plain();
     let (what, size) = case.split_once(' ').unwrap();
     let size = size.parse().unwrap();
     let small = ChunkPool::config().page_size(512).min_chunk_size(16);

@@ -42,6 +42,8 @@ fn misused(misuse: &Misuse<'_>) {
 }
 
 fn listen() {
+    // How much pools ask for, and how often, is counted; what is freed under a pool is read again.
+    cenote::debug::set_thread_levels(Some(Levels::NONE));
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         Account::on_refused(refused);

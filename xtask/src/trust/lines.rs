@@ -299,6 +299,23 @@ pub(super) fn hostile(report: &mut Report) {
     });
 }
 
+/// What clients send to a server that parks at each idle moment, and to hyper's own.
+pub(super) fn parking(report: &mut Report) {
+    report.line("parked connections beside hyper's own", |report| {
+        let requests = report.extent.pick(50_000, 2_000_000).to_string();
+        let mut command = cargo("");
+        command.arg("test");
+        if report.extent.is_full() {
+            command.arg("--release");
+        }
+        command.args(["-p", "cenote-web", "--test", "parking", "whatever_clients_send"]);
+        command.args(["--", "--nocapture"]).env("CENOTE_PARKING_REQUESTS", &requests);
+        let said = run(command.env("CENOTE_PARKING_SEED", report.seed.to_string()));
+        let line = said.text.lines().find(|line| line.contains(" requests in "));
+        ended(&said, format!("{}; no byte differs", line.unwrap_or_default()))
+    });
+}
+
 /// Children of a process whose threads allocate.
 pub(super) fn fork(report: &mut Report) {
     report.line("fork under load", |report| {

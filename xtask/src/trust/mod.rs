@@ -85,6 +85,7 @@ pub(crate) fn run(plan: Plan) -> ExitCode {
     lines::named(&mut report);
     lines::models(&mut report);
     lines::hostile(&mut report);
+    lines::parking(&mut report);
     lines::fork(&mut report);
     soak::server(&mut report);
     lines::provenance(&mut report);

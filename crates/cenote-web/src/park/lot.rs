@@ -26,6 +26,8 @@ const MANY: usize = 32;
 const TRIM_AFTER: Duration = Duration::from_secs(1);
 /// or at the latest after this.
 const TRIM_BY: Duration = Duration::from_secs(4);
+/// Where it were fewer: after this. What one of them needed may be hundreds of megabytes.
+const TRIM_FEW_BY: Duration = Duration::from_secs(30);
 
 /// A connection that has left a [`Lot`].
 #[derive(Debug)]
@@ -93,8 +95,9 @@ impl<I: Park, S> Lot<I, S> {
         })
     }
 
-    /// Has this called when many have been parked, a second after the last one: what hyper held
-    /// for them is free then, but mostly kept by the allocator. `cenote::System::trim` is what to
+    /// Has this called when many have been parked, a second after the last one; and half a minute
+    /// after few have been, or [have ended](Lot::ended). What hyper and requests held for them is free
+    /// then, but mostly kept by the allocator. `cenote::System::trim` is what to
     /// do with glibc's.
     #[must_use]
     pub fn trim_with(mut self, trim: impl FnMut() + Send + 'static) -> Self {
@@ -112,9 +115,16 @@ impl<I: Park, S> Lot<I, S> {
         self.parked == 0
     }
 
+    /// A connection has ended without having been parked, and may have held much: has the allocator
+    /// trimmed in half a minute, if that is not to be done before.
+    pub fn ended(&mut self) {
+        self.trim.few();
+    }
+
     /// Has the allocator trimmed in a second, even if nothing is parked until then.
     pub fn trim_soon(&mut self) {
-        self.trim.at.get_or_insert_with(|| Instant::now() + TRIM_AFTER);
+        let soon = Instant::now() + TRIM_AFTER;
+        self.trim.at = Some(self.trim.at.map_or(soon, |at| at.min(soon)));
     }
 
     /// Parks a connection, and says where, for [`remove`](Lot::remove). One that cannot be waited for
@@ -307,6 +317,14 @@ impl Trim {
         let first = *self.first.get_or_insert(now);
         if self.parked >= MANY {
             self.at = Some((now + TRIM_AFTER).min(first + TRIM_BY));
+        } else {
+            self.few();
+        }
+    }
+
+    fn few(&mut self) {
+        if self.with.is_some() {
+            self.at.get_or_insert_with(|| Instant::now() + TRIM_FEW_BY);
         }
     }
 

@@ -9,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -344,4 +345,38 @@ fn one_that_spoke_before_it_is_told_to_stop_is_answered_and_one_that_did_not_is_
     };
     let end = in_their_own_time(async { timeout(seconds(100), all).await });
     end.expect("nobody waits for ever");
+}
+
+/// What one connection needed may be most of what the process has.
+#[test]
+fn the_allocator_is_trimmed_half_a_minute_after_one_was_parked_or_has_ended() {
+    let all = async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it has one");
+        let parking = Parking::new(http()).after(Duration::ZERO).head_timeout(None);
+        let trims = Arc::new(AtomicUsize::new(0));
+        let count = trims.clone();
+        let lot = Lot::new().expect("there are descriptors");
+        let mut lot = lot.trim_with(move || _ = count.fetch_add(1, Relaxed));
+        let _client = TcpStream::connect(address).await.expect("the server listens");
+        let (accepted, _) = listener.accept().await.expect("a connection");
+        let service = service_fn(|request| answer(Arc::default(), request));
+        let connection = parking.serve(TokioIo::new(accepted), service);
+        let End::Idle(idle) = connection.await else { panic!("it is idle") };
+        lot.park(idle);
+        for (times, soon) in [(1, false), (2, false), (3, true)] {
+            assert!(timeout(seconds(if soon { 2 } else { 31 }), lot.next()).await.is_err());
+            assert_eq!(trims.load(Relaxed), times);
+            // Nothing has changed since.
+            assert!(timeout(seconds(100), lot.next()).await.is_err());
+            assert_eq!(trims.load(Relaxed), times);
+            lot.ended();
+            assert!(timeout(seconds(29), lot.next()).await.is_err());
+            assert_eq!(trims.load(Relaxed), times, "half a minute is not over");
+            if times == 2 {
+                lot.trim_soon();
+            }
+        }
+    };
+    in_their_own_time(all);
 }

@@ -41,6 +41,22 @@ impl Account {
         crate::told::untold().0
     }
 
+    /// How many refusals of accounts have reached a caller on the calling thread so far, whatever
+    /// became of the errors: for who wants to know whether something that it calls was refused
+    /// memory. Without the `std` feature those of all threads.
+    ///
+    /// ```
+    /// use cenote::{Account, Pool};
+    /// let pool = Pool::on(&Account::root("small").with_limit(Some(1000)));
+    /// let before = Account::refusals_of_this_thread();
+    /// let _ = pool.try_alloc_bytes(2000);
+    /// assert_eq!(Account::refusals_of_this_thread() - before, 1);
+    /// ```
+    #[must_use]
+    pub fn refusals_of_this_thread() -> u64 {
+        crate::told::refusals()
+    }
+
     /// Calls `f`, in which what an account refuses the calling thread is neither counted nor
     /// told: for who tries to have more than is needed, and asks for less where that fails.
     ///

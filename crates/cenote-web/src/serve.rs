@@ -288,8 +288,11 @@ where
     let (stop, stopped) = watch::channel(false);
     let mut connections: JoinSet<End<Io<L>, App<S>>> = JoinSet::new();
     let mut lot: Lot<Io<L>, App<S>> = Lot::new()?.trim_with(|| {
-        // It takes a while after a great peak.
-        tokio::task::spawn_blocking(cenote::System::trim);
+        // It takes a while after a great peak. What the runtime's threads keep first: they may sleep.
+        tokio::task::spawn_blocking(|| {
+            cenote::Blocks::trim_all();
+            cenote::System::trim()
+        });
     });
     loop {
         tokio::select! {

@@ -247,6 +247,8 @@ async fn serve(mut start: Start) -> usize {
                 }
             },
             _ = tick.tick() => {
+                // Of the other workers' blocks, too: they may be stuck in something.
+                Blocks::decay();
                 let done = worker.served.get() + left;
                 let idle = done == done_before;
                 done_before = done;

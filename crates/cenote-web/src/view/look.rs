@@ -7,8 +7,8 @@ use std::panic::Location;
 use std::sync::{PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use cenote::SharedBlocks;
 use cenote::inspect::Seen;
+use cenote::{Blocks, SharedBlocks};
 use serde::Serialize;
 
 use super::State;
@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_millis(700);
 
 /// What shared pools' blocks are counted under while no thread has them.
 const DEPOT: &str = "(depot)";
+/// And those of threads that the view was not shown.
+const OTHERS: &str = "(other threads)";
 
 /// Everything, at one moment. Serialized, it is `/pools.json`.
 #[derive(Debug, Serialize)]
@@ -46,7 +48,8 @@ pub struct Look {
     pub pools_shown: usize,
     /// Pools that charge no account of this tree; they are in no row of `accounts`.
     pub pools_elsewhere: usize,
-    /// The caches of free blocks of the threads that the view was shown, and under `(depot)` what
+    /// The caches of free blocks of the threads that the view was shown, under `(other threads)` those of
+    /// all others, as far as is known (within 128 KiB for each), and under `(depot)` what
     /// is kept for the shared pools of all threads.
     pub block_caches: Vec<BlockCache>,
     /// Paths of threads that did not answer in time: what they told last is shown.
@@ -221,6 +224,13 @@ impl State {
                 None => unheard.push(path.clone()),
             }
             silent.push(path);
+        }
+        // Threads that nobody has shown the view.
+        let known = caches.iter().map(|cache| cache.bytes).sum::<usize>();
+        let others = Blocks::cached_by_all().saturating_sub(known);
+        if others > 0 {
+            let path = vec![self.root.name().to_owned(), OTHERS.to_owned()];
+            caches.push(BlockCache { path, bytes: others });
         }
         // What shared pools gave back on one thread and will take on another is no thread's.
         let depot = SharedBlocks::depot_bytes();

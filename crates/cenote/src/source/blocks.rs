@@ -6,12 +6,15 @@
 //! block released on another thread than it was taken on joins that thread's lists. A block in
 //! the cache holds the link to the next in its first bytes.
 //!
-//! Three things bound the cache: a cap in bytes; a decay, by which each list gives back half
+//! What the cache has no room for is on the thread's shelf (`shelves`), where others can reach it.
+//! Three things bound both: a cap in bytes; a decay, by which each list gives back half
 //! of what it did not need over the last [`DECAY_PERIOD`] releases; and the thread's end,
 //! which gives all back. After that (in destructors of thread-locals that run later) every
 //! call goes to the system: the lists are empty and their room is none, so both operations
 //! fall into their slow paths, which know.
 
+#[cfg(feature = "std")]
+use crate::source::shelves::{self, PRIVATE};
 use crate::source::{Ground, System};
 use crate::{AllocError, BlockSource};
 use core::alloc::Layout;
@@ -28,6 +31,10 @@ use core::ptr::NonNull;
 /// takes them from pieces of about a MiB at most that it has from the system: an allocator's own
 /// words between them would cost a page for each. Of those that are free there, and not in a
 /// cache, at most a MiB of each size stays resident (on Linux; elsewhere until a piece is free).
+///
+/// A thread keeps 4 MiB at most ([`Blocks::set_cap`]), and gives back by and by what it does not need
+/// while it uses pools. Of what threads keep that sleep, all but 128 KiB of each goes back when
+/// any thread asks for it: [`Blocks::trim_all`], [`Blocks::decay`].
 ///
 /// Without the `std` feature there are no threads to tell apart, and this is [`System`].
 ///
@@ -54,16 +61,18 @@ const LARGEST_SHIFT: u32 = 18;
 /// Classes of powers of two.
 const DOUBLINGS: usize = (DOUBLING_SHIFT - SMALLEST_SHIFT + 1) as usize;
 /// The same of aligned blocks.
+#[cfg(feature = "std")]
 const ALIGNED: usize = (ALIGNED_SHIFT - SMALLEST_SHIFT + 1) as usize;
 /// With the quarters of each doubling above.
 const CLASSES: usize = DOUBLINGS + 4 * (LARGEST_SHIFT - DOUBLING_SHIFT) as usize;
 /// Room for the lists of both sets; a power of two, so that no index is checked.
-const BINS: usize = (CLASSES + ALIGNED).next_power_of_two();
+#[cfg(feature = "std")]
+pub(super) const BINS: usize = (CLASSES + ALIGNED).next_power_of_two();
 /// What every block is aligned to; more is had from the second set of lists.
 const PLAIN_ALIGN: usize = 16;
 /// How many bytes one thread keeps unless told otherwise.
 #[cfg(feature = "std")]
-const DEFAULT_CAP: usize = 4 << 20;
+pub(super) const DEFAULT_CAP: usize = 4 << 20;
 /// How many releases pass between two decays.
 #[cfg(feature = "std")]
 const DECAY_PERIOD: u32 = 4096;
@@ -149,9 +158,14 @@ unsafe impl BlockSource for Blocks {
             return acquire_cold(layout).ok_or(AllocError::out_of_memory(layout.size()));
         };
         #[cfg(feature = "std")]
-        if let Some(cached) = crate::thread::with(|local| local.cache.take(_bin, block.size())) {
-            return Ok(cached);
+        {
+            if let Some(cached) = crate::thread::with(|local| local.cache.take(_bin, block.size()))
+            {
+                return Ok(cached);
+            }
+            acquire_beyond(block).ok_or(AllocError::out_of_memory(block.size()))
         }
+        #[cfg(not(feature = "std"))]
         acquire_cold(block).ok_or(AllocError::out_of_memory(block.size()))
     }
 
@@ -164,7 +178,7 @@ unsafe impl BlockSource for Blocks {
         };
         #[cfg(feature = "std")]
         // SAFETY: the caller's promise: the block has this class and nobody uses it.
-        crate::thread::with(|local| unsafe { local.cache.put(&Ground, _bin, block, ptr) });
+        crate::thread::with(|local| unsafe { local.cache.put(&local.shelf, _bin, block, ptr) });
         #[cfg(not(feature = "std"))]
         // SAFETY: the caller's promise; `acquire` took it with the class's layout.
         unsafe {
@@ -213,6 +227,17 @@ pub(super) fn acquire_cold(block: Layout) -> Option<NonNull<u8>> {
     Ground.acquire(block).ok()
 }
 
+/// A block that the thread's cache has not, of its class's layout: callers would keep the list's number
+/// for this alone.
+#[cfg(feature = "std")]
+#[cold]
+#[inline(never)]
+fn acquire_beyond(block: Layout) -> Option<NonNull<u8>> {
+    let (bin, block) = class_of(block)?;
+    crate::thread::with(|local| local.shelf.take(bin, block.size(), local.cache.bytes()))
+        .or_else(|| Ground.acquire(block).ok())
+}
+
 impl Blocks {
     /// The largest block that is cached, in bytes; larger ones come from the system.
     pub const LARGEST: usize = 1 << LARGEST_SHIFT;
@@ -222,262 +247,125 @@ impl Blocks {
 
 #[cfg(feature = "std")]
 impl Blocks {
-    /// Gives every block in the calling thread's cache back to the system, and tells how many
+    /// Gives every block that the calling thread keeps back to the system, and tells how many
     /// bytes that were; and the pages of free blocks below the caches. Blocks that pools hold are
     /// not touched.
     ///
     /// Worth calling when a thread has nothing to do: the decay by itself acts only while
     /// blocks come and go.
     pub fn trim() -> usize {
-        let bytes = crate::thread::with(|local| local.cache.drain(&Ground));
+        let bytes = crate::thread::with(|local| local.cache.drain(&Ground) + local.shelf.drain());
         Ground::trim();
         bytes
     }
 
-    /// How many bytes the calling thread's cache holds.
-    pub fn cached_bytes() -> usize {
-        crate::thread::with(|local| local.cache.bytes())
+    /// [`Blocks::trim`], and the same for all other threads, whatever they do: of each all but the
+    /// last 128 KiB, which no other can take. And all that is kept for shared pools
+    /// ([`SharedBlocks::trim_depot`](crate::SharedBlocks::trim_depot)).
+    ///
+    /// ```
+    /// use cenote::{Blocks, Pool};
+    /// use std::sync::mpsc;
+    /// use std::thread;
+    /// let (idle, is_idle) = mpsc::channel();
+    /// let (go_on, goes_on) = mpsc::channel::<()>();
+    /// let thread = thread::spawn(move || {
+    ///     // A peak, of which blocks are kept.
+    ///     let pool = || Pool::builder().first_block(16 << 10).build().unwrap();
+    ///     let busy = || { let pool = pool(); pool.alloc(1_u8); pool };
+    ///     drop((0..100).map(|_| busy()).collect::<Vec<_>>());
+    ///     idle.send(Blocks::cached_bytes()).unwrap();
+    ///     let _ = goes_on.recv(); // it sleeps
+    /// });
+    /// let kept = is_idle.recv()?;
+    /// assert!(Blocks::cached_by_all() >= kept);
+    /// assert!(Blocks::trim_all() >= kept - (128 << 10));
+    /// # drop(go_on);
+    /// # thread.join().unwrap();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn trim_all() -> usize {
+        Self::trim() + shelves::trim() + crate::SharedBlocks::trim_depot()
     }
 
-    /// Sets how many bytes the calling thread's cache may hold; 4 MiB unless set. What is
-    /// above a smaller cap goes back to the system now. 0 turns the cache off.
+    /// Gives back half of what threads keep beyond 128 KiB and did not need since this was done
+    /// last, whatever they do; how many bytes that was. Done once in a second at most, however
+    /// often it is called, and by threads whose blocks come and go, too.
+    ///
+    /// To be called now and then where threads may sleep for long, by whoever has a timer.
+    pub fn decay() -> usize {
+        shelves::decay()
+    }
+
+    /// How many bytes the calling thread keeps.
+    pub fn cached_bytes() -> usize {
+        crate::thread::with(|local| local.cache.bytes() + local.shelf.bytes())
+    }
+
+    /// How many bytes all threads keep that ever kept more than 128 KiB. Of that much of each it is
+    /// what was there when it last had too many blocks, or too few.
+    pub fn cached_by_all() -> usize {
+        shelves::bytes()
+    }
+
+    /// Sets how many bytes the calling thread may keep; 4 MiB unless set. What is
+    /// above a smaller cap goes back to the system now. 0 keeps nothing.
     pub fn set_cap(bytes: usize) {
-        crate::thread::with(|local| local.cache.set_cap(&Ground, bytes));
+        let private = bytes.min(PRIVATE);
+        crate::thread::with(|local| {
+            local.cache.set_cap(&Ground, private);
+            local.shelf.set_cap(bytes - private);
+        });
     }
 }
 
+/// What is below a thread's cache.
+#[cfg(feature = "std")]
+pub(super) trait Below {
+    /// Takes a block that there is no room for in the list `bin`; the cache has `private` bytes.
+    ///
+    /// # Safety
+    /// As for [`BlockSource::release`]; the block is marked as free.
+    unsafe fn overflow(&self, bin: usize, block: Layout, at: NonNull<u8>, private: usize);
+
+    /// Takes a block that was not needed.
+    ///
+    /// # Safety
+    /// As for [`BlockSource::release`].
+    unsafe fn surplus(&self, block: Layout, at: NonNull<u8>);
+
+    /// The cache has decayed, and has `private` bytes.
+    fn ticked(&self, _private: usize) {}
+
+    /// See [`BlockSource::is_plain`].
+    fn is_plain(&self) -> bool;
+}
+
+#[cfg(feature = "std")]
+impl<S: BlockSource> Below for S {
+    unsafe fn overflow(&self, _: usize, block: Layout, at: NonNull<u8>, _: usize) {
+        crate::debug::unmark(at, block.size());
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.release(at, block) };
+    }
+
+    unsafe fn surplus(&self, block: Layout, at: NonNull<u8>) {
+        // SAFETY: likewise.
+        unsafe { self.release(at, block) };
+    }
+
+    fn is_plain(&self) -> bool {
+        BlockSource::is_plain(self)
+    }
+}
+
+#[cfg(feature = "std")]
+pub(super) use cache::Batch;
 #[cfg(feature = "std")]
 pub(crate) use cache::Cache;
 
 #[cfg(feature = "std")]
-mod cache {
-    use super::{ALIGNED, BINS, BlockSource, CLASSES, DECAY_PERIOD, DEFAULT_CAP, layout_of};
-    use core::alloc::Layout;
-    use core::cell::Cell;
-    use core::ptr::{self, NonNull};
-
-    /// What a free block holds in its first bytes.
-    struct Free {
-        next: *mut Free,
-    }
-
-    /// One free list. `low` is the smallest count since the last decay: so many blocks were
-    /// not needed in that time.
-    struct Bin {
-        head: Cell<*mut Free>,
-        count: Cell<u32>,
-        low: Cell<u32>,
-    }
-
-    /// Free lists over a source, which every call names: it must always be the same one, or one
-    /// that passes blocks on to it and takes them from it, as [`SharedBlocks`] does.
-    ///
-    /// [`SharedBlocks`]: crate::SharedBlocks
-    /// A thread's is const-made and without a destructor, so that reaching it costs no check;
-    /// `thread` drains it at the thread's end. [`Cached`](super::Cached) has one of its own.
-    pub(crate) struct Cache {
-        bins: [Bin; BINS],
-        /// Bytes that may still join. None before the first release and after the thread's
-        /// end, so that both are the slow path's business.
-        room: Cell<usize>,
-        cap: Cell<usize>,
-        /// Releases until the next decay.
-        ticks: Cell<u32>,
-        /// Releases between two decays.
-        period: u32,
-        /// Whether the thread will drain the cache at its end.
-        enlisted: Cell<bool>,
-    }
-
-    impl Cache {
-        pub(crate) const fn new() -> Self {
-            Self {
-                bins: [const {
-                    Bin { head: Cell::new(ptr::null_mut()), count: Cell::new(0), low: Cell::new(0) }
-                }; BINS],
-                room: Cell::new(0),
-                cap: Cell::new(DEFAULT_CAP),
-                ticks: Cell::new(DECAY_PERIOD),
-                period: DECAY_PERIOD,
-                enlisted: Cell::new(false),
-            }
-        }
-
-        /// One that is nobody's but its owner's, who drains it at its end.
-        pub(in crate::source) const fn owned(cap: usize) -> Self {
-            let mut cache = Self::new();
-            cache.room = Cell::new(cap);
-            cache.cap = Cell::new(cap);
-            cache.enlisted = Cell::new(true);
-            cache
-        }
-
-        #[inline(always)]
-        fn bin(&self, bin: usize) -> &Bin {
-            debug_assert!(bin < CLASSES + ALIGNED);
-            &self.bins[bin % BINS]
-        }
-
-        /// The same, that decays so many times slower than a thread's does.
-        pub(in crate::source) const fn slower(mut self, times: u32) -> Self {
-            self.period = DECAY_PERIOD * times;
-            self.ticks = Cell::new(self.period);
-            self
-        }
-
-        /// How many blocks are in a list.
-        #[inline(always)]
-        pub(in crate::source) fn count(&self, bin: usize) -> u32 {
-            self.bin(bin).count.get()
-        }
-
-        /// The newest block of a list.
-        #[inline(always)]
-        pub(in crate::source) fn take(&self, bin: usize, size: usize) -> Option<NonNull<u8>> {
-            let bin = self.bin(bin);
-            let head = NonNull::new(bin.head.get())?;
-            crate::debug::unmark_written(head.cast(), size_of::<Free>());
-            // SAFETY: blocks on a list hold a `Free` in their first bytes (256 at least) that
-            // `push` wrote, and belong to nobody else.
-            let next = unsafe { head.as_ref() }.next;
-            // All of it: whoever takes the block need not be a pool, whose supply would do this.
-            crate::debug::unmark(head.cast(), size);
-            bin.head.set(next);
-            let count = bin.count.get() - 1;
-            bin.count.set(count);
-            if count < bin.low.get() {
-                bin.low.set(count);
-            }
-            self.room.set(self.room.get() + size);
-            Some(head.cast())
-        }
-
-        /// Puts a block on a list, or gives it to the system where the cache is full.
-        ///
-        /// # Safety
-        /// `ptr` is a block with the layout `block`, which is the layout of that bin's class;
-        /// it came from `source` so, and nobody else uses it.
-        #[inline(always)]
-        pub(in crate::source) unsafe fn put(
-            &self,
-            source: &impl BlockSource,
-            bin: usize,
-            block: Layout,
-            ptr: NonNull<u8>,
-        ) {
-            let (room, ticks) = (self.room.get(), self.ticks.get());
-            if block.size() > room || ticks == 0 {
-                // SAFETY: the caller's promise, passed on.
-                return unsafe { self.put_cold(source, bin, block, ptr) };
-            }
-            self.ticks.set(ticks - 1);
-            // SAFETY: likewise.
-            unsafe { self.push(bin, block, ptr) };
-        }
-
-        /// # Safety
-        /// As for [`Cache::put`]; there is room for the block.
-        #[inline(always)]
-        unsafe fn push(&self, bin: usize, block: Layout, ptr: NonNull<u8>) {
-            let bin = self.bin(bin);
-            let free = ptr.cast::<Free>();
-            // SAFETY: the block is at least 256 bytes, aligned to 16, and nobody else's.
-            unsafe { free.write(Free { next: bin.head.get() }) };
-            crate::debug::mark(ptr, block.size());
-            bin.head.set(free.as_ptr());
-            bin.count.set(bin.count.get() + 1);
-            self.room.set(self.room.get() - block.size());
-        }
-
-        /// # Safety
-        /// As for [`Cache::put`].
-        #[cold]
-        #[inline(never)]
-        unsafe fn put_cold(
-            &self,
-            source: &impl BlockSource,
-            bin: usize,
-            block: Layout,
-            ptr: NonNull<u8>,
-        ) {
-            let _inside = crate::told::inside(!source.is_plain());
-            if !self.enlisted.get() && crate::thread::enlist() {
-                self.enlisted.set(true);
-                self.room.set(self.cap.get());
-            }
-            if self.ticks.get() == 0 {
-                self.decay(source);
-                self.ticks.set(self.period);
-            }
-            if block.size() <= self.room.get() {
-                // SAFETY: the caller's promise, and the room was just seen.
-                unsafe { self.push(bin, block, ptr) };
-            } else {
-                crate::debug::unmark(ptr, block.size());
-                // SAFETY: the caller's promise: it came from `source` with this layout.
-                unsafe { source.release(ptr, block) };
-            }
-        }
-
-        /// Gives back, from each list, half of what was not needed since the last time.
-        fn decay(&self, source: &impl BlockSource) {
-            for (index, bin) in self.bins.iter().enumerate() {
-                let idle = bin.low.get().div_ceil(2);
-                self.give_back(source, index, idle);
-                bin.low.set(bin.count.get());
-            }
-        }
-
-        /// Gives everything back; how many bytes it was.
-        pub(crate) fn drain(&self, source: &impl BlockSource) -> usize {
-            let before = self.bytes();
-            for (index, bin) in self.bins.iter().enumerate() {
-                self.give_back(source, index, bin.count.get());
-            }
-            before
-        }
-
-        /// Empties the cache for good: the thread ends.
-        #[cfg_attr(all(test, loom), allow(dead_code))]
-        pub(crate) fn close(&self, source: &impl BlockSource) {
-            self.drain(source);
-            self.room.set(0);
-            self.cap.set(0);
-            self.enlisted.set(true);
-        }
-
-        pub(crate) fn bytes(&self) -> usize {
-            if self.enlisted.get() { self.cap.get() - self.room.get() } else { 0 }
-        }
-
-        pub(super) fn set_cap(&self, source: &impl BlockSource, bytes: usize) {
-            let held = self.bytes();
-            let closed = self.enlisted.get() && self.cap.get() == 0 && crate::thread::ended();
-            if closed {
-                return;
-            }
-            if held > bytes {
-                self.drain(source);
-            }
-            let held = self.bytes();
-            self.cap.set(bytes);
-            if self.enlisted.get() {
-                self.room.set(bytes - held);
-            }
-        }
-
-        /// Gives so many of a list's blocks back.
-        fn give_back(&self, source: &impl BlockSource, index: usize, blocks: u32) {
-            for _ in 0..blocks {
-                let layout = layout_of(index);
-                let Some(block) = self.take(index, layout.size()) else { break };
-                // SAFETY: it was on this list, so it came from the source with this layout, and
-                // is nobody's now.
-                unsafe { source.release(block, layout) };
-            }
-        }
-    }
-}
+mod cache;
 
 #[cfg(all(test, feature = "std"))]
 mod tests;

@@ -41,11 +41,6 @@ impl<S: BlockSource> Cached<S> {
         Self { cache: Cache::owned(cap), source }
     }
 
-    /// One that gives back what it did not need after so many times as many releases.
-    pub(crate) const fn slower(source: S, cap: usize, times: u32) -> Self {
-        Self { cache: Cache::owned(cap).slower(times), source }
-    }
-
     /// Gives all free blocks back to the source; how many bytes that was.
     pub fn trim(&self) -> usize {
         let _inside = told::inside(!self.is_plain());

@@ -6,12 +6,16 @@ mod buddy;
 mod cached;
 mod faulty;
 #[cfg(feature = "std")]
+mod forks;
+#[cfg(feature = "std")]
 mod ground;
 mod locked;
 #[cfg(feature = "std")]
 mod pages;
 #[cfg(feature = "std")]
 mod runs;
+#[cfg(feature = "std")]
+mod shelves;
 mod system;
 mod wandering;
 
@@ -32,6 +36,8 @@ use core::ptr::NonNull;
 pub(crate) use blocks::Cache;
 #[cfg(feature = "std")]
 pub(crate) use ground::Ground;
+#[cfg(feature = "std")]
+pub(crate) use shelves::Shelf;
 /// Without threads' caches there is nothing above it that would need more.
 #[cfg(not(feature = "std"))]
 use system::System as Ground;

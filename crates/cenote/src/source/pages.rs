@@ -33,9 +33,13 @@ pub(super) unsafe fn give(start: NonNull<u8>, size: usize) {
     let _ = (start, size);
 }
 
-/// Sees to it that `before` is called before each fork, and `after` afterwards in both processes;
-/// whether it could. Where there are no forks there is nothing to see to.
-pub(super) fn at_forks(before: extern "C" fn(), after: extern "C" fn()) -> bool {
+/// Sees to it that `before` is called before each fork, and afterwards `after`, and in its child
+/// `in_the_child`; whether it could. Where there are no forks there is nothing to see to.
+pub(super) fn at_forks(
+    before: extern "C" fn(),
+    after: extern "C" fn(),
+    in_the_child: extern "C" fn(),
+) -> bool {
     #[cfg(all(unix, not(miri)))]
     {
         use core::ffi::c_int;
@@ -46,11 +50,11 @@ pub(super) fn at_forks(before: extern "C" fn(), after: extern "C" fn()) -> bool 
                 child: Option<extern "C" fn()>,
             ) -> c_int;
         }
-        pthread_atfork(Some(before), Some(after), Some(after)) == 0
+        pthread_atfork(Some(before), Some(after), Some(in_the_child)) == 0
     }
     #[cfg(not(all(unix, not(miri))))]
     {
-        let _ = (before, after);
+        let _ = (before, after, in_the_child);
         true
     }
 }

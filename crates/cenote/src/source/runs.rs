@@ -20,6 +20,7 @@
 //! too few blocks or too many. Nothing is asked of the system, or of the allocator, with a lock
 //! held; and a fork waits for all of them, so that the child finds them free.
 
+use super::forks::Held;
 use super::pages;
 use super::{BlockSource, System};
 use crate::debug;
@@ -27,7 +28,6 @@ use crate::placed::{Placed, behind};
 use core::alloc::Layout;
 use core::cell::{Cell, UnsafeCell};
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// The smallest blocks have two to the power of this many bytes.
 const SMALLEST_SHIFT: u32 = 8;
@@ -259,28 +259,6 @@ impl Shelf {
     }
 }
 
-/// A lock that may be held over a fork. It is held for some dozens of instructions.
-struct Held(AtomicBool);
-
-impl Held {
-    fn lock(&self) {
-        let mut tries = 0_u32;
-        while self.0.swap(true, Ordering::Acquire) {
-            tries += 1;
-            if tries.is_multiple_of(64) {
-                // Whoever holds it may not be running.
-                std::thread::yield_now();
-            } else {
-                core::hint::spin_loop();
-            }
-        }
-    }
-
-    fn unlock(&self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
 struct Guarded {
     held: Held,
     shelf: UnsafeCell<Shelf>,
@@ -288,7 +266,7 @@ struct Guarded {
 
 impl Guarded {
     const fn new() -> Self {
-        Self { held: Held(AtomicBool::new(false)), shelf: UnsafeCell::new(Shelf::new()) }
+        Self { held: Held::new(), shelf: UnsafeCell::new(Shelf::new()) }
     }
 
     /// What `f` does uses no other lock, and does not unwind.
@@ -443,38 +421,18 @@ impl<S: BlockSource> Runs<S> {
 /// The runs below all threads' caches.
 pub(super) static RUNS: Runs<System> = Runs::new(System);
 
-const UNKNOWN: u8 = 0;
-const ASKED: u8 = 1;
-const USED: u8 = 2;
-const LEFT: u8 = 3;
-static STATE: AtomicU8 = AtomicU8::new(UNKNOWN);
-
 /// Whether blocks are cut out of runs: not where a checker is to see each of them, and not before
 /// forks are known to wait for the locks.
 pub(super) fn are_used() -> bool {
-    match STATE.load(Ordering::Acquire) {
-        USED => true,
-        UNKNOWN => settle(),
-        _ => false,
-    }
+    super::forks::are_seen_to() && !debug::sees_blocks()
 }
 
-#[cold]
-fn settle() -> bool {
-    if STATE.compare_exchange(UNKNOWN, ASKED, Ordering::AcqRel, Ordering::Acquire).is_err() {
-        // Another thread asks; what it finds serves later blocks.
-        return false;
-    }
-    let used = !debug::sees_blocks() && pages::at_forks(before_fork, after_fork);
-    STATE.store(if used { USED } else { LEFT }, Ordering::Release);
-    used
-}
-
-extern "C" fn before_fork() {
+/// Waits for who is at a shelf of runs.
+pub(super) fn before_fork() {
     RUNS.shelves.iter().for_each(|guarded| guarded.held.lock());
 }
 
-extern "C" fn after_fork() {
+pub(super) fn after_fork() {
     RUNS.shelves.iter().for_each(|guarded| guarded.held.unlock());
 }
 

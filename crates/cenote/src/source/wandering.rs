@@ -5,7 +5,7 @@ use super::blocks::acquire_cold;
 use super::blocks::class_of;
 use super::{BlockSource, System};
 #[cfg(feature = "std")]
-use super::{Cached, Ground, Locked};
+use super::{Ground, blocks::Below, shelves::Stock};
 use crate::AllocError;
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -18,10 +18,9 @@ use core::ptr::NonNull;
 /// them back where the last handle goes: some threads take, others give. What a thread has too
 /// many of goes to the depot instead of the system, and what it has too few of comes from
 /// there. The depot has a lock, which is taken only then; it keeps at most
-/// [`SharedBlocks::DEPOT`] bytes, and gives back what was not needed lately.
-///
-/// After a `fork` in a process with several threads, another thread may have held that lock: a
-/// child that needs shared pools is to `exec` first.
+/// [`SharedBlocks::DEPOT`] bytes, and gives back what was not needed lately: half of it, in any
+/// second in which threads come by, or [`Blocks::decay`](crate::Blocks::decay) is called. Forks
+/// wait for the lock, so that their children have it.
 ///
 /// Without the `std` feature this is [`System`].
 ///
@@ -37,15 +36,36 @@ use core::ptr::NonNull;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SharedBlocks;
 
-/// What threads have too many of. All threads' ups and downs meet here, so what is idle shows
-/// only after a while.
+/// What threads have too many of.
 #[cfg(feature = "std")]
-static DEPOT: Locked<Cached<Ground>> =
-    Locked::new(Cached::slower(Ground, SharedBlocks::DEPOT, DECAY));
+pub(super) static DEPOT: Stock = Stock::new(SharedBlocks::DEPOT);
 
-/// How many times slower than a thread's cache the depot decays.
+/// The depot, below a thread's cache.
 #[cfg(feature = "std")]
-const DECAY: u32 = 64;
+struct Depot;
+
+#[cfg(feature = "std")]
+impl Below for Depot {
+    unsafe fn overflow(&self, bin: usize, block: Layout, at: NonNull<u8>, _: usize) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { to_depot(bin, block, at) };
+    }
+
+    unsafe fn surplus(&self, block: Layout, at: NonNull<u8>) {
+        if let Some((bin, block)) = class_of(block) {
+            // SAFETY: likewise; it has its class's layout.
+            unsafe { to_depot(bin, block, at) };
+        }
+    }
+
+    fn ticked(&self, _: usize) {
+        super::shelves::decay();
+    }
+
+    fn is_plain(&self) -> bool {
+        true
+    }
+}
 
 /// With so many blocks of a size, or so many bytes of it, a thread gives further ones to the
 /// depot: others may have too few of what piles up here.
@@ -64,7 +84,7 @@ unsafe impl BlockSource for SharedBlocks {
         if let Some((bin, block)) = class_of(layout) {
             return match crate::thread::with(|local| local.cache.take(bin, block.size())) {
                 Some(cached) => Ok(cached),
-                None => from_depot(block).ok_or(AllocError::out_of_memory(block.size())),
+                None => from_depot(bin, block).ok_or(AllocError::out_of_memory(block.size())),
             };
         }
         acquire_cold(layout).ok_or(AllocError::out_of_memory(layout.size()))
@@ -78,11 +98,11 @@ unsafe impl BlockSource for SharedBlocks {
             if count >= ENOUGH || count as usize * block.size() >= ENOUGH_BYTES {
                 // SAFETY: the caller's promise: the block has this class and nobody uses it;
                 // blocks of the class are `DEPOT`'s as much as the thread's.
-                return unsafe { to_depot(ptr, block) };
+                return unsafe { to_depot(bin, block, ptr) };
             }
             // SAFETY: likewise.
             return crate::thread::with(|local| unsafe {
-                local.cache.put(&DEPOT, bin, block, ptr)
+                local.cache.put(&Depot, bin, block, ptr)
             });
         }
         // SAFETY: the caller's promise; blocks of no class are in no run, but came from `System` as
@@ -118,18 +138,26 @@ unsafe impl BlockSource for SharedBlocks {
 #[cfg(feature = "std")]
 #[cold]
 #[inline(never)]
-fn from_depot(block: Layout) -> Option<NonNull<u8>> {
-    DEPOT.acquire(block).ok()
+fn from_depot(bin: usize, block: Layout) -> Option<NonNull<u8>> {
+    DEPOT.take(bin, block.size()).or_else(|| acquire_cold(block)).or_else(|| {
+        // What other lists keep may be what is missing.
+        if DEPOT.drain() == 0 { None } else { acquire_cold(block) }
+    })
 }
 
 /// # Safety
-/// As for [`BlockSource::release`], with the layout of the block's class.
+/// As for [`BlockSource::release`], with the layout of the block's class, whose list is `bin`.
 #[cfg(feature = "std")]
 #[cold]
 #[inline(never)]
-unsafe fn to_depot(ptr: NonNull<u8>, block: Layout) {
+unsafe fn to_depot(bin: usize, block: Layout, at: NonNull<u8>) {
+    // Forks are to wait for who is at the depot.
     // SAFETY: the caller's promise, passed on.
-    unsafe { DEPOT.release(ptr, block) }
+    if !super::forks::are_seen_to() || !unsafe { DEPOT.put(bin, block, at) } {
+        crate::debug::unmark(at, block.size());
+        // SAFETY: likewise.
+        unsafe { Ground.release(at, block) };
+    }
 }
 
 impl SharedBlocks {
@@ -141,13 +169,13 @@ impl SharedBlocks {
 impl SharedBlocks {
     /// How many bytes the depot has.
     pub fn depot_bytes() -> usize {
-        DEPOT.with(Cached::cached_bytes)
+        DEPOT.bytes()
     }
 
     /// Gives all that the depot has back to the system; how many bytes that was. The calling
     /// thread's cache is emptied by [`Blocks::trim`](crate::Blocks::trim).
     pub fn trim_depot() -> usize {
-        let bytes = DEPOT.with(Cached::trim);
+        let bytes = DEPOT.drain();
         Ground::trim();
         bytes
     }

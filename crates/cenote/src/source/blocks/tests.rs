@@ -177,28 +177,26 @@ fn a_cap_may_be_set_before_the_first_block_comes() {
 
 #[test]
 fn half_of_what_was_not_needed_goes_when_the_period_is_over_and_not_before() {
-    for times in [1, 2, 3] {
-        let cache = Cache::owned(1 << 20).slower(times);
-        let (bin, block) = class_of(layout(4096, 16)).unwrap();
-        // SAFETY: of the bin's layout, from the source that is named, and nobody else's.
-        let put = |at| unsafe { cache.put(&System, bin, block, at) };
-        let blocks = [(); 10].map(|()| System.acquire(block).unwrap());
-        blocks.into_iter().for_each(put);
-        // Nothing was there when the period began, so nothing was not needed all through it.
-        for _ in 10..DECAY_PERIOD * times {
-            put(cache.take(bin, block.size()).unwrap());
-        }
+    let cache = Cache::owned(1 << 20);
+    let (bin, block) = class_of(layout(4096, 16)).unwrap();
+    // SAFETY: of the bin's layout, from the source that is named, and nobody else's.
+    let put = |at| unsafe { cache.put(&System, bin, block, at) };
+    let blocks = [(); 10].map(|()| System.acquire(block).unwrap());
+    blocks.into_iter().for_each(put);
+    // Nothing was there when the period began, so nothing was not needed all through it.
+    for _ in 10..DECAY_PERIOD {
         put(cache.take(bin, block.size()).unwrap());
-        assert_eq!((cache.count(bin), cache.bytes()), (10, 10 * 4096));
-        // One of ten is in use at a time from now on: nine are not needed.
-        for _ in 0..DECAY_PERIOD * times {
-            put(cache.take(bin, block.size()).unwrap());
-            assert_eq!(cache.count(bin), 10);
-        }
-        put(cache.take(bin, block.size()).unwrap());
-        assert_eq!((cache.count(bin), cache.bytes()), (5, 5 * 4096), "half of nine, and the one");
-        assert_eq!((cache.drain(&System), cache.count(bin), cache.bytes()), (5 * 4096, 0, 0));
     }
+    put(cache.take(bin, block.size()).unwrap());
+    assert_eq!((cache.count(bin), cache.bytes()), (10, 10 * 4096));
+    // One of ten is in use at a time from now on: nine are not needed.
+    for _ in 0..DECAY_PERIOD {
+        put(cache.take(bin, block.size()).unwrap());
+        assert_eq!(cache.count(bin), 10);
+    }
+    put(cache.take(bin, block.size()).unwrap());
+    assert_eq!((cache.count(bin), cache.bytes()), (5, 5 * 4096), "half of nine, and the one");
+    assert_eq!((cache.drain(&System), cache.count(bin), cache.bytes()), (5 * 4096, 0, 0));
 }
 
 #[test]

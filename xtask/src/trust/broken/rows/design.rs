@@ -280,4 +280,42 @@ pub(super) const ROWS: &[Row] = &[
             tests: &["-p cenote --test chunk_buffers --test chunk_model"],
         },
     },
+    Row {
+        invariant: "30",
+        change: Break {
+            file: "crates/cenote/src/source/shelves.rs",
+            text: "            LIST.remove(self);\n",
+            by: "",
+            tests: &["-p cenote --test idle_threads trimmed_by_another"],
+        },
+    },
+    Row {
+        invariant: "31",
+        change: Break {
+            file: "crates/cenote/src/source/forks.rs",
+            text: "    shelves::after_fork_in_the_child();",
+            by: "    shelves::after_fork();",
+            tests: &["-p cenote --test idle_threads forks::"],
+        },
+    },
+    Row {
+        invariant: "32",
+        change: Break {
+            file: "crates/cenote/src/source/shelves.rs",
+            text: r"            let batch = self.with(|cache| Batch::of(cache, counts));
+            if batch.is_empty() {
+                return bytes;
+            }
+            // SAFETY: all that is kept came from there with its list's layout.
+            bytes += unsafe { batch.release(&Ground) };",
+            by: r"            let given = self.with(|cache| {
+                let batch = Batch::of(cache, counts);
+                // SAFETY: all that is kept came from there with its list's layout.
+                (!batch.is_empty()).then(|| unsafe { batch.release(&Ground) })
+            });
+            let Some(given) = given else { return bytes };
+            bytes += given;",
+            tests: &["-p cenote --test idle_threads with_no_shelf_held"],
+        },
+    },
 ];

@@ -130,12 +130,8 @@ pub(super) const ROWS: &[Row] = &[
         invariant: "S10",
         change: Break {
             file: "crates/cenote/src/source/wandering.rs",
-            text: r"    // SAFETY: the caller's promise, passed on.
-    unsafe { DEPOT.release(ptr, block) }",
-            by: r"    // SAFETY: none; that is the point.
-    let twice = unsafe { Layout::from_size_align_unchecked(2 * block.size(), block.align()) };
-    // SAFETY: none.
-    unsafe { DEPOT.release(ptr, twice) }",
+            text: "!unsafe { DEPOT.put(bin, block, at) }",
+            by: "!unsafe { DEPOT.put(bin + 1, block, at) }",
             tests: &["-p cenote --lib what_one_thread_gives_too_many"],
         },
     },

@@ -135,12 +135,18 @@ fn remember_new(closed: &mut Vec<History>, mut history: History) {
     let others = closed.iter_mut().find(|known| full && known.name == OTHER_NAMES);
     if let Some(others) = others {
         others.absorb(history);
-    } else if closed.try_reserve(1).is_ok() {
+    } else if make_room(closed) {
         if full {
             history.name = Cow::Borrowed(OTHER_NAMES);
         }
         closed.push(history);
     }
+}
+
+/// Makes room for one more. Most accounts remember one name: a connection its requests.
+fn make_room(closed: &mut Vec<History>) -> bool {
+    let made = if closed.is_empty() { closed.try_reserve_exact(1) } else { closed.try_reserve(1) };
+    made.is_ok()
 }
 
 impl History {

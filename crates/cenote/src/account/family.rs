@@ -12,7 +12,7 @@ pub(crate) struct Family {
     pub(super) newest: *mut Node,
     /// How many there ever were.
     numbered: u64,
-    pub(crate) closed: Vec<History>,
+    pub(super) closed: Remembered,
 }
 
 // SAFETY: the pointers are to nodes, which may be reached from any thread.
@@ -50,7 +50,7 @@ const OTHER_NAMES: &str = "(others)";
 
 impl Family {
     pub(super) const fn new() -> Self {
-        Self { newest: ptr::null_mut(), numbered: 0, closed: Vec::new() }
+        Self { newest: ptr::null_mut(), numbered: 0, closed: Remembered::new() }
     }
 
     /// Puts an account at the head of the list.
@@ -90,8 +90,8 @@ impl Family {
 
     /// Adds what an account leaves that closes, and is in the list no more.
     pub(super) fn remember(&mut self, node: &mut Node) {
-        let below = core::mem::take(&mut node.family.get_mut().closed);
-        match find(&mut self.closed, &node.name) {
+        let below = node.family.get_mut().closed.take();
+        match self.closed.find(&node.name) {
             Some(known) => {
                 known.sums.add(Sums::of(node));
                 if !below.is_empty() {
@@ -107,7 +107,7 @@ impl Family {
                     children: Vec::new(),
                 };
                 history.adopt(below);
-                remember_new(&mut self.closed, history);
+                self.closed.insert(history);
             }
         }
     }
@@ -125,17 +125,18 @@ fn find<'a>(closed: &'a mut [History], name: &str) -> Option<&'a mut History> {
 fn remember(closed: &mut Vec<History>, history: History) {
     match find(closed, &history.name) {
         Some(known) => known.absorb(history),
-        None => remember_new(closed, history),
+        None => remember_new(closed, history, REMEMBERED_NAMES),
     }
 }
 
+/// Adds one of a name that is not there; beyond `most` names they are counted together.
 #[cold]
-fn remember_new(closed: &mut Vec<History>, mut history: History) {
-    let full = closed.len() >= REMEMBERED_NAMES;
+fn remember_new(closed: &mut Vec<History>, mut history: History, most: usize) {
+    let full = closed.len() >= most;
     let others = closed.iter_mut().find(|known| full && known.name == OTHER_NAMES);
     if let Some(others) = others {
         others.absorb(history);
-    } else if make_room(closed) {
+    } else if closed.try_reserve(1).is_ok() {
         if full {
             history.name = Cow::Borrowed(OTHER_NAMES);
         }
@@ -143,10 +144,46 @@ fn remember_new(closed: &mut Vec<History>, mut history: History) {
     }
 }
 
-/// Makes room for one more. Most accounts remember one name: a connection its requests.
-fn make_room(closed: &mut Vec<History>) -> bool {
-    let made = if closed.is_empty() { closed.try_reserve_exact(1) } else { closed.try_reserve(1) };
-    made.is_ok()
+/// What an account remembers of those under it that closed, by name. The first one needs no memory of
+/// its own: most remember one name, a connection its requests, and what connections keep is to be little.
+pub(super) struct Remembered {
+    first: Option<History>,
+    others: Vec<History>,
+}
+
+impl Remembered {
+    const fn new() -> Self {
+        Self { first: None, others: Vec::new() }
+    }
+
+    fn find(&mut self, name: &str) -> Option<&mut History> {
+        // In this order, so that those that are found most are found first.
+        find(self.first.as_mut_slice(), name).or_else(|| find(&mut self.others, name))
+    }
+
+    /// Adds one of a name that is not there. Where there is no memory for it, it is forgotten.
+    fn insert(&mut self, history: History) {
+        if self.first.is_none() {
+            self.first = Some(history);
+        } else {
+            remember_new(&mut self.others, history, REMEMBERED_NAMES - 1);
+        }
+    }
+
+    /// All of it, of which nothing is left here.
+    fn take(&mut self) -> Vec<History> {
+        let (first, mut all) = (self.first.take(), core::mem::take(&mut self.others));
+        if let Some(first) = first
+            && all.try_reserve_exact(1).is_ok()
+        {
+            all.insert(0, first);
+        }
+        all
+    }
+
+    pub(super) fn to_vec(&self) -> Vec<History> {
+        self.first.iter().chain(&self.others).cloned().collect()
+    }
 }
 
 impl History {

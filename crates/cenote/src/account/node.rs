@@ -152,6 +152,10 @@ fn memory() -> NonNull<Node> {
     }
 }
 
+// A block of the caches.
+#[cfg(not(all(test, loom)))]
+const _: () = assert!(size_of::<Node>() <= 512);
+
 impl Node {
     /// A new node, in its parent's list; the handle is the first.
     pub(super) fn make(

@@ -188,7 +188,7 @@ impl Account {
 
     /// What accounts under this one that have closed left behind.
     pub(crate) fn closed(&self) -> Vec<History> {
-        self.node().family.lock().closed.clone()
+        self.node().family.lock().closed.to_vec()
     }
 }
 

@@ -139,11 +139,11 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         invariant: "13",
         change: Break {
-            file: "crates/cenote/src/source/blocks.rs",
-            text: r"            bin.head.set(next);
-            let count",
-            by: r"            let _ = next;
-            let count",
+            file: "crates/cenote/src/source/blocks/cache.rs",
+            text: r"        bin.head.set(next);
+        let count",
+            by: r"        let _ = next;
+        let count",
             tests: &["-p cenote --lib source::blocks"],
         },
     },

@@ -44,9 +44,9 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         invariant: "J4",
         change: Break {
-            file: "crates/cenote/src/source/blocks.rs",
-            text: "            crate::debug::unmark(head.cast(), size);",
-            by: "            let _ = size;",
+            file: "crates/cenote/src/source/blocks/cache.rs",
+            text: "        crate::debug::unmark(head.cast(), size);",
+            by: "        let _ = size;",
             tests: &["-p cenote-njs --test contract all_cases_are_clean_under_address"],
         },
     },

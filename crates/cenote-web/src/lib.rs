@@ -54,6 +54,8 @@
 //! | `http2` | no | HTTP/2 for [`serve()`], unparked |
 //! | `view` | yes | [`view`]: the live page of pools, as JSON too, and metrics |
 
+// Where documentation is made for the web it says which feature gives what.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod body;

@@ -75,6 +75,8 @@
 
 #![no_std]
 #![cfg_attr(feature = "nightly", feature(allocator_api))]
+// Where documentation is made for the web it says which feature gives what.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 // What only the allocator adapters use.
 #![cfg_attr(

@@ -97,6 +97,7 @@ use core::ptr::NonNull;
 /// assert_eq!((worker.held(), worker.peak(), worker.live()), (0, 4096, 0));
 /// ```
 #[repr(transparent)]
+#[doc(alias("budget", "memory limit", "quota"))]
 pub struct Account {
     node: NonNull<Node>,
 }
@@ -169,6 +170,7 @@ impl Account {
 
     /// Sets the limit in bytes (`None`: none). A limit below what is held takes nothing
     /// away; it refuses more until less is held.
+    #[doc(alias = "memory limit")]
     pub fn set_limit(&self, limit: Option<usize>) {
         self.node().set_limit(limit);
     }

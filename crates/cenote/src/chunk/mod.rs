@@ -108,6 +108,7 @@ use stack::{DEPTH, Stack};
 // at odd multiples of 8. (It is not aligned to 64, as it once was: what follows the value, in
 // whatever it is a field of, was then at the beginning of a line, and paid.)
 #[repr(C)]
+#[doc(alias = "slab")]
 pub struct ChunkPool<S: BlockSource = Blocks> {
     geometry: Geometry,
     clusters: Clusters,

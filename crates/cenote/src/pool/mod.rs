@@ -92,6 +92,7 @@ use grown::Grown;
 /// A pool may be sent to another thread, not used by two at once. A future that owns a pool
 /// and keeps `&mut T` from it across `.await` is `Send`; one that keeps `&Pool` is not.
 #[repr(C)]
+#[doc(alias("arena", "bump", "region"))]
 pub struct Pool<S: BlockSource = Blocks> {
     // The window of the active block. `last` and `end` are kept apart: loaded as a pair right
     // after a store to one of them, they stall some processors.
@@ -203,6 +204,7 @@ impl<S: BlockSource> Pool<S> {
     #[inline]
     #[must_use]
     #[track_caller]
+    #[doc(alias = "scope")]
     pub fn child(&self) -> Pool<&S> {
         let (account, wipe) = (self.supply.account(), self.supply.wipes());
         let (watch, source) = (self.supply.watch(), self.supply.source());

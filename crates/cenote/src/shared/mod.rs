@@ -84,6 +84,7 @@ use sync::{AtomicUsize, Ordering::*, acquire};
 /// There is no reset: some handle's borrower could be looking. Values are not dropped, unless
 /// put in by [`own`](SharedPool::own). A value in the pool that itself has a handle on the
 /// pool, or a cleanup that has one, keeps the pool for ever, as a cycle of `Arc`s does.
+#[doc(alias("arena", "sync"))]
 pub struct SharedPool<S: BlockSource = SharedBlocks> {
     shared: NonNull<Shared<S>>,
     _owns: PhantomData<Shared<S>>,

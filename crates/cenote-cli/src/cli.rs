@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::outlet::{self, LogWriter};
@@ -37,6 +38,18 @@ pub enum Command {
     Pools(PoolsArgs),
     /// Watch a pool work, step by step
     Tour,
+    /// Print the completions of this command line for a shell
+    Completions {
+        /// Whose they are to be
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Write the manual pages, cenote.1 and one for each subcommand, into a folder
+    Man {
+        /// Where to
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+    },
 }
 
 /// The options of `cenote serve`.
@@ -216,18 +229,35 @@ pub fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "cenote", &mut script);
+            written(io::stdout().write_all(&script))
+        }
+        Command::Man { folder } => match clap_mangen::generate_to(Cli::command(), &folder) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                complain(&format!("{}: {error}", folder.display()));
+                ExitCode::FAILURE
+            }
+        },
         Command::Tour => {
             let stdout = io::stdout();
             let colour = stdout.is_terminal();
-            match tour::run(&mut stdout.lock(), colour) {
-                Ok(()) => ExitCode::SUCCESS,
-                // Piped into `head`: nobody is left to be told.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-                Err(error) => {
-                    complain(&error.to_string());
-                    ExitCode::FAILURE
-                }
-            }
+            written(tour::run(&mut stdout.lock(), colour))
+        }
+    }
+}
+
+/// What comes of writing to stdout.
+fn written(outcome: io::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // Piped into `head`: nobody is left to be told.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
         }
     }
 }
@@ -250,7 +280,9 @@ fn refuse_arguments(error: &clap::Error) -> ExitCode {
             let text = error.to_string();
             let line = text.lines().next().unwrap_or("error: the arguments make no sense");
             complain(line.strip_prefix("error: ").unwrap_or(line));
-            ExitCode::from(2)
+            // For a monitor 2 would be that the service is ill.
+            let is_check = std::env::args_os().any(|argument| argument == "--check");
+            ExitCode::from(if is_check { 3 } else { 2 })
         }
     }
 }

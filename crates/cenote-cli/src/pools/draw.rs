@@ -245,7 +245,7 @@ fn place(out: &mut impl Write, name: &str, bytes: u64, grown: Option<i64>) -> io
     writeln!(out)
 }
 
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     Bytes(usize::try_from(bytes).unwrap_or(usize::MAX)).to_string()
 }
 

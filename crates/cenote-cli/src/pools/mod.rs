@@ -2,8 +2,10 @@
 //!
 //! Reads `/pools.json` of anything that serves cenote's view: `cenote serve`, or a service with
 //! `cenote-web`. Prints the tree of accounts and the pools that hold most; with `--leaks` who has
-//! held what for how long; with `--watch` again each second.
+//! held what for how long; with `--watch` again each second; with `--check` one line and an exit code
+//! for a monitor.
 
+mod check;
 mod draw;
 mod look;
 
@@ -41,6 +43,21 @@ pub struct PoolsArgs {
     #[arg(long, conflicts_with = "json")]
     pub leaks: bool,
 
+    /// One line, and the exit code of a monitoring plugin: 0 if all is well, 1 for a warning, 2 if it is
+    /// critical, 3 where nobody can say. A pool over age and a silent thread are warnings
+    #[arg(long, conflicts_with_all = ["json", "leaks", "watch"])]
+    pub check: bool,
+
+    /// From what part of its limit on an account is a warning, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 80, requires = "check",
+        value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub warn: u8,
+
+    /// From what part of its limit on it is critical, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 95, requires = "check",
+        value_parser = clap::value_parser!(u8).range(1..=100))]
+    pub critical: u8,
+
     /// What the pools are sorted by [default: held; age with --leaks]
     #[arg(long, value_enum)]
     pub sort: Option<Sort>,
@@ -73,8 +90,11 @@ type Failure = String;
 /// Runs the command. Exit code 1, with one line on stderr, when the service does not answer.
 ///
 /// # Errors
-/// When it does not, or stdout cannot be written to.
+/// When it does not, or stdout cannot be written to. With `--check` that is the code 3, and no error.
 pub fn run(args: &PoolsArgs) -> Result<ExitCode, Failure> {
+    if args.check {
+        return Ok(check(args));
+    }
     let service = Service::at(&args.url)?;
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
@@ -119,6 +139,17 @@ pub fn run(args: &PoolsArgs) -> Result<ExitCode, Failure> {
             return finish(shown);
         }
         std::thread::sleep(EVERY);
+    }
+}
+
+/// For a monitor, which reads stdout and the exit code alone.
+fn check(args: &PoolsArgs) -> ExitCode {
+    let bounds = check::Bounds { warn: args.warn, critical: args.critical };
+    let look = Service::at(&args.url).and_then(|service| service.look());
+    let (state, line) = check::line(look, bounds);
+    match writeln!(io::stdout(), "{line}") {
+        Ok(()) => state.code(),
+        Err(_) => check::State::Unknown.code(),
     }
 }
 

@@ -381,3 +381,36 @@ fn after_a_crowd_has_left_its_memory_goes_back_to_the_system() {
     running.signal(rustix::process::Signal::TERM);
     assert_eq!(running.end().0, Some(0));
 }
+
+#[test]
+fn completions_and_manual_pages_know_every_subcommand() {
+    let run = |arguments: &[&str]| -> Output {
+        Command::new(CENOTE).args(arguments).output().expect("the command")
+    };
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = run(&["completions", shell]);
+        let script = String::from_utf8(output.stdout).expect("text");
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        for word in ["serve", "pools", "tour", "max-connections", "leaks"] {
+            assert!(script.contains(word), "{word} in {shell}'s");
+        }
+    }
+    // The shell itself takes the script, and completes by it.
+    let script = "source <(\"$0\" completions bash); COMP_WORDS=(cenote pools --ch); COMP_CWORD=2; \
+                  _cenote cenote --ch pools; echo \"${COMPREPLY[@]}\"";
+    let bash = Command::new("bash").args(["-c", script, CENOTE]).output().expect("bash");
+    assert_eq!(String::from_utf8_lossy(&bash.stdout).trim(), "--check", "{bash:?}");
+    let folder = tempfile::tempdir().expect("a folder");
+    let into = folder.path().to_str().expect("its name is text");
+    assert_eq!(run(&["man", into]).status.code(), Some(0));
+    for page in ["cenote.1", "cenote-serve.1", "cenote-pools.1", "cenote-tour.1"] {
+        let text = std::fs::read_to_string(folder.path().join(page)).expect(page);
+        assert!(text.contains(".TH") && text.contains(".SH NAME"), "{page}");
+    }
+    let serve = std::fs::read_to_string(folder.path().join("cenote-serve.1")).expect("a page");
+    assert!(serve.contains("\\-\\-process\\-limit"), "{serve}");
+    let nowhere = run(&["man", &format!("{into}/none")]);
+    let said = String::from_utf8_lossy(&nowhere.stderr).into_owned();
+    assert_eq!((nowhere.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains("/none: "), "{said}");
+}

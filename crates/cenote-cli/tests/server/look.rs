@@ -224,3 +224,24 @@ fn memory_of_another_library_is_told_to_be_in_no_pool() {
     });
     assert!(!out.contains("pools: ") && !out.contains('!'), "{out}");
 }
+
+#[test]
+fn a_monitor_is_told_by_one_line_and_an_exit_code() {
+    let site = Site::with(|config| config.workers = 1);
+    let address = site.address().to_string();
+    let (code, out, err) = look(&[&address, "--check"]);
+    assert_eq!((code, &*err, out.lines().count()), (Some(0), "", 1), "{out}");
+    assert!(out.starts_with("CENOTE OK - pools hold "), "{out}");
+    assert!(out.contains(" | held=") && out.contains("B resident="), "{out}");
+    drop(site);
+    let (code, out, err) = look(&[&address, "--check"]);
+    assert_eq!((code, &*err, out.lines().count()), (Some(3), "", 1), "{out}");
+    assert!(out.starts_with("CENOTE UNKNOWN - http://"), "{out}");
+    // What was asked wrongly is not that the service is ill.
+    for wrong in [&["--check", "--warn", "0"][..], &["--check", "--json"], &["--check", "--warm"]] {
+        let (code, out, err) = look(&[&[&*address], wrong].concat());
+        assert_eq!((code, &*out, err.lines().count()), (Some(3), "", 1), "{err}");
+    }
+    let (code, _, err) = look(&[&address, "--critical", "50"]);
+    assert_eq!((code, err.lines().count()), (Some(2), 1), "{err}");
+}

@@ -13,6 +13,7 @@ mod leaks;
 mod limits;
 mod listing;
 mod look;
+mod ops;
 mod pools;
 mod ranges;
 mod support;

@@ -54,9 +54,11 @@ pub(super) fn line(look: Result<Look, Failure>, bounds: Bounds) -> (State, Strin
 /// What is to be said, what is worst first.
 fn judge(look: &Look, bounds: Bounds) -> (State, Vec<String>) {
     let mut found = Vec::new();
-    // Of several accounts of one name only the sum is told, which says nothing of any limit.
-    for (row, limit) in look.accounts.iter().filter(|row| row.accounts == 1).filter_map(limited) {
-        let percent = percent(row.held_bytes, limit);
+    for (row, limit) in look.accounts.iter().filter_map(limited) {
+        // Of several accounts of one name the sum says nothing of any limit.
+        let sum = (row.accounts == 1).then_some(row.held_bytes);
+        let Some(held) = row.largest_bytes.or(sum) else { continue };
+        let percent = percent(held, limit);
         let state = if percent >= u64::from(bounds.critical) {
             State::Critical
         } else if percent >= u64::from(bounds.warn) {
@@ -64,8 +66,8 @@ fn judge(look: &Look, bounds: Bounds) -> (State, Vec<String>) {
         } else {
             continue;
         };
-        let path = path(&row.path);
-        found.push((state, format!("{path} holds {percent} % of its {}", size(limit))));
+        let (one, path) = (if row.accounts > 1 { "one " } else { "" }, path(&row.path));
+        found.push((state, format!("{one}{path} holds {percent} % of its {}", size(limit))));
     }
     for row in look.accounts.iter().filter(|row| row.over_age > 0) {
         let (count, path) = (row.over_age, path(&row.path));
@@ -165,6 +167,21 @@ mod tests {
                      3 pools on process/request over age; process/worker-1 did not answer \
                      | held=599B refused=6c";
         assert_eq!(line, words);
+    }
+
+    #[test]
+    fn of_several_accounts_the_largest_one_counts() {
+        let mut rows = vec![account(&["request"], 500, Some(100), 7)];
+        assert_eq!(line(Ok(look(rows.clone())), BOUNDS).0, State::Ok, "it is not told");
+        rows[0]["largest_bytes"] = 79.into();
+        assert_eq!(line(Ok(look(rows.clone())), BOUNDS).0, State::Ok);
+        rows[0]["largest_bytes"] = 81.into();
+        let (state, line) = line(Ok(look(rows)), BOUNDS);
+        assert_eq!(state, State::Warning);
+        assert!(
+            line.starts_with("CENOTE WARNING - one request holds 81 % of its 100 B |"),
+            "{line}"
+        );
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(super) struct Account {
     pub(super) used_bytes: Option<u64>,
     #[serde(default)]
     pub(super) reserved_bytes: u64,
+    /// By one of them.
+    pub(super) largest_bytes: Option<u64>,
     pub(super) peak_bytes: u64,
     pub(super) limit_bytes: Option<u64>,
     pub(super) refused: u64,

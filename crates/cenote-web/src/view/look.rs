@@ -111,6 +111,7 @@ struct Group {
     held: usize,
     peak: usize,
     recent_peak: usize,
+    largest: usize,
     limit: Option<usize>,
     reserved: usize,
     overcommitted: u64,
@@ -365,6 +366,7 @@ impl State {
             reserved_bytes: group.reserved.min(group.held),
             own_reserved_bytes: sums.own_reserved,
             overcommitted_bytes: group.overcommitted,
+            largest_bytes: group.largest,
             peak_bytes: group.peak,
             recent_peak_bytes: group.recent_peak,
             limit_bytes: group.limit,
@@ -426,7 +428,9 @@ impl Group {
                 self.accounts += 1;
                 self.live += account.live();
                 self.created += account.created();
-                self.held += account.held();
+                let held = account.held();
+                self.held += held;
+                self.largest = self.largest.max(held);
                 self.peak = self.peak.max(account.peak());
                 self.recent_peak = self.recent_peak.max(account.recent_peak());
                 self.limit = self.limit.max(account.limit());

@@ -26,6 +26,8 @@ pub(super) type Named = HashSet<String>;
 struct Series {
     held: usize,
     used: Option<usize>,
+    accounts: u64,
+    largest: usize,
     peak: usize,
     recent_peak: usize,
     limit: Option<usize>,
@@ -45,6 +47,8 @@ impl Series {
             (Some(a), Some(b)) => Some(a + b),
             (one, other) => one.or(other),
         };
+        self.accounts += row.accounts;
+        self.largest = self.largest.max(row.largest_bytes);
         self.peak = self.peak.max(row.peak_bytes);
         self.recent_peak = self.recent_peak.max(row.recent_peak_bytes);
         self.limit = self.limit.max(row.limit_bytes);
@@ -110,6 +114,15 @@ pub(super) fn text(look: &Look, named: &Mutex<Named>) -> String {
         "Bytes that objects in the pools of an account take.",
         &|series| series.used.and_then(bytes),
     );
+    family("cenote_accounts", "gauge", "Accounts of this path now.", &|series| {
+        Some(series.accounts)
+    });
+    family(
+        "cenote_account_largest_bytes",
+        "gauge",
+        "The most bytes that any one account of this path holds, what is below included.",
+        &|series| bytes(series.largest),
+    );
     family(
         "cenote_pool_peak_bytes",
         "gauge",
@@ -169,6 +182,14 @@ pub(super) fn text(look: &Look, named: &Mutex<Named>) -> String {
          # TYPE cenote_requests_refused_total counter\n\
          cenote_requests_refused_total {}",
         look.requests_refused
+    );
+    let _ = writeln!(
+        out,
+        "# HELP cenote_build_info Always 1, with what the service calls its version and that of cenote-web.\n\
+         # TYPE cenote_build_info gauge\n\
+         cenote_build_info{{version=\"{}\",cenote_web=\"{}\"}} 1",
+        Label(look.process.version.as_deref().unwrap_or_default()),
+        env!("CARGO_PKG_VERSION"),
     );
     if let Some(resident) = look.memory.resident_bytes {
         let _ = writeln!(

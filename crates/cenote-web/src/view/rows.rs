@@ -37,6 +37,8 @@ pub struct AccountRow {
     pub own_reserved_bytes: usize,
     /// Bytes that reservations charged beyond their limits so far.
     pub overcommitted_bytes: u64,
+    /// The most that any one of them holds.
+    pub largest_bytes: usize,
     /// The most that any one of them held.
     pub peak_bytes: usize,
     /// The most that any one of those that are there held in the last half a minute to a minute.

@@ -12,6 +12,22 @@ pub(super) fn all(report: &mut Report) {
     report.line("dependencies of the library", |_| dependencies());
     report.line("licences, sources, bans", |_| licences());
     report.line("changes that would break users", |_| breaking());
+    report.line("packages, built from what would be published", |report| {
+        if report.extent.is_full() { packages() } else { End::Skipped("only in a full run".into()) }
+    });
+}
+
+/// The crates that are for others. Those that they need come from one package to the next.
+const PUBLISHED: [&str; 5] = ["cenote", "cenote-web", "cenote-cli", "cenote-c", "cenote-global"];
+
+fn packages() -> End {
+    let mut command = cargo("");
+    command.args(["publish", "--dry-run", "--locked", "--allow-dirty"]);
+    for name in PUBLISHED {
+        command.args(["--package", name]);
+    }
+    let said = run(&mut command);
+    if said.good { End::Good(PUBLISHED.join(", ")) } else { End::Bad(said.failures()) }
 }
 
 fn dependencies() -> End {

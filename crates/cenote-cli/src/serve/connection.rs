@@ -175,9 +175,6 @@ where
         biased;
         end = &mut *http => end,
         () = told_to_end => {
-            // The client may just have spoken. So it is looked at once again when the runtime has
-            // asked the system who has: hyper closes a connection unread on which nothing has come.
-            tokio::task::yield_now().await;
             http.graceful_shutdown();
             http.await
         }

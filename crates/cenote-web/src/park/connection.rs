@@ -4,15 +4,15 @@ use std::fmt;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::rt::{Read, ReadBuf, Write};
 use hyper::server::conn::http1::UpgradeableConnection;
-use tokio::task::unconstrained;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
+use super::alarm::Alarm;
 use super::watch::{Watch, Watched, WatchedIo};
 use super::{App, Park, Parking};
 
@@ -115,6 +115,8 @@ enum Stop {
     No,
     /// Asked to, and hyper not told.
     Asked,
+    /// Asked to while it was idle: whether its client had spoken was looked at.
+    Looked,
     Told,
 }
 
@@ -316,6 +318,33 @@ where
         }
     }
 
+    /// Has hyper end the connection, if that was asked for; the end, if that is here.
+    ///
+    /// One that is idle is not told so: hyper would close it unread where its client has spoken and
+    /// the runtime does not know yet. So it is taken apart, and the socket is asked itself.
+    fn tell_to_stop(&mut self) -> Option<End<I, S>> {
+        let State::Serving { http, watch } = &mut self.state else { return None };
+        if self.stop == Stop::Asked
+            && self.quiet.is_some()
+            && self.head.is_none()
+            && watch.is_as_new()
+        {
+            self.stop = Stop::Looked;
+            return match self.take_apart() {
+                Some(End::Idle(Idle { io, service, .. })) => {
+                    self.state = State::Waiting { io, service, heard: false };
+                    None
+                }
+                end => end,
+            };
+        }
+        if matches!(self.stop, Stop::Asked | Stop::Looked) {
+            self.stop = Stop::Told;
+            Pin::new(&mut **http).graceful_shutdown();
+        }
+        None
+    }
+
     /// Reads what came first until it is, or cannot be, HTTP/2's.
     fn find(&mut self, context: &mut Context<'_>) -> Poll<Option<End<I, S>>> {
         let State::Finding { io, read, .. } = &mut self.state else { return Poll::Ready(None) };
@@ -395,18 +424,19 @@ where
                     }
                 }
                 State::Serving { http, watch } => {
-                    let found = watch.poll_begins();
+                    let (found, told_before) = (watch.poll_begins(), this.stop);
                     if let Poll::Ready(result) = Pin::new(&mut **http).poll(context) {
                         return Poll::Ready(result.map_or_else(End::Failed, |()| End::Closed));
                     }
-                    // Only now: what has come is looked at first, and answered.
-                    if this.stop == Stop::Asked {
-                        this.stop = Stop::Told;
-                        Pin::new(&mut **http).graceful_shutdown();
-                        continue;
-                    }
                     if let Some(quiet) = this.note(found) {
                         now = Some(quiet);
+                    }
+                    // Only now: what has come is looked at first, and answered.
+                    if let Some(end) = this.tell_to_stop() {
+                        return Poll::Ready(end);
+                    }
+                    if this.stop != told_before {
+                        continue;
                     }
                 }
                 State::Gone => panic!("a connection that has ended is polled"),
@@ -474,48 +504,5 @@ impl<I, S: App> fmt::Debug for Connection<I, S> {
             .field("born", &self.born)
             .field("quiet", &self.quiet)
             .finish_non_exhaustive()
-    }
-}
-
-/// One timer for all of a connection's bounds. It is set to the nearest, and looked at when it
-/// rings: most requests come and go without touching it.
-#[derive(Default)]
-struct Alarm {
-    sleep: Option<Pin<Box<Sleep>>>,
-    /// When it rings, if it is set.
-    at: Option<Instant>,
-    /// Whom it wakes.
-    waker: Option<Waker>,
-}
-
-impl Alarm {
-    /// Rings at `at`, or before.
-    fn set(&mut self, at: Instant) {
-        if self.at.is_some_and(|set| set <= at) {
-            return;
-        }
-        self.at = Some(at);
-        self.waker = None;
-        match &mut self.sleep {
-            Some(sleep) => sleep.as_mut().reset(at),
-            None => self.sleep = Some(Box::pin(sleep_until(at))),
-        }
-    }
-
-    /// Whether it rings; it is not set any more then. Otherwise whoever polls is woken when it does.
-    fn rings(&mut self, context: &mut Context<'_>) -> bool {
-        let (Some(_), Some(sleep)) = (self.at, &mut self.sleep) else { return false };
-        let known = self.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker()));
-        if !known {
-            self.waker = Some(context.waker().clone());
-            // Whether or not this task has had its share: it would not be registered otherwise.
-            let _ = Pin::new(&mut unconstrained(sleep.as_mut())).poll(context);
-        }
-        let rings = sleep.is_elapsed();
-        if rings {
-            self.at = None;
-            self.waker = None;
-        }
-        rings
     }
 }

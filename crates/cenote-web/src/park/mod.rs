@@ -44,6 +44,7 @@
 //! }
 //! ```
 
+mod alarm;
 mod connection;
 mod lot;
 mod reread;

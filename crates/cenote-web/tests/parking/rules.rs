@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout};
 
 const COUNT: &str = "GET /count HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -379,4 +380,41 @@ fn the_allocator_is_trimmed_half_a_minute_after_one_was_parked_or_has_ended() {
         }
     };
     in_their_own_time(all);
+}
+
+/// hyper has the connection, which is idle, and the runtime has not asked the system since its client
+/// spoke.
+#[test]
+fn one_that_spoke_when_hyper_had_it_and_nobody_knew_is_answered_before_it_is_closed() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("there are descriptors");
+    for (requests, answers) in [(0, 1), (1, 2), (2, 3)] {
+        let text = runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+            let address = listener.local_addr().expect("it has one");
+            // Not the runtime's: what it does is nothing that the runtime sees.
+            let mut client = std::net::TcpStream::connect(address).expect("it listens");
+            let (accepted, _) = listener.accept().await.expect("a connection");
+            let count = Arc::default();
+            let service = service_fn(move |request| answer(Arc::clone(&count), request));
+            let parking = Parking::new(http());
+            let mut connection = parking.serve(TokioIo::new(accepted), service);
+            std::io::Write::write_all(&mut client, COUNT.as_bytes()).expect("it is open");
+            client.set_nonblocking(true).expect("a socket");
+            tokio::select! {
+                biased;
+                _ = &mut connection => panic!("it stays open"),
+                () = async { while client.peek(&mut [0]).is_err() { yield_now().await } } => {}
+            }
+            client.set_nonblocking(false).expect("a socket");
+            let more = COUNT.repeat(requests);
+            std::io::Write::write_all(&mut client, more.as_bytes()).expect("it is open");
+            connection.graceful_shutdown();
+            assert!(matches!(connection.await, End::Closed));
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut client, &mut text).expect("it is not reset");
+            text
+        });
+        assert_eq!(text.matches("HTTP/1.1 200 OK").count(), answers, "{requests}: {text}");
+    }
 }

@@ -4,9 +4,10 @@
 
 #![cfg(all(feature = "std", not(miri)))]
 
-use cenote::{Blocks, Pool};
+use cenote::{BlockSource, Blocks};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::ptr::NonNull;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -54,16 +55,27 @@ const BURST: usize = 3 << 20;
 
 const BLOCK: usize = 16 << 10;
 
-/// A pool with a block.
-fn pool() -> Pool {
-    let pool = Pool::builder().first_block(BLOCK).build().unwrap();
-    pool.alloc(7_u8);
-    pool
+/// A block, as pools take them; not by way of a pool, which takes others where a level is on.
+struct Block(NonNull<u8>);
+
+const LAYOUT: Layout = Layout::new::<[u128; BLOCK / 16]>();
+
+impl Block {
+    fn new() -> Self {
+        Self(Blocks.acquire(LAYOUT).unwrap())
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: acquired so, and nobody's.
+        unsafe { Blocks.release(self.0, LAYOUT) };
+    }
 }
 
 /// Has so many bytes of blocks, and gives them back.
 fn work(bytes: usize) {
-    drop((0..bytes / BLOCK).map(|_| pool()).collect::<Vec<_>>());
+    drop((0..bytes / BLOCK).map(|_| Block::new()).collect::<Vec<_>>());
 }
 
 /// Leaves so many bytes of blocks in what the calling thread keeps.
@@ -202,7 +214,7 @@ fn a_cap_is_for_what_a_thread_keeps_in_all() {
         burst(BURST);
         Blocks::set_cap(1 << 20);
         assert!(Blocks::cached_bytes() <= 1 << 20);
-        drop((0..200).map(|_| pool()).collect::<Vec<_>>());
+        drop((0..200).map(|_| Block::new()).collect::<Vec<_>>());
         let kept = Blocks::cached_bytes();
         assert!((1 << 20) - 2 * BLOCK < kept && kept <= 1 << 20, "{kept}");
         Blocks::set_cap(0);
@@ -254,7 +266,7 @@ mod forks {
             }
             for round in 0..200 {
                 work(1 << 20);
-                // SAFETY: the child uses pools and a thread, and ends.
+                // SAFETY: the child uses blocks, and ends.
                 let child = unsafe { fork() };
                 if child == 0 {
                     // What hangs is ended by a signal, and that is seen.

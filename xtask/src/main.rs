@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     };
     let Some(plan) = plan else {
         eprintln!(
-            "usage: cargo xtask trust [--quick] [--resume] [--soak MINUTES] [--only LINE]... | api | \
+            "usage: cargo xtask trust [--quick] [--resume] [--soak MINUTES] [--only LINE]... [--without LINE]... | api | \
              broken [INVARIANT]..."
         );
         return ExitCode::from(2);

@@ -33,7 +33,7 @@ impl Kept {
     pub(super) fn of_this_tree(plan: &Plan) -> Self {
         let tree = tree::id(&SOURCES).unwrap_or_default();
         let (extent, resume) = (if plan.extent.is_full() { "full" } else { "quick" }, plan.resume);
-        let known = !tree.is_empty() && (resume || plan.only.is_empty());
+        let known = !tree.is_empty() && (resume || plan.only.is_empty() && plan.without.is_empty());
         let folder = known.then(|| target("trust").join(format!("{tree}-{extent}")));
         if let (Some(folder), false) = (&folder, resume) {
             let _ = std::fs::remove_dir_all(folder);

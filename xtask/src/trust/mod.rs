@@ -47,15 +47,22 @@ pub(crate) struct Plan {
     soak: Duration,
     /// Parts of the names of those lines that are tried; all, if there are none.
     only: Vec<String>,
+    /// Parts of the names of those that are not: where they were tried just before.
+    without: Vec<String>,
     /// Whether what was good before, in a run on the very same tree, is not tried again.
     resume: bool,
 }
 
 impl Plan {
-    /// From `[--quick] [--resume] [--soak MINUTES] [--only PART]...`.
+    /// From `[--quick] [--resume] [--soak MINUTES] [--only PART]... [--without PART]...`.
     pub(crate) fn new(arguments: &[&str]) -> Option<Self> {
-        let mut plan =
-            Self { extent: Extent::Full, soak: Duration::ZERO, only: Vec::new(), resume: false };
+        let mut plan = Self {
+            extent: Extent::Full,
+            soak: Duration::ZERO,
+            only: Vec::new(),
+            without: Vec::new(),
+            resume: false,
+        };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {
             match *argument {
@@ -65,6 +72,7 @@ impl Plan {
                     plan.soak = Duration::from_secs(60 * arguments.next()?.parse::<u64>().ok()?)
                 }
                 "--only" => plan.only.push((*arguments.next()?).to_owned()),
+                "--without" => plan.without.push((*arguments.next()?).to_owned()),
                 _ => return None,
             }
         }

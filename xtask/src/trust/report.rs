@@ -84,7 +84,8 @@ impl Report {
 
     /// Whether a line is to be tried: all are, unless some were asked for by a part of their names.
     fn wanted(&self, name: &str) -> bool {
-        self.plan.only.is_empty() || self.plan.only.iter().any(|part| name.contains(&**part))
+        let named = |parts: &[String]| parts.iter().any(|part| name.contains(&**part));
+        (self.plan.only.is_empty() || named(&self.plan.only)) && !named(&self.plan.without)
     }
 
     /// Adds a table to the page.
@@ -137,7 +138,7 @@ impl Report {
 
     /// Writes the page, and says whether all is well.
     pub(super) fn finish(self) -> ExitCode {
-        if !self.plan.only.is_empty() {
+        if !self.plan.only.is_empty() || !self.plan.without.is_empty() {
             // A part of it is no page.
             let well = self.failed() == 0 && !self.lines.is_empty();
             return if well { ExitCode::SUCCESS } else { ExitCode::FAILURE };

@@ -30,7 +30,9 @@ unsafe impl GlobalAlloc for Looking {
 
     unsafe fn dealloc(&self, start: *mut u8, layout: Layout) {
         if LOOKS.get() {
+            // Both take locks, of the thread's own shelf and of all.
             Blocks::cached_bytes();
+            Blocks::cached_by_all();
             TIMES.set(TIMES.get() + 1);
         }
         // SAFETY: likewise.
@@ -173,13 +175,17 @@ fn what_sleeping_threads_keep_goes_back_by_and_by() {
 #[test]
 fn what_goes_back_is_released_with_no_shelf_held() {
     let _alone = alone();
+    // One whose blocks go back by way of the list.
+    let asleep = Asleep::new();
     // Who waits for a lock of its own does for ever: that ends here.
     let (done, is_done) = channel::<()>();
     let thread = thread::spawn(move || {
         burst(BURST);
         LOOKS.set(true);
         let trimmed = Blocks::trim();
+        let others = Blocks::trim_all();
         LOOKS.set(false);
+        assert!(others >= BURST - PRIVATE, "{others}");
         drop(done);
         (trimmed, TIMES.get())
     });
@@ -187,6 +193,7 @@ fn what_goes_back_is_released_with_no_shelf_held() {
     assert_eq!(late, Err(RecvTimeoutError::Disconnected), "it waits for itself");
     let (trimmed, times) = thread.join().unwrap();
     assert!(trimmed >= BURST && times >= BURST / BLOCK, "{trimmed} in {times}");
+    asleep.end();
 }
 
 /// A thread at work is not slowed down by having to take everything from the system again.

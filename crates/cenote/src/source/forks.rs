@@ -4,8 +4,8 @@ use super::wandering::DEPOT;
 use super::{pages, runs, shelves};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-/// A lock that may be held over a fork. It is held for some dozens of instructions, but for that of
-/// the list of shelves.
+/// A lock that may be held over a fork. It is held for some dozens of instructions; that of the list of
+/// shelves for as many for each thread.
 pub(super) struct Held(pub(super) AtomicBool);
 
 impl Held {

@@ -7,9 +7,10 @@
 //! need not wake up for it.
 //!
 //! A shelf is in its thread's own memory. It is listed from when the thread begins to keep blocks
-//! until it ends, and whoever goes through the list holds the list's lock all the while. Locks are
-//! taken in this order: the list, a shelf, what is below. With a shelf's lock held nothing is asked
-//! of anybody. A fork waits for all of them (see `forks`); in the child the other threads' shelves are
+//! until it ends, and whoever goes through the list holds the list's lock meanwhile. Locks are taken in
+//! this order: the list, a shelf. With either held nothing is asked of anybody: what is to go back is
+//! marked, and taken out a batch at a time, which is released with no lock held, since an allocator of
+//! the program's may use pools. A fork waits for all of them (see `forks`); in the child the other threads' shelves are
 //! no more, and what was on them is lost.
 
 use super::blocks::{BINS, Batch, Below, Cache, DEFAULT_CAP};
@@ -31,6 +32,8 @@ pub(super) struct Stock {
     held: Held,
     /// Reached with the lock held.
     cache: UnsafeCell<Cache>,
+    /// How many blocks of each list are to go back. Likewise.
+    due: UnsafeCell<[u32; BINS]>,
 }
 
 // SAFETY: what is in it is reached with the lock held, and the blocks are nobody else's.
@@ -39,7 +42,11 @@ unsafe impl Sync for Stock {}
 impl Stock {
     /// Keeps so many bytes at most.
     pub(super) const fn new(cap: usize) -> Self {
-        Self { held: Held::new(), cache: UnsafeCell::new(Cache::owned(cap)) }
+        Self {
+            held: Held::new(),
+            cache: UnsafeCell::new(Cache::owned(cap)),
+            due: UnsafeCell::new([0; BINS]),
+        }
     }
 
     /// What `f` does asks nobody for anything, and does not unwind.
@@ -64,29 +71,43 @@ impl Stock {
         self.with(|cache| unsafe { cache.put_if_room(bin, block, at) })
     }
 
+    /// Marks what is to go back.
+    fn mark(&self, due: impl FnOnce(&Cache) -> [u32; BINS]) {
+        self.with(|cache| {
+            // SAFETY: within `with`, whose caller alone reaches it.
+            unsafe { *self.due.get() = due(cache) };
+        });
+    }
+
+    /// All that is there now: what comes meanwhile stays, so that there is an end.
+    fn mark_all(&self) {
+        self.mark(Cache::counts);
+    }
+
+    /// Half of what nobody needed since the last time.
+    fn mark_idle(&self) {
+        self.mark(Cache::idle);
+    }
+
+    /// Some of what is marked, to be released when no lock is held; none if nothing is left.
+    fn batch(&self) -> Batch {
+        self.with(|cache| {
+            // SAFETY: as above.
+            let due = unsafe { &mut *self.due.get() };
+            Batch::of(cache, due)
+        })
+    }
+
     /// Gives everything back; how many bytes that was.
     pub(super) fn drain(&self) -> usize {
-        let mut all = [u32::MAX; BINS];
-        self.give_back(&mut all)
+        self.mark_all();
+        give_back(|| self.batch())
     }
 
     /// Gives back half of what nobody needed since the last time.
     pub(super) fn decay(&self) -> usize {
-        let mut idle = self.with(Cache::idle);
-        self.give_back(&mut idle)
-    }
-
-    /// Gives back so many blocks of each list, a batch at a time: nobody waits for more.
-    fn give_back(&self, counts: &mut [u32; BINS]) -> usize {
-        let mut bytes = 0;
-        loop {
-            let batch = self.with(|cache| Batch::of(cache, counts));
-            if batch.is_empty() {
-                return bytes;
-            }
-            // SAFETY: all that is kept came from there with its list's layout.
-            bytes += unsafe { batch.release(&Ground) };
-        }
+        self.mark_idle();
+        give_back(|| self.batch())
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -100,6 +121,19 @@ impl Stock {
 
     pub(super) fn after_fork(&self) {
         self.held.unlock();
+    }
+}
+
+/// Releases a batch at a time, with no lock held, until there is none; how many bytes that was.
+fn give_back(mut next: impl FnMut() -> Batch) -> usize {
+    let mut bytes = 0;
+    loop {
+        let batch = next();
+        if batch.is_empty() {
+            return bytes;
+        }
+        // SAFETY: all that is kept came from there with its list's layout.
+        bytes += unsafe { batch.release(&Ground) };
     }
 }
 
@@ -234,28 +268,45 @@ impl List {
         self.held.unlock();
     }
 
-    /// Calls `f` with each shelf, and adds up what it returns.
-    fn sum(&self, f: impl Fn(&Shelf) -> usize) -> usize {
+    /// Calls `f` with each shelf until it has found something. `f` asks nobody for anything.
+    fn find<T>(&self, mut f: impl FnMut(&Shelf) -> Option<T>) -> Option<T> {
         self.held.lock();
-        let (mut sum, mut at) = (0, self.first.get());
+        let (mut found, mut at) = (None, self.first.get());
         // SAFETY: as above.
-        while let Some(shelf) = unsafe { at.as_ref() } {
-            sum += f(shelf);
+        while let (None, Some(shelf)) = (&found, unsafe { at.as_ref() }) {
+            found = f(shelf);
             at = shelf.next.get();
         }
         self.held.unlock();
-        sum
+        found
+    }
+
+    /// Calls `f` with each shelf. `f` asks nobody for anything.
+    fn each(&self, mut f: impl FnMut(&Shelf)) {
+        self.find(|shelf| -> Option<()> {
+            f(shelf);
+            None
+        });
+    }
+
+    /// Gives back what is marked, of all shelves; how many bytes that was.
+    fn give_back(&self) -> usize {
+        let some = |shelf: &Shelf| Some(shelf.stock.batch()).filter(|batch| !batch.is_empty());
+        give_back(|| self.find(some).unwrap_or_default())
     }
 }
 
 /// Gives back what is on all shelves; how many bytes that was.
 pub(super) fn trim() -> usize {
-    LIST.sum(Shelf::drain)
+    LIST.each(|shelf| shelf.stock.mark_all());
+    LIST.give_back()
 }
 
 /// How many bytes threads keep, on shelves and, as far as is known, in caches of their own.
 pub(super) fn bytes() -> usize {
-    LIST.sum(|shelf| shelf.bytes() + shelf.private.load(Relaxed))
+    let mut bytes = 0;
+    LIST.each(|shelf| bytes += shelf.bytes() + shelf.private.load(Relaxed));
+    bytes
 }
 
 /// Has all shelves decay, if that was not done in this second; how many bytes went back.
@@ -265,7 +316,11 @@ pub(super) fn decay() -> usize {
     let second = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let last = LAST.load(Relaxed);
     let due = second != last && LAST.compare_exchange(last, second, Relaxed, Relaxed).is_ok();
-    if due { LIST.sum(|shelf| shelf.stock.decay()) + DEPOT.decay() } else { 0 }
+    if !due {
+        return 0;
+    }
+    LIST.each(|shelf| shelf.stock.mark_idle());
+    LIST.give_back() + DEPOT.decay()
 }
 
 /// Waits for who is at a shelf. None moves until one of the next two is called.

@@ -211,6 +211,11 @@ impl Cache {
         }
     }
 
+    /// How many blocks each list has.
+    pub(in crate::source) fn counts(&self) -> [u32; BINS] {
+        core::array::from_fn(|index| self.bins[index].count.get())
+    }
+
     /// How many blocks of each list are half of what was not needed since the last time, and go
     /// now.
     pub(in crate::source) fn idle(&self) -> [u32; BINS] {
@@ -257,10 +262,16 @@ pub(in crate::source) struct Batch {
     count: usize,
 }
 
+impl Default for Batch {
+    fn default() -> Self {
+        Self { blocks: [(ptr::null_mut(), 0); 32], count: 0 }
+    }
+}
+
 impl Batch {
     /// Blocks of lists, of each so many as it says, which are fewer then.
     pub(in crate::source) fn of(cache: &Cache, counts: &mut [u32; BINS]) -> Self {
-        let mut batch = Self { blocks: [(ptr::null_mut(), 0); 32], count: 0 };
+        let mut batch = Self::default();
         for (index, left) in counts.iter_mut().enumerate().take(CLASSES + ALIGNED) {
             let size = layout_of(index).size();
             while *left > 0 {

@@ -302,19 +302,11 @@ pub(super) const ROWS: &[Row] = &[
         invariant: "32",
         change: Break {
             file: "crates/cenote/src/source/shelves.rs",
-            text: r"            let batch = self.with(|cache| Batch::of(cache, counts));
-            if batch.is_empty() {
-                return bytes;
-            }
+            text: "            Batch::of(cache, due)",
+            by: r"            let batch = Batch::of(cache, due);
             // SAFETY: all that is kept came from there with its list's layout.
-            bytes += unsafe { batch.release(&Ground) };",
-            by: r"            let given = self.with(|cache| {
-                let batch = Batch::of(cache, counts);
-                // SAFETY: all that is kept came from there with its list's layout.
-                (!batch.is_empty()).then(|| unsafe { batch.release(&Ground) })
-            });
-            let Some(given) = given else { return bytes };
-            bytes += given;",
+            unsafe { batch.release(&Ground) };
+            Batch::default()",
             tests: &["-p cenote --test idle_threads with_no_shelf_held"],
         },
     },

@@ -12,6 +12,7 @@ use cenote::{
 use common::Ledger;
 use std::alloc::Layout;
 use std::fmt::{self, Display, Write};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -285,6 +286,28 @@ impl Drop for CountsItsDrop {
     }
 }
 
+/// Gives blocks that all begin where a page does: how much of one goes to an alignment, and with
+/// that how many a pool takes, is then the same in every run.
+struct AtPages<'l>(&'l Ledger);
+
+impl AtPages<'_> {
+    fn at_pages(block: Layout) -> Layout {
+        block.align_to(4096).unwrap()
+    }
+}
+
+// SAFETY: every call goes to the ledger, with the alignment raised alike in both.
+unsafe impl BlockSource for AtPages<'_> {
+    fn acquire(&self, block: Layout) -> Result<NonNull<u8>, AllocError> {
+        self.0.acquire(Self::at_pages(block))
+    }
+
+    unsafe fn release(&self, start: NonNull<u8>, block: Layout) {
+        // SAFETY: the caller's promise; the block was taken with this layout.
+        unsafe { self.0.release(start, Self::at_pages(block)) }
+    }
+}
+
 /// Sweeps one pool: `make` gives one over a source and on an account.
 macro_rules! sweep {
     ($name:ident, $limits:ident, $make:expr, $use:ident, $check:expr) => {
@@ -332,7 +355,8 @@ macro_rules! sweep {
                     tree.push(account);
                 }
                 let ran = Arc::new(AtomicUsize::new(0));
-                let mut pool = ($make)(&ledger, &tree[3]);
+                let source = AtPages(&ledger);
+                let mut pool = ($make)(&source, &tree[3]);
                 let outcome = $use(&mut pool, &ran);
                 assert_eq!(ran.load(SeqCst), outcome.registered, "{levels:?}");
                 drop(pool);

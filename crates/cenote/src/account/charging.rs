@@ -142,10 +142,12 @@ impl Node {
     /// Credits an account that is not.
     #[inline(always)]
     fn credit_others(&self, size: usize, me: *const Record) {
-        self.far_recycled.fetch_add(size as u64, Relaxed);
-        match record::of(me) {
-            Some(record) => self.credit_to_reserve(size, record, me),
-            None => self.credit_rest(size, me),
+        if let Some(record) = record::of(me).filter(|record| record.is_for(self)) {
+            record.recycle(size);
+            self.credit_to_reserve(size, record, me);
+        } else {
+            self.far_recycled.fetch_add(size as u64, Relaxed);
+            self.credit_rest(size, me);
         }
     }
 

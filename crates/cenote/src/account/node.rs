@@ -81,11 +81,12 @@ pub(crate) struct Node {
     created: AtomicU64,
     pub(super) recycled: AtomicU64,
 
-    // Everyone's, but for the first.
-    /// The first account above that is not the owner's: always one that there is, since a root
-    /// is nobody's own. Null until there is an owner, who alone reads it.
-    pub(super) stop: AtomicPtr<Node>,
-    pub(super) handles: AtomicUsize,
+    // What those write who charge from other threads.
+    /// Bytes charged here and above in large pieces of which nobody knows yet whether the source
+    /// has them.
+    pub(super) awaited: AtomicUsize,
+    /// How often that became more.
+    pub(super) awaits: AtomicUsize,
     /// Bytes that threads other than the owner have charged, less what they have credited.
     pub(super) far: AtomicIsize,
     /// Pools made less pools dropped on other threads, and `life`'s bias. See there.
@@ -109,11 +110,10 @@ pub(crate) struct Node {
     pub(super) shares: AtomicBool,
     /// For a root: who charges several accounts of the tree that others charge as well is within.
     pub(super) gate: Gate,
-    /// Bytes charged here and above in large pieces of which nobody knows yet whether the source
-    /// has them.
-    pub(super) awaited: AtomicUsize,
-    /// How often that became more.
-    pub(super) awaits: AtomicUsize,
+    /// The first account above that is not the owner's: always one that there is, since a root
+    /// is nobody's own. Null until there is an owner, who alone reads it.
+    pub(super) stop: AtomicPtr<Node>,
+    pub(super) handles: AtomicUsize,
     /// Of a root: who waits for room in its tree.
     pub(super) door: Door,
     /// When it last lacked room for one who waits; guarded by the queue's lock.
@@ -403,7 +403,19 @@ impl Node {
     }
 
     pub(crate) fn recycled(&self) -> u64 {
-        self.recycled.load(Relaxed) + self.far_recycled.load(Relaxed)
+        let mut far = self.far_recycled.load(Acquire);
+        if !self.shares() {
+            return self.recycled.load(Relaxed) + far;
+        }
+        // Until no thread has moved its part here meanwhile, or it has been tried often enough.
+        for _ in 0..8 {
+            let threads = record::recycled(self);
+            let before = core::mem::replace(&mut far, self.far_recycled.load(Acquire));
+            if far == before {
+                return self.recycled.load(Relaxed) + far + threads;
+            }
+        }
+        self.recycled.load(Relaxed) + far
     }
 
     pub(crate) fn refused(&self) -> u64 {

@@ -23,7 +23,7 @@ use crate::gate::{Gate, process};
 use crate::sync::modelled::Lock;
 #[cfg(feature = "std")]
 use crate::sync::modelled::fence;
-use crate::sync::modelled::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::*};
+use crate::sync::modelled::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*};
 use alloc::vec::Vec;
 use core::ptr::{self, NonNull};
 
@@ -38,6 +38,9 @@ pub(crate) struct Record {
     /// Bytes charged to that account and those above it that no pool holds, and `taken`. Written by
     /// the thread alone.
     reserve: AtomicUsize,
+    /// Bytes credited to that account, and no other, that are not in its counters yet. Written by
+    /// the thread alone.
+    recycled: AtomicU64,
     /// Whether others may have taken of it. Set and cleared within the gate, set while calling.
     called: AtomicBool,
     /// How much of it others have taken; 0 unless `called`. Changed within the gate.
@@ -108,6 +111,7 @@ impl Record {
             reserve_node: AtomicPtr::new(ptr::null_mut()),
             reserved_in: AtomicUsize::new(0),
             reserve: AtomicUsize::new(0),
+            recycled: AtomicU64::new(0),
             called: AtomicBool::new(false),
             taken: AtomicUsize::new(0),
             gate: Gate::new(),
@@ -146,7 +150,7 @@ impl Record {
     }
 
     #[inline(always)]
-    fn is_for(&self, node: *const Node) -> bool {
+    pub(super) fn is_for(&self, node: *const Node) -> bool {
         ptr::eq(self.reserve_node.load(Relaxed), node)
     }
 
@@ -167,6 +171,13 @@ impl Record {
         self.reserve.store(less, Relaxed);
         asymmetric::light();
         !self.called.load(Relaxed) || self.paid_though_called(size)
+    }
+
+    /// Counts bytes that are credited to the account of the reserve. The caller is the record's
+    /// thread.
+    #[inline(always)]
+    pub(super) fn recycle(&self, size: usize) {
+        self.recycled.store(self.recycled.load(Relaxed) + size as u64, Relaxed);
     }
 
     /// Whether what was paid was there still.
@@ -206,8 +217,11 @@ impl Record {
         self.answer();
         let node = NonNull::new(self.reserve_node.load(Relaxed))?;
         // SAFETY: the record's count keeps the node.
-        unsafe { node.as_ref() }.credit_up(self.reserve.load(Relaxed), me);
+        let account = unsafe { node.as_ref() };
+        account.credit_up(self.reserve.load(Relaxed), me);
         self.reserve.store(0, Relaxed);
+        account.far_recycled.fetch_add(self.recycled.load(Relaxed), Release);
+        self.recycled.store(0, Relaxed);
         self.reserve_node.store(ptr::null_mut(), Relaxed);
         // SAFETY: the record's count, which is no more.
         Some(unsafe { Account::from_counted(node) })
@@ -474,6 +488,15 @@ pub(super) fn reserved(node: &Node) -> usize {
     let of_one = |record: &Record| {
         let _within = record.gate.enter();
         record.account_under(node).map_or(0, |_| record.balance())
+    };
+    all().map(of_one).sum()
+}
+
+/// Bytes credited to this very account that threads have not counted there yet.
+pub(super) fn recycled(node: &Node) -> u64 {
+    let of_one = |record: &Record| {
+        let _within = record.gate.enter();
+        if record.is_for(node) { record.recycled.load(Relaxed) } else { 0 }
     };
     all().map(of_one).sum()
 }

@@ -76,8 +76,9 @@ impl Node {
     /// Each account from here up to the root, and whether it is charged by plain stores by the
     /// thread of this record: those that are its own from here on up, without a gap.
     pub(super) fn levels(&self, me: *const Record) -> impl Iterator<Item = (&Node, bool)> {
-        let stop = self.stop.load(Relaxed);
         let mut within = ptr::eq(self.owner.load(Relaxed), me);
+        // Where the account is not the thread's own, others write beside it.
+        let stop = if within { self.stop.load(Relaxed) } else { ptr::null_mut() };
         let mut at = Some(self);
         core::iter::from_fn(move || {
             let node = at?;

@@ -62,6 +62,31 @@ fn a_thread_takes_a_quantum_more_than_it_needs_of_a_root_and_keeps_the_rest() {
 }
 
 #[test]
+fn what_a_thread_credited_is_counted_while_it_is_idle_and_when_it_goes_on_to_another_account() {
+    alone(|| {
+        let (root, other) = (Account::root("root"), Account::root("other"));
+        let shared = root.shared_child("shared");
+        assert!(charge(&shared, 3000));
+        for credited in [1000, 2000, 3000] {
+            shared.node().credit(1000);
+            assert_eq!((shared.recycled(), root.recycled()), (credited, 0));
+            assert_eq!(alone(|| shared.recycled()), credited);
+        }
+        assert!(charge(&other, 500));
+        assert_eq!((reserve(&shared), shared.recycled()), (0, 3000));
+        other.node().credit(500);
+        assert_eq!((shared.recycled(), other.recycled()), (3000, 500));
+        // Not into the reserve, which is of the other one.
+        assert!(charge(&root, 50));
+        other.node().credit(0);
+        root.node().credit(50);
+        assert_eq!((root.recycled(), other.recycled(), shared.recycled()), (50, 500, 3000));
+        Account::settle();
+        assert_eq!((root.recycled(), other.recycled(), shared.recycled()), (50, 500, 3000));
+    });
+}
+
+#[test]
 fn two_quanta_stay_in_reserve_and_of_more_than_that_one() {
     alone(|| {
         let root = Account::root("root");

@@ -46,14 +46,14 @@ fn a_block_that_ends_above_the_lower_half_goes_back_and_is_refused() {
         return;
     }
     let account = Account::root("root").child("child");
-    let size = 4096;
-    for (address, good) in [
-        (crate::size::MAX - size, true),
-        (crate::size::MAX - size + 1, false),
-        (crate::size::MAX + 1, false),
-        (size, true),
-    ] {
-        for apart in [false, true] {
+    // The larger is awaited until it is there.
+    for (size, apart) in [(4096, false), (4096, true), (1 << 20, false), (1 << 20, true)] {
+        for (address, good) in [
+            (crate::size::MAX - size, true),
+            (crate::size::MAX - size + 1, false),
+            (crate::size::MAX + 1, false),
+            (size, true),
+        ] {
             let source = Addresses::new(address, 1);
             let supply = Supply::new("x", source, Some(&account), false, Watch::DEFAULT);
             let block = match apart {

@@ -146,8 +146,9 @@ pub fn get(path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").into_bytes()
 }
 
-/// Answers without what may differ: the time of day, and where chunks end, which is a matter of
-/// when what arrived. What is in them stays.
+/// Answers without what may differ: the time of day; where chunks end, which is a matter of when what
+/// arrived; and the number between the parts of a file, of which nginx takes the next for temporary files
+/// too, and whether there are any depends on who was quicker. What is in them stays.
 #[must_use]
 pub fn timeless(answers: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(answers.len());
@@ -156,17 +157,22 @@ pub fn timeless(answers: &[u8]) -> Vec<u8> {
         let (head, body) = rest.split_at(end + 4);
         let mut chunked = false;
         let mut length = None;
+        let mut between = None;
         let status = head.get(9..12).unwrap_or_default();
         for line in head.split_inclusive(|byte| *byte == b'\n') {
             chunked |= line == b"Transfer-Encoding: chunked\r\n";
             if let Some(digits) = line.strip_prefix(b"Content-Length: ") {
                 length = String::from_utf8_lossy(digits).trim().parse().ok();
             }
-            out.extend_from_slice(if line.starts_with(b"Date: ") {
-                b"Date: now\r\n"
+            if line.starts_with(b"Date: ") {
+                out.extend_from_slice(b"Date: now\r\n");
+            } else if let Some(number) = line.strip_prefix(BETWEEN).and_then(twenty_digits) {
+                between = Some(number);
+                out.extend_from_slice(BETWEEN);
+                out.extend_from_slice(b"number\r\n");
             } else {
-                line
-            });
+                out.extend_from_slice(line);
+            }
         }
         if status.starts_with(b"1") || status == b"204" || status == b"304" {
             length = Some(0);
@@ -176,12 +182,35 @@ pub fn timeless(answers: &[u8]) -> Vec<u8> {
         } else {
             // After a HEAD there is less than the length tells.
             let (body, after) = body.split_at(length.unwrap_or(usize::MAX).min(body.len()));
-            out.extend_from_slice(body);
+            match between {
+                Some(number) => numberless(body, number, &mut out),
+                None => out.extend_from_slice(body),
+            }
             rest = after;
         }
     }
     out.extend_from_slice(rest);
     out
+}
+
+/// What nginx says before the number that stands between parts.
+const BETWEEN: &[u8] = b"Content-Type: multipart/byteranges; boundary=";
+
+/// The number at the end of a line, if it is one of nginx's.
+fn twenty_digits(end: &[u8]) -> Option<&[u8]> {
+    let number = end.strip_suffix(b"\r\n")?;
+    (number.len() == 20 && number.iter().all(u8::is_ascii_digit)).then_some(number)
+}
+
+/// Appends parts without the number that stands between them.
+fn numberless(mut body: &[u8], number: &[u8], out: &mut Vec<u8>) {
+    let between = [b"\r\n--", number].concat();
+    while let Some(at) = find(body, &between) {
+        out.extend_from_slice(&body[..at]);
+        out.extend_from_slice(b"\r\n--number");
+        body = &body[at + between.len()..];
+    }
+    out.extend_from_slice(body);
 }
 
 /// Appends what is in the chunks, and `.` where they end as they should; what follows them.
@@ -207,6 +236,29 @@ fn find(bytes: &[u8], mark: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::timeless;
+
+    #[test]
+    fn the_number_between_parts_does_not_count_and_all_else_in_them_does() {
+        let of = |answer: &str| String::from_utf8(timeless(answer.as_bytes())).unwrap();
+        let parts = |number: &str| {
+            let body = format!("\r\n--{number}\r\nA: 1\r\n\r\na 144\r\n--{number}--\r\n");
+            format!(
+                "HTTP/1.1 206 Partial Content\r\nContent-Type: multipart/byteranges; \
+                 boundary={number}\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+        };
+        let (one, two) = ("00000000000000000144", "00000000000000000145");
+        assert_eq!(of(&parts(one)), of(&parts(two)));
+        assert!(of(&parts(one)).ends_with("\r\n--number\r\nA: 1\r\n\r\na 144\r\n--number--\r\n"));
+        assert_ne!(of(&parts(one)), of(&parts(two).replace("a 144", "a 145")));
+        // One that is no such number, or another between the parts, counts.
+        assert_ne!(of(&parts("0144")), of(&parts("0145")));
+        assert_ne!(
+            of(&parts(one)),
+            of(&parts(one).replacen(&format!("--{one}--"), &format!("--{two}--"), 1))
+        );
+    }
 
     #[test]
     fn only_the_date_and_the_cuts_between_chunks_do_not_count() {

@@ -7,6 +7,7 @@ use anstyle::{AnsiColor, Style};
 use cenote::inspect::Bytes;
 
 use super::look::{Account, Look, Memory, Pool};
+use super::since::{Since, change};
 use super::{PoolsArgs, Sort};
 
 const BOLD: Style = Style::new().bold();
@@ -23,11 +24,14 @@ pub(super) fn all(
     args: &PoolsArgs,
     look: &Look,
     last: Option<&Look>,
+    then: Option<&Look>,
     rows: usize,
 ) -> io::Result<()> {
     let mut lines = Vec::new();
     head(&mut lines, look, last)?;
-    if args.leaks {
+    if let Some(then) = then {
+        since(&mut lines, args, then, look)?;
+    } else if args.leaks {
         leaks(&mut lines, args, look)?;
     } else {
         writeln!(lines)?;
@@ -213,6 +217,104 @@ fn leaks(out: &mut impl Write, args: &PoolsArgs, look: &Look) -> io::Result<()> 
         writeln!(out, "{GOOD}nothing stands out{GOOD:#}")?;
     }
     Ok(())
+}
+
+/// What has changed since another look.
+fn since(out: &mut impl Write, args: &PoolsArgs, then: &Look, now: &Look) -> io::Result<()> {
+    let since = Since::of(then, now);
+    let (which, seconds) =
+        if since.seconds < 0.0 { ("later", -since.seconds) } else { ("ago", since.seconds) };
+    write!(out, "compared with {} {which}", Age(Some(seconds)))?;
+    if !since.same_process {
+        write!(
+            out,
+            "; {BAD}another process{BAD:#}: pools cannot be told apart, and counts began anew"
+        )?;
+    }
+    writeln!(out)?;
+    if let (Some(before), Some(memory)) = (&then.memory, &now.memory) {
+        writeln!(out)?;
+        let mut place = |name, before: Option<u64>, bytes: Option<u64>| match (before, bytes) {
+            (Some(before), Some(bytes)) => {
+                writeln!(out, "{name:<14} {:>10} {:>11}", size(bytes), more(change(before, bytes)))
+            }
+            _ => Ok(()),
+        };
+        place("in pools", Some(before.pools_bytes), Some(memory.pools_bytes))?;
+        place("cached blocks", Some(before.block_cache_bytes), Some(memory.block_cache_bytes))?;
+        place("in no pool", before.other_bytes, memory.other_bytes)?;
+        place("resident", before.resident_bytes, memory.resident_bytes)?;
+    }
+    writeln!(
+        out,
+        "\n{DIM}{:<32} {:>6} {:>8} {:>10} {:>11} {:>11} {:>8} {:>9}{DIM:#}",
+        "account", "pools", "", "held", "", "reserved +", "made +", "refused +"
+    )?;
+    for row in &since.accounts {
+        let path = row.path();
+        let depth = 2 * path.len().saturating_sub(1);
+        let name = format!("{:depth$}{}", "", Plain(path.last().map_or("", String::as_str)));
+        let held = row.more(|account| account.held_bytes);
+        let refused = row.more(|account| account.refused);
+        writeln!(
+            out,
+            "{:<32} {:>6} {:>8} {:>10} {:>11} {:>11} {:>8} {}{:>9}{}  {}",
+            clip(&name, 32),
+            row.now.map_or(0, |account| account.live),
+            count(row.more(|account| account.live)),
+            size(row.now.map_or(0, |account| account.held_bytes)),
+            more(held),
+            more(row.more(|account| account.reserved_bytes)),
+            count(row.more(|account| account.created)),
+            if refused > 0 { BAD.render() } else { Style::new().render() },
+            count(refused),
+            if refused > 0 { BAD.render_reset() } else { Style::new().render_reset() },
+            row.word(),
+        )?;
+    }
+    if !since.same_process {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\n{DIM}  {:<44} {:>8} {:>10} {:>11}       made at{DIM:#}",
+        "pool that grew", "age", "held", ""
+    )?;
+    for grown in since.grown.iter().take(args.top) {
+        writeln!(
+            out,
+            "  {:<44} {:>8} {:>10} {:>11}  {:<4} {DIM}{}{DIM:#}",
+            clip(&Plain(&now.label(grown.pool)).to_string(), 44),
+            Age(grown.pool.age_seconds),
+            size(grown.pool.held_bytes),
+            more(grown.bytes),
+            if grown.is_new { "new" } else { "" },
+            Plain(&grown.pool.created_at),
+        )?;
+    }
+    if since.grown.len() > args.top {
+        writeln!(out, "{DIM}  and {} more{DIM:#}", since.grown.len() - args.top)?;
+    }
+    for (sum, what) in [(since.shrunk, "hold less"), (since.gone, "are gone")] {
+        if sum.pools > 0 {
+            writeln!(out, "  {} {what}: {} fewer", sum.pools, size(sum.bytes))?;
+        }
+    }
+    Ok(())
+}
+
+/// A change in bytes, with its sign; nothing, if there is none.
+fn more(bytes: i64) -> String {
+    match bytes {
+        0 => String::new(),
+        1.. => format!("+{}", size(bytes.unsigned_abs())),
+        _ => format!("-{}", size(bytes.unsigned_abs())),
+    }
+}
+
+/// A change in a number, likewise.
+fn count(change: i64) -> String {
+    if change == 0 { String::new() } else { format!("{change:+}") }
 }
 
 /// Where the pools over age on accounts of this path were made, those of most pools first.

@@ -18,6 +18,23 @@ pub(super) struct Look {
     #[serde(default)]
     pub(super) silent: Vec<Vec<String>>,
     pub(super) memory: Option<Memory>,
+    #[serde(default)]
+    pub(super) process: Process,
+}
+
+/// Whose figures they are.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub(super) struct Process {
+    host: Option<String>,
+    pid: Option<u32>,
+    started: Option<f64>,
+}
+
+impl Process {
+    /// Whether both are known to be one process.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.pid.is_some() && self == other
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -45,6 +62,8 @@ pub(super) struct Account {
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Pool {
+    /// By which the view tells pools apart; none for an account whose pools it was not shown.
+    pub(super) id: Option<String>,
     #[serde(default)]
     pub(super) name: String,
     pub(super) path: Vec<String>,
@@ -72,6 +91,22 @@ pub(super) struct Memory {
 }
 
 impl Look {
+    /// What a service said, or a file that it was written to; `whence` begins an error.
+    pub(super) fn read(text: &str, whence: &dyn std::fmt::Display) -> Result<Self, String> {
+        let look: Self = serde_json::from_str(text)
+            .map_err(|error| format!("{whence}: not what is expected: {error}"))?;
+        if look.schema != 1 {
+            return Err(format!("{whence}: schema {} is not known here", look.schema));
+        }
+        Ok(look)
+    }
+
+    /// Whether each pool that the view knows is told one by one.
+    pub(super) fn tells_all(&self) -> bool {
+        let told = self.pools.iter().filter(|pool| pool.id.is_some()).count();
+        self.silent.is_empty() && told >= self.pools_shown
+    }
+
     /// The names of a pool's accounts, numbered where a name alone does not tell which.
     pub(super) fn label(&self, pool: &Pool) -> String {
         let numbered = |at: usize| at > 1 || at == 1 && self.are_several(&pool.path[..2]);

@@ -2,20 +2,24 @@
 //!
 //! Reads `/pools.json` of anything that serves cenote's view: `cenote serve`, or a service with
 //! `cenote-web`. Prints the tree of accounts and the pools that hold most; with `--leaks` who has
-//! held what for how long; with `--watch` again each second; with `--check` one line and an exit code
-//! for a monitor.
+//! held what for how long; with `--since` what has grown, is new or is gone; with `--watch` again each
+//! second; with `--check` one line and an exit code for a monitor.
 
 mod check;
 mod draw;
 mod look;
+mod since;
 
-use std::io::{self, IsTerminal, Write};
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
 use look::Look;
+use since::Since;
 
 /// How often `--watch` asks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -43,9 +47,13 @@ pub struct PoolsArgs {
     #[arg(long, conflicts_with = "json")]
     pub leaks: bool,
 
+    /// What has grown, is new or is gone since what --json printed into this file
+    #[arg(long, value_name = "FILE", conflicts_with = "leaks")]
+    pub since: Option<PathBuf>,
+
     /// One line, and the exit code of a monitoring plugin: 0 if all is well, 1 for a warning, 2 if it is
     /// critical, 3 where nobody can say. A pool over age and a silent thread are warnings
-    #[arg(long, conflicts_with_all = ["json", "leaks", "watch"])]
+    #[arg(long, conflicts_with_all = ["json", "leaks", "since", "watch"])]
     pub check: bool,
 
     /// From what part of its limit on an account is a warning, in percent
@@ -100,6 +108,11 @@ pub fn run(args: &PoolsArgs) -> Result<ExitCode, Failure> {
     let terminal = stdout.is_terminal();
     // Leaves colours out where there is no terminal, or nobody wants them (NO_COLOR).
     let mut out = anstream::AutoStream::auto(stdout.lock());
+    let then = args.since.as_deref().map(read_file).transpose()?;
+    if let (true, Some(then)) = (args.json, &then) {
+        let now = service.look()?;
+        return finish(writeln!(out, "{}", Since::of(then, &now).to_json()));
+    }
     if args.json {
         let text = service.text()?;
         // Only what is JSON: whatever else answers there is not for a terminal.
@@ -109,7 +122,7 @@ pub fn run(args: &PoolsArgs) -> Result<ExitCode, Failure> {
     }
     if !args.watch {
         let look = service.look()?;
-        return finish(draw::all(&mut out, args, &look, None, usize::MAX));
+        return finish(draw::all(&mut out, args, &look, None, then.as_ref(), usize::MAX));
     }
     let mut last: Option<Look> = None;
     let mut lost: Option<Failure> = None;
@@ -119,7 +132,7 @@ pub fn run(args: &PoolsArgs) -> Result<ExitCode, Failure> {
         let rows = if terminal { rows_of_terminal() } else { usize::MAX };
         let drawn = match next {
             Ok(look) => {
-                let drawn = draw::all(&mut frame, args, &look, last.as_ref(), rows);
+                let drawn = draw::all(&mut frame, args, &look, last.as_ref(), then.as_ref(), rows);
                 (last, lost) = (Some(look), None);
                 drawn
             }
@@ -128,7 +141,8 @@ pub fn run(args: &PoolsArgs) -> Result<ExitCode, Failure> {
                 let drawn = draw::lost(&mut frame, first);
                 match &last {
                     Some(look) => drawn.and_then(|()| {
-                        draw::all(&mut frame, args, look, None, rows.saturating_sub(2))
+                        let rows = rows.saturating_sub(2);
+                        draw::all(&mut frame, args, look, None, then.as_ref(), rows)
                     }),
                     None => drawn,
                 }
@@ -140,6 +154,18 @@ pub fn run(args: &PoolsArgs) -> Result<ExitCode, Failure> {
         }
         std::thread::sleep(EVERY);
     }
+}
+
+/// What `--json` printed into a file at some moment.
+fn read_file(path: &Path) -> Result<Look, Failure> {
+    let whence = path.display();
+    let told = |error: io::Error| {
+        format!("{whence}: {error}; --since compares with a file that `cenote pools --json` wrote")
+    };
+    let mut text = String::new();
+    let file = File::open(path).map_err(told)?;
+    file.take(LARGEST_ANSWER).read_to_string(&mut text).map_err(told)?;
+    Look::read(&text, &whence)
 }
 
 /// For a monitor, which reads stdout and the exit code alone.
@@ -240,13 +266,7 @@ impl Service {
     }
 
     fn look(&self) -> Result<Look, Failure> {
-        let text = self.text()?;
-        let look: Look = serde_json::from_str(&text)
-            .map_err(|error| format!("{}: not what is expected: {error}", self.address))?;
-        if look.schema != 1 {
-            return Err(format!("{}: schema {} is not known here", self.address, look.schema));
-        }
-        Ok(look)
+        Look::read(&self.text()?, &self.address)
     }
 }
 

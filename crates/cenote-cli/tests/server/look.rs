@@ -61,6 +61,58 @@ fn the_tree_and_the_fattest_pools_are_printed_without_colours_when_piped() {
 }
 
 #[test]
+fn what_has_grown_is_new_or_is_gone_since_a_file_is_told() {
+    let site = Site::with(|config| config.workers = 1);
+    let address = site.address().to_string();
+    let (code, before, _) = look(&[&address, "--json"]);
+    assert_eq!(code, Some(0));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("before.json");
+    std::fs::write(&file, &before).expect("written");
+    let file = file.to_str().expect("a name");
+
+    let account = site.server().account().child("cache");
+    let pool = cenote::Pool::on(&account);
+    pool.alloc_slice_copy(&[0_u8; 300_000]);
+    let (code, out, err) = look(&[&address, "--since", file]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    assert!(out.contains("compared with ") && out.contains(" ago\n"), "{out}");
+    let row = out.lines().find(|line| line.starts_with("  cache ")).expect("the account's row");
+    assert!(row.contains("+1") && row.contains("+29") && row.ends_with("  new"), "{row}");
+    assert!(!out.contains("another process") && out.contains("pool that grew"), "{out}");
+    let (code, out, _) = look(&[&address, "--since", file, "--json"]);
+    let said: Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!((code, &said["same_process"]), (Some(0), &Value::Bool(true)));
+    let accounts = said["accounts"].as_array().expect("accounts");
+    let cache = accounts.iter().find(|row| row["path"][1] == "cache").expect("a row");
+    assert!(
+        cache["then"].is_null() && cache["held_bytes_more"].as_i64() >= Some(300_000),
+        "{cache}"
+    );
+
+    // And back: what was new is gone.
+    std::fs::write(file, look(&[&address, "--json"]).1).expect("written");
+    drop((pool, account));
+    let (_, out, _) = look(&[&address, "--since", file]);
+    let row = out.lines().find(|line| line.starts_with("  cache ")).expect("the account's row");
+    assert!(row.contains("-1") && row.contains("-29"), "{row}");
+
+    // Of another process only accounts are compared.
+    let mut other: Value = serde_json::from_str(&before).expect("JSON");
+    other["process"]["pid"] = 1.into();
+    std::fs::write(file, other.to_string()).expect("written");
+    let (_, out, _) = look(&[&address, "--since", file]);
+    assert!(out.contains("another process") && !out.contains("pool that grew"), "{out}");
+
+    std::fs::write(file, "{\"schema\": 7}").expect("written");
+    for (file, why) in [(file, "not what is expected"), ("5m", "--since compares with a file")] {
+        let (code, out, err) = look(&[&address, "--since", file]);
+        assert_eq!((code, out.as_str(), err.lines().count()), (Some(1), "", 1), "{err}");
+        assert!(err.contains(why), "{err}");
+    }
+}
+
+#[test]
 fn a_service_that_is_not_there_or_is_another_is_one_line() {
     let site = Site::new();
     let address = site.address().to_string();

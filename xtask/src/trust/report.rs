@@ -5,7 +5,7 @@ use super::process;
 use super::{Extent, Plan};
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// How a line ended.
@@ -100,7 +100,6 @@ impl Report {
     /// The page about all that was tried so far.
     fn page(&self) -> String {
         let skipped = self.lines.iter().filter(|line| matches!(line.end, End::Skipped(_))).count();
-        let compiler = process::run(Command::new("rustc").arg("--version")).text;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut page = format!(
             "# What was tried\n\n\
@@ -108,17 +107,14 @@ impl Report {
              all: {} lines, {} failed, {skipped} skipped{}. The sources that were tried: {}.\n\n\
              | what | how much | result | time |\n|---|---|---|---|\n",
             if self.extent.is_full() { "" } else { " --quick" },
-            compiler.trim(),
+            self.kept.compiler(),
             self.seed,
             self.lines.iter().map(|line| line.took).sum::<Duration>().as_secs_f64(),
             self.lines.len(),
             self.failed(),
             match self.lines.iter().filter(|line| line.before).count() {
                 0 => String::new(),
-                lines => format!(
-                    "; {lines} of them were tried in a run of the same sources that did not come to \
-                     its end"
-                ),
+                lines => format!("; {lines} of them were tried before, on the same sources"),
             },
             self.kept.tree(),
         );
@@ -143,6 +139,7 @@ impl Report {
             let well = self.failed() == 0 && !self.lines.is_empty();
             return if well { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
+        self.kept.retain(self.lines.iter().map(|line| line.name));
         let full = self.extent.is_full();
         // A quick run must not replace the page of a full one.
         let path = process::root().join("docs/TRUST.md");

@@ -92,7 +92,10 @@ impl Kept {
     pub(super) fn retain<'a>(&self, lines: impl Iterator<Item = &'a str>) {
         let files: Vec<String> = lines.chain(["seed"]).map(file_name).collect();
         for entry in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            if !files.iter().any(|file| entry.file_name() == **file) {
+            let name = entry.file_name();
+            // Parts of a line, as it keeps them itself.
+            let part = name.to_string_lossy().starts_with("shards-");
+            if !part && !files.iter().any(|file| name == **file) {
                 let _ = std::fs::remove_file(entry.path());
             }
         }

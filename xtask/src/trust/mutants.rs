@@ -3,15 +3,15 @@
 //! tests that go on passing have a gap, or the change makes no difference.
 //!
 //! What is changed is a copy of the tree, by as many workers as there are cores. The work is cut
-//! into shards, and a shard that was finished for the very same tree is not run again: a run that
-//! was interrupted goes on where it was.
+//! into shards, and what came of each is kept in `docs/trust`: one that was finished for the very
+//! same sources is not run again, here or elsewhere. All of it takes hours.
 
 use super::process::{Said, cargo, has, root, run, target};
 use super::report::{End, Report};
 use super::tree;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use std::thread;
@@ -33,9 +33,10 @@ struct Area {
     files: &'static [&'static str],
     /// The library's own tests, by parts of their names: what they catch, they catch at once.
     own: &'static [&'static str],
-    /// The test programs that are tried, along with all of the library's own tests, on what is
-    /// left: those that are strong and quick.
-    programs: &'static [&'static str],
+    /// The test programs that are tried on what is left: those that are done in a second.
+    quick: &'static [&'static str],
+    /// Those that are tried on what is left then, along with all of the library's own tests.
+    more: &'static [&'static str],
 }
 
 const AREAS: [Area; 3] = [
@@ -44,35 +45,33 @@ const AREAS: [Area; 3] = [
         line: "mutants in sizes, windows and pages",
         files: &["size", "window", "chunk/page", "chunk/geometry"],
         own: &["size::", "window::", "chunk::"],
-        programs: &["sizes", "chunk_contract", "chunk_misuse"],
+        quick: &["sizes", "chunk_contract", "chunk_misuse"],
+        more: &[],
     },
     Area {
         name: "accounts",
         line: "mutants in supply and accounts",
         files: &["supply", "gate", "told", "container", "account/*"],
         own: &["supply::", "gate::", "container::", "account::"],
-        programs: &[
+        quick: &[
             "accounts",
             "account_walk",
-            "account_threads",
-            "account_limits",
-            "account_fork",
             "reservations",
             "waiting",
             "told",
             "snapshots",
-            "regressions",
             "memory",
-            "levels",
             "outgrown",
         ],
+        more: &["account_threads", "account_limits", "account_fork", "regressions", "levels"],
     },
     Area {
         name: "tables",
         line: "mutants in tables",
         files: &["table"],
         own: &["table::"],
-        programs: &["memory", "accounts", "out_of_memory", "shared_look"],
+        quick: &["memory", "accounts", "shared_look"],
+        more: &["out_of_memory"],
     },
 ];
 
@@ -91,7 +90,7 @@ struct Sum {
     late: u64,
     unviable: u64,
     missed: Vec<String>,
-    /// The full names of those that were not caught outright.
+    /// The full names of those that nothing has noticed yet.
     open: Vec<String>,
 }
 
@@ -142,7 +141,7 @@ fn judge(report: &mut Report, area: &Area, sum: &Sum) -> End {
 
 /// Tests all mutants of an area, or reads what came of them before.
 fn test(area: &'static Area) -> Result<Sum, String> {
-    let results = target("mutants").join(tree::id(&["crates/cenote", ".cargo", "Cargo.lock"])?);
+    let known = Known::read(area)?;
     let listed = run(arguments(cargo(""), area).args(["--list"]));
     let mutants = listed.text.lines().filter(|line| line.contains(".rs:")).count();
     if !listed.good || mutants == 0 {
@@ -152,15 +151,19 @@ fn test(area: &'static Area) -> Result<Sum, String> {
     let shards: Vec<Shard> = (0..count).map(|number| Shard { area, number, count }).collect();
     let (total, queue) = (shards.len(), Mutex::new(shards.iter()));
     let next = || queue.lock().unwrap().next();
-    let sums = Mutex::new(Vec::new());
+    let (known, sums) = (Mutex::new(known), Mutex::new(Vec::new()));
     let workers = thread::available_parallelism().map_or(1, usize::from);
     thread::scope(|scope| {
         for worker in 0..workers {
-            let (next, results, sums) = (&next, &results, &sums);
+            let (next, known, sums) = (&next, &known, &sums);
             scope.spawn(move || {
                 while let Some(shard) = next() {
-                    let sum = shard.sum(results, worker);
+                    let before = known.lock().unwrap().sum(shard);
+                    let sum = before.map_or_else(|| shard.run(worker), Ok);
                     let failed = sum.is_err();
+                    if let Ok(sum) = &sum {
+                        known.lock().unwrap().keep(shard, sum);
+                    }
                     let mut sums = sums.lock().unwrap();
                     sums.push(sum);
                     eprintln!("         {}: {} of {total} parts done", area.line, sums.len());
@@ -183,6 +186,38 @@ fn test(area: &'static Area) -> Result<Sum, String> {
     Ok(all)
 }
 
+/// What came of the shards of an area before, for the same sources.
+struct Known {
+    file: PathBuf,
+    value: Value,
+}
+
+impl Known {
+    fn read(area: &Area) -> Result<Self, String> {
+        let sources = tree::id(&["crates/cenote", ".cargo", "Cargo.lock"])?;
+        let file = root().join(format!("docs/trust/shards-{}.json", area.name));
+        let text = std::fs::read(&file).unwrap_or_default();
+        let value = serde_json::from_slice(&text).unwrap_or(Value::Null);
+        let value = match value["sources"] == *sources {
+            true => value,
+            false => json!({ "sources": sources, "shards": {} }),
+        };
+        Ok(Self { file, value })
+    }
+
+    fn sum(&self, shard: &Shard) -> Option<Sum> {
+        Sum::read(self.value["shards"].get(shard.name())?)
+    }
+
+    /// What cannot be written down is tried again, no more than that.
+    fn keep(&mut self, shard: &Shard, sum: &Sum) {
+        self.value["shards"][shard.name()] = sum.to_json();
+        let text = serde_json::to_string_pretty(&self.value).unwrap_or_default() + "\n";
+        let _ = self.file.parent().map(std::fs::create_dir_all);
+        let _ = std::fs::write(&self.file, text);
+    }
+}
+
 /// Adds the arguments that choose an area's mutants.
 fn arguments(mut command: Command, area: &Area) -> Command {
     command.args(["mutants", "--package", "cenote", "--no-shuffle"]);
@@ -193,37 +228,29 @@ fn arguments(mut command: Command, area: &Area) -> Command {
 }
 
 impl Shard {
-    fn folder(&self, results: &Path) -> PathBuf {
-        results.join(format!("{}-{}-of-{}", self.area.name, self.number, self.count))
+    /// Its place, and among how many: other numbers cut the mutants otherwise.
+    fn name(&self) -> String {
+        format!("{:03} of {:03}", self.number, self.count)
     }
 
-    /// What came of it: as it was written down, if it ran to its end before, else by a run.
-    fn sum(&self, results: &Path, worker: usize) -> Result<Sum, String> {
-        let folder = self.folder(results);
-        let done = folder.join("sum.json");
-        let known = std::fs::read(&done).ok().and_then(|text| Sum::read(&text));
-        if let Some(sum) = known {
-            return Ok(sum);
-        }
+    /// Tries it, and says what came of it.
+    fn run(&self, worker: usize) -> Result<Sum, String> {
+        let folder = target("mutants").join(format!("of-{worker}"));
         let error = |error: std::io::Error| format!("{}: {error}", folder.display());
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).map_err(error)?;
         let tree = target("mutants").join(format!("tree-{worker}"));
         tree::copy(&tree)?;
         let mut sum = Sum::default();
-        for round in [Round::Own, Round::Programs] {
+        for round in [Round::Own, Round::Quick, Round::More] {
             let mut command = self.command(worker);
             command.arg("--output").arg(&folder);
-            match round {
-                Round::Own => {
-                    command.arg("--shard").arg(format!("{}/{}", self.number, self.count));
-                    command.args(["--sharding", "round-robin"]);
-                }
-                Round::Programs => {
-                    for name in &sum.open {
-                        command.arg("--re").arg(exactly(name));
-                    }
-                }
+            if let Round::Own = round {
+                command.arg("--shard").arg(format!("{}/{}", self.number, self.count));
+                command.args(["--sharding", "round-robin"]);
+            }
+            for name in &sum.open {
+                command.arg("--re").arg(exactly(name));
             }
             command.args(round.tests(self.area));
             let output = command.current_dir(&tree).output().map_err(error)?;
@@ -241,7 +268,6 @@ impl Shard {
                 break;
             }
         }
-        std::fs::write(done, sum.to_json()).map_err(error)?;
         Ok(sum)
     }
 
@@ -250,7 +276,7 @@ impl Shard {
         command.args(["-c", "ulimit -v $0; exec \"$@\"", MEMORY]);
         command.arg(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         let mut command = arguments(command, self.area);
-        command.args(["--in-place", "--minimum-test-timeout", "20"]);
+        command.args(["--in-place", "--minimum-test-timeout", "12"]);
         // Without what a debugger wants to know, each is built in half the time.
         let built = target("mutants").join(format!("built-{worker}"));
         command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_TARGET_DIR", built);
@@ -260,24 +286,31 @@ impl Shard {
 }
 
 /// Each mutant is tried with what is quick first; what that does not catch, with more.
+#[derive(Clone, Copy)]
 enum Round {
     Own,
-    Programs,
+    Quick,
+    More,
 }
 
 impl Round {
-    fn tests(&self, area: &Area) -> Vec<String> {
+    fn tests(self, area: &Area) -> Vec<String> {
+        let programs = |programs: &[&str]| {
+            programs.iter().map(|test| format!("--cargo-arg=--test={test}")).collect::<Vec<_>>()
+        };
         let mut tests = vec!["--cargo-arg=--lib".to_owned()];
         match self {
             Round::Own => {
                 tests.extend(["--", "--"].map(str::to_owned));
                 tests.extend(area.own.iter().copied().map(str::to_owned));
+                tests
             }
-            Round::Programs => {
-                tests.extend(area.programs.iter().map(|test| format!("--cargo-arg=--test={test}")));
+            Round::Quick => programs(area.quick),
+            Round::More => {
+                tests.extend(programs(area.more));
+                tests
             }
         }
-        tests
     }
 }
 
@@ -286,7 +319,7 @@ impl Sum {
     /// maybe more than that.
     fn add(&mut self, outcomes: &Value) {
         let before = std::mem::take(&mut self.open);
-        (self.late, self.missed) = (0, Vec::new());
+        self.missed.clear();
         for outcome in outcomes["outcomes"].as_array().into_iter().flatten() {
             let name = outcome["scenario"]["Mutant"]["name"].as_str().unwrap_or_default();
             if !before.is_empty() && !before.iter().any(|known| known == name) {
@@ -295,10 +328,7 @@ impl Sum {
             match outcome["summary"].as_str().unwrap_or_default() {
                 "CaughtMutant" => self.caught += 1,
                 "Unviable" => self.unviable += 1,
-                "Timeout" => {
-                    self.late += 1;
-                    self.open.push(name.to_owned());
-                }
+                "Timeout" => self.late += 1,
                 "MissedMutant" => {
                     self.missed.push(without_place(name));
                     self.open.push(name.to_owned());
@@ -308,14 +338,12 @@ impl Sum {
         }
     }
 
-    fn to_json(&self) -> String {
+    fn to_json(&self) -> Value {
         let Self { caught, late, unviable, missed, .. } = self;
         json!({ "caught": caught, "late": late, "unviable": unviable, "missed": missed })
-            .to_string()
     }
 
-    fn read(json: &[u8]) -> Option<Self> {
-        let sum: Value = serde_json::from_slice(json).ok()?;
+    fn read(sum: &Value) -> Option<Self> {
         let missed = sum["missed"].as_array()?.iter();
         Some(Self {
             caught: sum["caught"].as_u64()?,

@@ -468,6 +468,13 @@ int cenote_chunk_free(cenote_chunk_t *pool, void *object);
 
 /* Lets pages and clusters go that only remembered frees keep: before a pool rests for a while. */
 int cenote_chunk_settle(cenote_chunk_t *pool);
+/*
+ * Gives back what holds no object, while others are in the pool: clusters that are kept empty, and
+ * the memory of free pages in those that are not (on Linux; the pool still holds those, and they are
+ * resident again once used). How many bytes that was. For a timer, where a cache shrinks or the sizes
+ * that are asked for change.
+ */
+size_t cenote_chunk_trim(cenote_chunk_t *pool);
 /* 1 if there is no object and no cleanup in the pool, else 0. 0 for NULL. */
 int cenote_chunk_is_empty(const cenote_chunk_t *pool);
 

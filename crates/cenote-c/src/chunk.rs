@@ -243,6 +243,13 @@ pub unsafe extern "C" fn cenote_chunk_settle(pool: *mut cenote_chunk_t) -> c_int
     .into()
 }
 
+/// `size_t cenote_chunk_trim(cenote_chunk_t *pool)`
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cenote_chunk_trim(pool: *mut cenote_chunk_t) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { figure(pool.cast_const(), ChunkPool::trim) }
+}
+
 /// `int cenote_chunk_is_empty(const cenote_chunk_t *pool)`
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cenote_chunk_is_empty(pool: *const cenote_chunk_t) -> c_int {

@@ -395,6 +395,16 @@ impl<S: BlockSource> Supply<S> {
         }
     }
 
+    /// See [`BlockSource::discard`].
+    ///
+    /// # Safety
+    /// They are bytes of a block that `take` gave and that was not put back or given since.
+    pub(crate) unsafe fn discard(&self, start: NonNull<u8>, size: usize) -> usize {
+        let _nested = self.nested();
+        // SAFETY: the caller's promise, passed on: `take` acquires from this source.
+        unsafe { self.source.discard(start, size) }
+    }
+
     /// What a block of this layout really takes: see [`BlockSource::fit`].
     #[inline(always)]
     pub(crate) fn fit(&self, layout: Layout) -> usize {

@@ -57,27 +57,34 @@ const BURST: usize = 3 << 20;
 
 const BLOCK: usize = 16 << 10;
 
-/// A block, as pools take them; not by way of a pool, which takes others where a level is on.
-struct Block(NonNull<u8>);
+/// The same of blocks that the process's allocator is asked for one by one: smaller ones come many
+/// at a time.
+const LARGE: usize = 80 << 10;
 
-const LAYOUT: Layout = Layout::new::<[u128; BLOCK / 16]>();
+/// A block, as pools take them; not by way of a pool, which takes others where a level is on.
+struct Block(NonNull<u8>, Layout);
 
 impl Block {
-    fn new() -> Self {
-        Self(Blocks.acquire(LAYOUT).unwrap())
+    fn new(size: usize) -> Self {
+        let layout = Layout::from_size_align(size, 16).unwrap();
+        Self(Blocks.acquire(layout).unwrap(), layout)
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
         // SAFETY: acquired so, and nobody's.
-        unsafe { Blocks.release(self.0, LAYOUT) };
+        unsafe { Blocks.release(self.0, self.1) };
     }
 }
 
 /// Has so many bytes of blocks, and gives them back.
 fn work(bytes: usize) {
-    drop((0..bytes / BLOCK).map(|_| Block::new()).collect::<Vec<_>>());
+    blocks(bytes, BLOCK);
+}
+
+fn blocks(bytes: usize, size: usize) {
+    drop((0..bytes.div_ceil(size)).map(|_| Block::new(size)).collect::<Vec<_>>());
 }
 
 /// Leaves so many bytes of blocks in what the calling thread keeps.
@@ -180,7 +187,7 @@ fn what_goes_back_is_released_with_no_shelf_held() {
     // Who waits for a lock of its own does for ever: that ends here.
     let (done, is_done) = channel::<()>();
     let thread = thread::spawn(move || {
-        burst(BURST);
+        blocks(BURST, LARGE);
         LOOKS.set(true);
         let trimmed = Blocks::trim();
         let others = Blocks::trim_all();
@@ -192,7 +199,7 @@ fn what_goes_back_is_released_with_no_shelf_held() {
     let late = is_done.recv_timeout(Duration::from_secs(60));
     assert_eq!(late, Err(RecvTimeoutError::Disconnected), "it waits for itself");
     let (trimmed, times) = thread.join().unwrap();
-    assert!(trimmed >= BURST && times >= BURST / BLOCK, "{trimmed} in {times}");
+    assert!(trimmed >= BURST && times >= BURST / LARGE, "{trimmed} in {times}");
     asleep.end();
 }
 
@@ -221,7 +228,7 @@ fn a_cap_is_for_what_a_thread_keeps_in_all() {
         burst(BURST);
         Blocks::set_cap(1 << 20);
         assert!(Blocks::cached_bytes() <= 1 << 20);
-        drop((0..200).map(|_| Block::new()).collect::<Vec<_>>());
+        drop((0..200).map(|_| Block::new(BLOCK)).collect::<Vec<_>>());
         let kept = Blocks::cached_bytes();
         assert!((1 << 20) - 2 * BLOCK < kept && kept <= 1 << 20, "{kept}");
         Blocks::set_cap(0);

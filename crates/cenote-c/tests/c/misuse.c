@@ -107,7 +107,8 @@ static int use_chunk(void *handle)
         NONE(cenote_chunk_realloc(bad, buffer, 8, 80)), cenote_chunk_free(bad, buffer),
         cenote_chunk_free(bad, NULL), ZERO(cenote_chunk_cleanup_add(bad, nothing, NULL)),
         cenote_chunk_cleanup_run(bad, 1), cenote_chunk_cleanup_cancel(bad, 1),
-        cenote_chunk_settle(bad), ZERO(cenote_chunk_is_empty(bad)), ZERO(cenote_chunk_held(bad)));
+        cenote_chunk_settle(bad), ZERO(cenote_chunk_trim(bad)), ZERO(cenote_chunk_is_empty(bad)),
+        ZERO(cenote_chunk_held(bad)));
 }
 
 static int use_buddy(void *handle)

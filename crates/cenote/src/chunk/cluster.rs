@@ -281,6 +281,19 @@ impl Clusters {
         self.take_page_of(cluster, geometry)
     }
 
+    /// A cluster that was kept back, and is on no list any more.
+    pub(super) fn take_kept(&self) -> Option<Cluster> {
+        let header = self.kept.pop()?;
+        self.kept_count.set(self.kept_count.get() - 1);
+        Some(header.cluster[0])
+    }
+
+    /// Whether a page of a cluster is free; one that it does not have is not.
+    pub(super) fn is_free(cluster: Cluster, number: usize, geometry: &Geometry) -> bool {
+        let word = Header::free(cluster.header()).get(number / 64).map_or(0, Cell::get);
+        number < geometry.pages as usize && word >> (number % 64) & 1 != 0
+    }
+
     fn take_page_of(&self, header: Placed<Header>, geometry: &Geometry) -> Option<Placed<Page>> {
         let number = Header::take_page(header)?;
         header.used.set(header.used.get() + 1);

@@ -20,6 +20,7 @@ mod page;
 mod recent;
 mod slot;
 mod stack;
+mod trim;
 
 pub use config::ChunkPoolConfig;
 

@@ -27,10 +27,11 @@ use core::ptr::NonNull;
 /// the thread is warm. Requests above 256 KiB go straight to the system, and so do those above
 /// 64 KiB that are aligned to more than 16 bytes.
 ///
-/// Blocks aligned to more than 16 bytes, up to 64 KiB, are aligned to their size, and the cache
-/// takes them from pieces of about a MiB at most that it has from the system: an allocator's own
-/// words between them would cost a page for each. Of those that are free there, and not in a
-/// cache, at most a MiB of each size stays resident (on Linux; elsewhere until a piece is free).
+/// Blocks up to 64 KiB come out of pieces of about a MiB at most, for each size, that are had from the
+/// system; those aligned to more than 16 bytes are aligned to their size. Of those that are free
+/// there, and not in a cache, at most a MiB of each size stays resident, whatever lies between them
+/// (on Linux; elsewhere until a piece is free): what a burst took goes back when it is over. Pages of
+/// 4 KiB do; a page that blocks of 2 KiB or less share stays until none of them is used.
 ///
 /// A thread keeps 4 MiB at most ([`Blocks::set_cap`]), and gives back by and by what it does not need
 /// while it uses pools. Of what threads keep that sleep, all but 128 KiB of each goes back when
@@ -133,6 +134,14 @@ pub(super) fn of_class(layout: Layout) -> Layout {
     class_of(layout).map_or(layout, |(_, block)| block)
 }
 
+/// Whether blocks of this layout may be cut out of a run, where they cannot grow.
+fn may_be_in_a_run(_block: Layout) -> bool {
+    #[cfg(feature = "std")]
+    return super::runs::shelf_of(_block).is_some();
+    #[cfg(not(feature = "std"))]
+    false
+}
+
 /// The layout of the blocks of a list.
 fn layout_of(bin: usize) -> Layout {
     let (size, align) = if bin >= CLASSES {
@@ -195,6 +204,11 @@ unsafe impl BlockSource for Blocks {
         unsafe { System.release(block, layout) }
     }
 
+    unsafe fn discard(&self, start: NonNull<u8>, size: usize) -> usize {
+        // SAFETY: the caller's promise: bytes of a block, which nothing uses.
+        unsafe { System.discard(start, size) }
+    }
+
     #[inline(always)]
     fn is_plain(&self) -> bool {
         true
@@ -202,10 +216,13 @@ unsafe impl BlockSource for Blocks {
 
     unsafe fn grow(&self, block: NonNull<u8>, old: Layout, new: Layout) -> Option<NonNull<u8>> {
         let (old, new) = (of_class(old), of_class(new));
+        if may_be_in_a_run(old) || may_be_in_a_run(new) {
+            return None;
+        }
         if old.align() > PLAIN_ALIGN || new.align() != old.align() {
             return None;
         }
-        // SAFETY: the caller's promise; blocks of this alignment are in no run, but came from
+        // SAFETY: the caller's promise; blocks of this size are in no run, but came from
         // `System` with their class's layout, or as asked, and go back to it so.
         unsafe { System.grow(block, old, new) }
     }

@@ -99,6 +99,11 @@ unsafe impl<S: BlockSource> BlockSource for Cached<S> {
         unsafe { self.source.release_apart(block, layout) }
     }
 
+    unsafe fn discard(&self, start: NonNull<u8>, size: usize) -> usize {
+        // SAFETY: the caller's promise: bytes of a block, which nothing uses.
+        unsafe { self.source.discard(start, size) }
+    }
+
     #[inline]
     fn is_plain(&self) -> bool {
         self.source.is_plain()

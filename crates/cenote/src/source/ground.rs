@@ -1,4 +1,4 @@
-//! [`Ground`]: what lies below all caches: runs for blocks aligned to their size, and the system.
+//! [`Ground`]: what lies below all caches: runs for blocks up to 64 KiB, and the system.
 
 use super::runs::{self, RUNS};
 use super::{BlockSource, System};
@@ -6,7 +6,7 @@ use crate::AllocError;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
-/// The system; blocks aligned to their own size are cut out of runs.
+/// The system; blocks up to 64 KiB are cut out of runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ground;
 

@@ -76,6 +76,12 @@ unsafe impl<S: BlockSource> BlockSource for Locked<S> {
         unsafe { self.0.lock().release_apart(block, layout) }
     }
 
+    unsafe fn discard(&self, start: NonNull<u8>, size: usize) -> usize {
+        let _inside = self.inside();
+        // SAFETY: the caller's promise, passed on.
+        unsafe { self.0.lock().discard(start, size) }
+    }
+
     fn fit(&self, layout: Layout) -> usize {
         self.0.lock().fit(layout)
     }

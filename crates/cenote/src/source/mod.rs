@@ -154,6 +154,19 @@ pub unsafe trait BlockSource {
         None
     }
 
+    /// Nothing in these bytes of a block is used at the moment: the pages that they fill need not be
+    /// resident, and what is read there afterwards is not said. How many bytes that helped; a source
+    /// that cannot tell does nothing.
+    ///
+    /// # Safety
+    /// They are bytes of a block that came from `acquire` of this source and was not released since.
+    #[doc(hidden)]
+    #[inline]
+    unsafe fn discard(&self, start: NonNull<u8>, size: usize) -> usize {
+        let _ = (start, size);
+        0
+    }
+
     /// Whether no code of the program's can run in these methods, and nothing be found that is to be
     /// told: so that an operation which calls them need not be noted as under way. That is for
     /// the library's own sources to say.
@@ -193,6 +206,11 @@ unsafe impl<S: BlockSource + ?Sized> BlockSource for &S {
     unsafe fn release_apart(&self, block: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise, passed on.
         unsafe { (**self).release_apart(block, layout) }
+    }
+
+    unsafe fn discard(&self, start: NonNull<u8>, size: usize) -> usize {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { (**self).discard(start, size) }
     }
 
     #[inline(always)]

@@ -3,12 +3,12 @@
 use core::ptr::NonNull;
 
 /// Gives the whole pages in these bytes back to the system, which has others there when they are
-/// used again. Does nothing where that is not known how.
+/// used again; how many bytes that were. Does nothing where that is not known how.
 ///
 /// # Safety
 /// So many bytes are the caller's, from an allocator, and nothing in them is used any more: what
 /// they are afterwards is not said.
-pub(super) unsafe fn give(start: NonNull<u8>, size: usize) {
+pub(super) unsafe fn give(start: NonNull<u8>, size: usize) -> usize {
     #[cfg(all(target_os = "linux", not(miri)))]
     {
         use core::ffi::{c_int, c_void};
@@ -26,11 +26,13 @@ pub(super) unsafe fn give(start: NonNull<u8>, size: usize) {
             // What it could fail for (locked memory, huge pages of a file system) leaves the pages
             // as they are.
             // SAFETY: whole pages of memory that is the caller's, in which nothing is used.
-            unsafe { madvise(pages, end - from, NOT_NEEDED) };
+            if unsafe { madvise(pages, end - from, NOT_NEEDED) } == 0 {
+                return end - from;
+            }
         }
     }
-    #[cfg(not(all(target_os = "linux", not(miri))))]
     let _ = (start, size);
+    0
 }
 
 /// Sees to it that `before` is called before each fork, and afterwards `after`, and in its child

@@ -1,7 +1,8 @@
-//! [`Runs`]: blocks aligned to their own size, cut out of larger pieces of memory.
+//! [`Runs`]: blocks of a few sizes, cut out of larger pieces of memory.
 //!
-//! An allocator that is asked for 4 KiB aligned to 4 KiB puts a word of its own before them, which
-//! makes a page of it resident for each: memory costs twice what its account says. So such blocks
+//! Taken from an allocator one by one, blocks that came back stay resident as long as anything lies
+//! behind them on its heap: after a burst, for months. And one that is asked for 4 KiB aligned to
+//! 4 KiB puts a word of its own before them, which makes a page of it resident for each. So blocks
 //! come in *runs* of up to 128, a MiB at most. A run asks for no alignment: it is cut at the
 //! boundaries inside of it, and what is before the first and behind the last is not touched, but
 //! for what is known of the run, which lies at its beginning.
@@ -31,8 +32,13 @@ use core::ptr::NonNull;
 
 /// The smallest blocks have two to the power of this many bytes.
 const SMALLEST_SHIFT: u32 = 8;
-/// Sizes of blocks: 256 B to 64 KiB.
-const SHELVES: usize = 9;
+/// Sizes of blocks that are powers of two, 256 B to 64 KiB, which are aligned to their size.
+const POWERS: usize = 9;
+/// And in between, above 16 KiB, three to each doubling, which are aligned to pages.
+const BETWEEN_SHIFT: u32 = 14;
+const SHELVES: usize = POWERS + 6;
+/// What those in between are aligned to, and multiples of.
+const PAGE: usize = 4096;
 /// A run has at most so many blocks, a bit of a word for each, and so many bytes of them.
 const MOST_BLOCKS: usize = Bits::BITS as usize;
 const MOST_BYTES: usize = 1 << 20;
@@ -74,34 +80,51 @@ struct Claimed {
 /// A run that is on no shelf, and none of whose blocks is anybody's.
 struct Emptied(At);
 
-/// Which shelf has blocks of this layout; none, where it is not that of a block aligned to its size.
+/// Which shelf has blocks of this layout; none, where no shelf has blocks of just its size that are
+/// aligned so.
 #[inline]
 pub(super) fn shelf_of(layout: Layout) -> Option<usize> {
-    let shelf = layout.size().trailing_zeros().wrapping_sub(SMALLEST_SHIFT) as usize;
-    (layout.size() == layout.align() && shelf < SHELVES).then_some(shelf)
+    let (size, align) = (layout.size(), layout.align());
+    if size.is_power_of_two() {
+        let shelf = size.trailing_zeros().wrapping_sub(SMALLEST_SHIFT) as usize;
+        return (align <= size && shelf < POWERS).then_some(shelf);
+    }
+    let doubling = size.checked_ilog2()?.checked_sub(BETWEEN_SHIFT)? as usize;
+    let quarter = (1 << BETWEEN_SHIFT << doubling) / 4;
+    let between = doubling < 2 && size % quarter == 0 && align <= PAGE;
+    between.then(|| POWERS + 3 * doubling + size / quarter - 5)
 }
 
 /// Sizes of one shelf's blocks and runs.
 #[derive(Clone, Copy)]
 struct Sizes {
-    shift: u32,
+    block: usize,
+    align: usize,
     blocks: usize,
 }
 
 impl Sizes {
     const fn of(shelf: usize) -> Self {
-        let shift = SMALLEST_SHIFT + shelf as u32;
-        let blocks = MOST_BYTES >> shift;
-        Self { shift, blocks: if blocks < MOST_BLOCKS { blocks } else { MOST_BLOCKS } }
+        let (block, align) = match shelf.checked_sub(POWERS) {
+            None => {
+                (1 << (SMALLEST_SHIFT as usize + shelf), 1 << (SMALLEST_SHIFT as usize + shelf))
+            }
+            Some(between) => {
+                let quarter = (1_usize << BETWEEN_SHIFT << (between / 3)) / 4;
+                (quarter * (5 + between % 3), PAGE)
+            }
+        };
+        let blocks = MOST_BYTES / block;
+        Self { block, align, blocks: if blocks < MOST_BLOCKS { blocks } else { MOST_BLOCKS } }
     }
 
     const fn block(self) -> usize {
-        1 << self.shift
+        self.block
     }
 
-    /// Bytes of a run's blocks: a power of two.
+    /// Bytes of a run's blocks.
     const fn span(self) -> usize {
-        self.blocks << self.shift
+        self.blocks * self.block
     }
 
     /// All blocks' bits.
@@ -111,7 +134,7 @@ impl Sizes {
 
     /// What a run asks for: wherever that lies, its blocks are in it.
     const fn layout(self) -> Layout {
-        let size = size_of::<Run>() + self.block() + self.span();
+        let size = size_of::<Run>() + self.align + self.span();
         match Layout::from_size_align(size, 16) {
             Ok(layout) => layout,
             Err(_) => unreachable!(),
@@ -120,7 +143,7 @@ impl Sizes {
 
     /// Where the first of these blocks, all of one run, begins, and how many bytes they have.
     fn place(self, first: NonNull<u8>, from: u32, count: u32) -> (NonNull<u8>, usize) {
-        (behind(first, (from as usize) << self.shift), (count as usize) << self.shift)
+        (behind(first, from as usize * self.block), count as usize * self.block)
     }
 }
 
@@ -318,7 +341,7 @@ impl<S: BlockSource> Runs<S> {
         debug::mark(block, sizes.block());
         let done = guarded.with(|shelf| {
             let run = shelf.find(block.addr().get(), sizes)?;
-            let bit = 1 << ((block.addr().get() - run.first.addr().get()) >> sizes.shift);
+            let bit = 1 << ((block.addr().get() - run.first.addr().get()) / sizes.block());
             run.dirty.set(run.dirty.get() | bit);
             shelf.dirty += sizes.block();
             // Nobody's: the caller's promise.
@@ -392,7 +415,7 @@ impl<S: BlockSource> Runs<S> {
     fn make(&self, sizes: Sizes) -> Option<At> {
         let memory = self.source.acquire(sizes.layout()).ok()?;
         let from = memory.addr().get() + size_of::<Run>();
-        let first = behind(memory, from.next_multiple_of(sizes.block()) - memory.addr().get());
+        let first = behind(memory, from.next_multiple_of(sizes.align) - memory.addr().get());
         debug::mark(first, sizes.span());
         let (free, none) = (Cell::new(sizes.all() & !1), Link::new(None));
         let (dirty, newer, older) = (Cell::new(0), none.clone(), none.clone());

@@ -1,5 +1,7 @@
 //! [`System`]: blocks straight from the process's global allocator.
 
+#[cfg(feature = "std")]
+use super::pages;
 use crate::{AllocError, BlockSource};
 use core::alloc::Layout;
 use core::ptr::NonNull;
@@ -58,6 +60,12 @@ unsafe impl BlockSource for System {
     unsafe fn release(&self, block: NonNull<u8>, layout: Layout) {
         // SAFETY: the caller's promise: `block` came from `acquire` with this layout.
         unsafe { alloc::alloc::dealloc(block.as_ptr(), layout) }
+    }
+
+    #[cfg(feature = "std")]
+    unsafe fn discard(&self, start: NonNull<u8>, size: usize) -> usize {
+        // SAFETY: the caller's promise: bytes of a block, which nothing uses.
+        unsafe { pages::give(start, size) }
     }
 
     #[inline(always)]

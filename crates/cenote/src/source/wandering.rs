@@ -119,6 +119,11 @@ unsafe impl BlockSource for SharedBlocks {
         unsafe { System.release(ptr, layout) }
     }
 
+    unsafe fn discard(&self, start: NonNull<u8>, size: usize) -> usize {
+        // SAFETY: the caller's promise: bytes of a block, which nothing uses.
+        unsafe { System.discard(start, size) }
+    }
+
     #[inline(always)]
     fn is_plain(&self) -> bool {
         true

@@ -51,7 +51,7 @@ unsafe impl Send for Block {}
 impl Block {
     fn take(runs: &Tested<'_>, shelf: usize, mark: u64) -> Self {
         let start = runs.take(shelf).unwrap();
-        assert!(start.addr().get().is_multiple_of(size_of_shelf(shelf)));
+        assert!(start.addr().get().is_multiple_of(Sizes::of(shelf).align));
         let block = Self { shelf, start, mark };
         for end in block.ends() {
             // SAFETY: the block is larger than twice that, and this test's.
@@ -76,15 +76,25 @@ impl Block {
 }
 
 #[test]
-fn a_shelf_is_for_powers_of_two_that_are_aligned_to_themselves() {
+fn a_shelf_is_for_the_sizes_of_classes_up_to_64_kib() {
     let shelf = |size, align| shelf_of(Layout::from_size_align(size, align).unwrap());
     assert_eq!(shelf(256, 256), Some(0));
     assert_eq!(shelf(4096, 4096), Some(4));
     assert_eq!(shelf(65536, 65536), Some(8));
-    for (size, align) in [(0, 1), (128, 128), (4096, 16), (4096, 8192), (12288, 4096)] {
+    assert_eq!((shelf(256, 16), shelf(4096, 16)), (Some(0), Some(4)));
+    // Those in between: quarters of the power of two below.
+    let between = [20, 24, 28, 40, 48, 56].map(|kib| shelf(kib << 10, 16));
+    assert_eq!(between, [9, 10, 11, 12, 13, 14].map(Some));
+    for shelf in 0..SHELVES {
+        let sizes = Sizes::of(shelf);
+        let layout = Layout::from_size_align(sizes.block(), sizes.align).unwrap();
+        assert_eq!(shelf_of(layout), Some(shelf), "{layout:?}");
+    }
+    let others = [(0, 1), (128, 128), (4096, 8192), (12288, 4096), (21 << 10, 16), (80 << 10, 16)];
+    for (size, align) in others {
         assert_eq!(shelf(size, align), None, "{size} {align}");
     }
-    assert_eq!(shelf(1 << 17, 1 << 17), None);
+    assert_eq!((shelf(1 << 17, 1 << 17), shelf(20 << 10, 8192)), (None, None));
 }
 
 #[test]
@@ -93,11 +103,12 @@ fn a_run_has_room_for_all_its_blocks_wherever_it_lies() {
         let sizes = Sizes::of(shelf);
         let room = sizes.layout().size() - size_of::<Run>();
         for from in (0..2 * sizes.block()).step_by(16) {
-            let first = (from + size_of::<Run>()).next_multiple_of(sizes.block());
+            let first = (from + size_of::<Run>()).next_multiple_of(sizes.align);
             assert!(first + sizes.span() <= from + size_of::<Run>() + room);
         }
         assert_eq!(sizes.all().count_ones() as usize, sizes.blocks);
-        assert!(sizes.span().is_power_of_two());
+        // All blocks are as aligned as the first.
+        assert_eq!(sizes.block() % sizes.align, 0);
     }
 }
 

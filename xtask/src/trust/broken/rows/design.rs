@@ -191,6 +191,15 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        invariant: "13e",
+        change: Break {
+            file: "crates/cenote/src/chunk/cluster.rs",
+            text: "number < geometry.pages as usize && word >> (number % 64) & 1 != 0",
+            by: "let _ = word; number + 1 < geometry.pages as usize",
+            tests: &["-p cenote --test chunk_trim"],
+        },
+    },
+    Row {
         invariant: "13d",
         change: Break {
             file: "crates/cenote/src/large/mod.rs",

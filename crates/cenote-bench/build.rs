@@ -1,7 +1,8 @@
-//! Builds the C and C++ peers: nginx's own pools from nginx's own tree, and whatever of APR, talloc,
-//! obstack and `std::pmr` the system has. What is missing is left out, and the bench says so.
+//! Builds the C and C++ peers: nginx's own pools from nginx's own tree, mimalloc 2 beside the crate's
+//! mimalloc 3, and whatever of APR, talloc, obstack and `std::pmr` the system has. What is missing is left out, and the bench says so.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -49,6 +50,7 @@ fn main() -> Result<()> {
         .try_compile("cenote_bench_capi")?;
     let found = [
         ("nginx", nginx(&out)),
+        ("mimalloc2", mimalloc2(&out)),
         (
             "apr",
             plain("apr.c", &["/usr/include/apr-1.0", "/usr/local/apr/include/apr-1"], &["apr-1"]),
@@ -128,15 +130,47 @@ fn versions() -> Result<String> {
         .join(";"))
 }
 
-fn nginx_source() -> Result<PathBuf> {
+/// Where cargo keeps a package's own files.
+fn sources_of(name: &str) -> Result<PathBuf> {
     let all = metadata()?;
     let packages = all["packages"].as_array().context("no packages")?;
     let package = packages
         .iter()
-        .find(|one| one["name"] == "nginx-src")
-        .context("nginx-src is not fetched")?;
+        .find(|one| one["name"] == name)
+        .with_context(|| format!("{name} is not fetched"))?;
     let manifest = package["manifest_path"].as_str().context("no manifest")?;
-    Ok(Path::new(manifest).with_file_name("nginx"))
+    Ok(Path::new(manifest).with_file_name(""))
+}
+
+/// mimalloc 2, as libmimalloc-sys builds it with its feature `v2`, under names of its own: `mi2_malloc`
+/// for `mi_malloc`. The crate itself is version 3, and one program can have it once.
+fn mimalloc2(out: &Path) -> Result<()> {
+    let source = sources_of("libmimalloc-sys")?.join("c_src/mimalloc/v2");
+    let object = out.join("mimalloc2.o");
+    let compiler = cc::Build::new().get_compiler();
+    run(Command::new(compiler.path())
+        .args(["-O3", "-fPIC", "-w", "-ftls-model=initial-exec", "-c"])
+        .args(["-DMI_DEBUG=0", "-DMI_BUILD_RELEASE", "-DNDEBUG"])
+        .arg("-I")
+        .arg(source.join("include"))
+        .arg("-I")
+        .arg(source.join("src"))
+        .arg(source.join("src/static.c"))
+        .arg("-o")
+        .arg(&object))?;
+    let listed = Command::new("nm").args(["-g", "--defined-only", "-P"]).arg(&object).output()?;
+    ensure!(listed.status.success(), "nm: {}", String::from_utf8_lossy(&listed.stderr).trim());
+    let names = out.join("mimalloc2.names");
+    let text = String::from_utf8_lossy(&listed.stdout);
+    let lines = text
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .map(|name| format!("{name} {}\n", name.replacen("mi_", "mi2_", 1)));
+    fs::write(&names, lines.collect::<String>())?;
+    let mut option = OsString::from("--redefine-syms=");
+    option.push(&names);
+    run(Command::new("objcopy").arg(option).arg(&object))?;
+    Ok(cc::Build::new().object(object).try_compile("cenote_bench_mimalloc2")?)
 }
 
 fn copy_tree(from: &Path, to: &Path) -> Result<()> {
@@ -169,7 +203,7 @@ fn nginx(out: &Path) -> Result<()> {
     if tree.exists() {
         fs::remove_dir_all(&tree)?;
     }
-    let source = nginx_source()?;
+    let source = sources_of("nginx-src")?.join("nginx");
     println!("cargo::rustc-env=CENOTE_BENCH_NGINX_SOURCE={}", source.display());
     copy_tree(&source, &tree)?;
     run(Command::new("sh").current_dir(&tree).args([

@@ -42,4 +42,7 @@ pub(crate) struct Cli {
     /// Hold idle connections and tell; the bench calls itself so.
     #[arg(long, hide = true, value_name = "SUBJECT")]
     pub(crate) idle_subject: Option<String>,
+    /// Live a server's months and tell; the bench calls itself so.
+    #[arg(long, hide = true, value_name = "SUBJECT")]
+    pub(crate) months_subject: Option<String>,
 }

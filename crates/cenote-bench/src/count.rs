@@ -55,7 +55,7 @@ pub(crate) fn child(group: &Group) {
 }
 
 /// The parent's part.
-pub(crate) fn group(group: &Group, scratch: &Path) -> Result<Counts> {
+pub(crate) fn group(group: &Group, exe: &Path, scratch: &Path) -> Result<Counts> {
     let folder = scratch.join(group.name);
     std::fs::create_dir_all(&folder)?;
     let out = Command::new("valgrind")
@@ -68,7 +68,7 @@ pub(crate) fn group(group: &Group, scratch: &Path) -> Result<Counts> {
         .arg("--toggle-collect=cenote_bench_measured")
         .arg("--dump-after=cenote_bench_measured")
         .arg(format!("--callgrind-out-file={}", folder.join("out").display()))
-        .arg(std::env::current_exe()?)
+        .arg(exe)
         .args(["--count-group", group.name])
         .stderr(Stdio::piped())
         .output()?;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::probe::Probe;
 use crate::stats::{self, Spread};
 
 /// A batch of work, `units` of it, and how long it took.
@@ -99,7 +100,7 @@ impl Effort {
 }
 
 /// What one subject did in one case.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Row {
     pub(crate) group: String,
     pub(crate) case: String,
@@ -107,10 +108,19 @@ pub(crate) struct Row {
     pub(crate) unit: String,
     /// Nanoseconds per unit over the rounds; nothing where the subject could not take part.
     pub(crate) ns: Option<Spread>,
+    /// The 10th percentile of the rounds, which a busy machine moves least.
+    pub(crate) low: Option<f64>,
+    /// The medians of the two times that the group was measured, where they lie further from each
+    /// other than both spreads reach.
+    pub(crate) twice: Option<[f64; 2]>,
     /// This subject's time over that of the case's first, taken in each round.
     pub(crate) ratio: Option<Spread>,
     pub(crate) instructions: Option<f64>,
     pub(crate) held: Option<usize>,
+    /// Bytes that were live meanwhile, where that is told.
+    pub(crate) live: Option<usize>,
+    /// Rounds in which the machine was slow, and how many there were.
+    pub(crate) slow: [usize; 2],
     pub(crate) note: String,
 }
 
@@ -120,6 +130,11 @@ pub(crate) struct Rounds {
     pub(crate) case: String,
     pub(crate) unit: String,
     pub(crate) subjects: Vec<Times>,
+    /// How fast the machine itself was, for each round; none where that was not looked at.
+    pub(crate) probes: Vec<Probe>,
+    /// How many of the rounds are of the first time, once there was a second.
+    #[serde(default)]
+    first: usize,
 }
 
 /// One subject's rounds.
@@ -133,16 +148,28 @@ pub(crate) struct Times {
 }
 
 impl Rounds {
+    pub(crate) fn new(case: String, unit: &str, subjects: Vec<Times>, probes: Vec<Probe>) -> Self {
+        Self { case, unit: unit.into(), subjects, probes, first: 0 }
+    }
+
     /// More rounds of the same case, from another process.
     pub(crate) fn add(&mut self, more: Self) {
         for (one, other) in self.subjects.iter_mut().zip(more.subjects) {
             one.ns.extend(other.ns);
         }
+        self.probes.extend(more.probes);
     }
 
-    /// Medians, spreads and ratios.
-    pub(crate) fn rows(&self, group: &str) -> Vec<Row> {
+    /// The rounds of the second time, apart from the first.
+    pub(crate) fn again(&mut self, more: Self) {
+        self.first = self.subjects.iter().map(|one| one.ns.len()).max().unwrap_or(0);
+        self.add(more);
+    }
+
+    /// Medians, spreads and ratios. What is slow is told by the fastest probe of all.
+    pub(crate) fn rows(&self, group: &str, fastest: Probe) -> Vec<Row> {
         let ours = self.subjects.first().map_or(&[][..], |first| &first.ns);
+        let slow = self.probes.iter().filter(|probe| probe.is_slow(fastest)).count();
         self.subjects
             .iter()
             .map(|subject| {
@@ -154,13 +181,24 @@ impl Rounds {
                     subject: subject.name.clone(),
                     unit: self.unit.clone(),
                     ns: stats::spread(&subject.ns),
+                    low: stats::percentile(&subject.ns, 10),
+                    twice: self.differing(&subject.ns),
                     ratio: stats::spread(&ratios),
-                    instructions: None,
                     held: subject.held,
+                    slow: [slow, self.probes.len()],
                     note: subject.note.clone(),
+                    ..Row::default()
                 }
             })
             .collect()
+    }
+
+    /// The medians of both times, if the spreads of both do not explain how far they are apart.
+    fn differing(&self, ns: &[f64]) -> Option<[f64; 2]> {
+        let (first, second) = ns.split_at_checked(self.first)?;
+        let (first, second) = (stats::spread(first)?, stats::spread(second)?);
+        let apart = (first.median - second.median).abs();
+        (apart > first.mad + second.mad).then_some([first.median, second.median])
     }
 }
 
@@ -175,8 +213,15 @@ pub(crate) fn timed(mut work: impl FnMut()) -> Duration {
     processor_time().saturating_sub(start)
 }
 
+/// Times what is not to be counted: it does not run below what callgrind looks at.
+pub(crate) fn untold(work: impl FnOnce()) -> Duration {
+    let start = processor_time();
+    work();
+    processor_time().saturating_sub(start)
+}
+
 /// The processor time of this thread so far, in user and kernel mode.
-fn processor_time() -> Duration {
+pub(crate) fn processor_time() -> Duration {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the clock exists, and the answer's place is valid.
     let answer = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut now) };
@@ -221,7 +266,9 @@ pub(crate) fn measure(case: Case, effort: Effort) -> Rounds {
         .map(|one| one.batch.as_mut().map_or(0, |batch| calibrate(batch, effort.sample)))
         .collect();
     let mut times = vec![Vec::with_capacity(effort.rounds); subjects.len()];
+    let mut probes = Vec::with_capacity(effort.rounds);
     for round in 0..effort.rounds {
+        let before = Probe::now();
         for turn in 0..subjects.len() {
             let at = (turn + round) % subjects.len();
             if let Some(batch) = &mut subjects[at].batch {
@@ -232,13 +279,14 @@ pub(crate) fn measure(case: Case, effort: Effort) -> Rounds {
                 times[at].push(took.as_nanos() as f64 / units[at] as f64);
             }
         }
+        probes.push(before.slower(Probe::now()));
     }
     let subjects = subjects
         .into_iter()
         .zip(times)
         .map(|(one, ns)| Times { name: one.name, note: one.missing.into(), held: one.held, ns })
         .collect();
-    Rounds { case: case.name, unit: case.unit.into(), subjects }
+    Rounds::new(case.name, case.unit, subjects, probes)
 }
 
 #[cfg(test)]
@@ -254,16 +302,36 @@ mod tests {
             ns: ns.into(),
         };
         // The machine was three times slower in the second round, for both.
-        let rounds = Rounds {
-            case: "case".into(),
-            unit: "unit".into(),
-            subjects: vec![
-                times("ours", &[10.0, 30.0, 10.0]),
-                times("theirs", &[20.0, 60.0, 20.0]),
-            ],
-        };
-        let rows = rounds.rows("group");
+        let subjects =
+            vec![times("ours", &[10.0, 30.0, 10.0]), times("theirs", &[20.0, 60.0, 20.0])];
+        let rounds = Rounds::new("case".into(), "unit", subjects, Vec::new());
+        let rows = rounds.rows("group", Probe::default());
         assert_eq!(rows[1].ratio, Some(Spread { median: 2.0, mad: 0.0 }));
+        assert_eq!(rows[1].low, Some(20.0));
+    }
+
+    #[test]
+    fn both_times_are_told_only_where_their_spreads_do_not_reach_each_other() {
+        let round = |ns: &[f64]| {
+            let one = Times { name: "one".into(), note: String::new(), held: None, ns: ns.into() };
+            Rounds::new("case".into(), "unit", vec![one], vec![])
+        };
+        let twice = |first: &[f64], second: &[f64]| {
+            let mut rounds = round(first);
+            rounds.again(round(second));
+            rounds.rows("group", Probe::default())[0].twice
+        };
+        assert_eq!(twice(&[10.0, 11.0, 12.0], &[11.0, 12.0, 13.0]), None);
+        assert_eq!(twice(&[10.0, 11.0, 12.0], &[20.0, 21.0, 22.0]), Some([11.0, 21.0]));
+        assert_eq!(round(&[10.0, 30.0]).rows("group", Probe::default())[0].twice, None);
+    }
+
+    #[test]
+    fn a_round_of_a_halved_core_is_told_from_the_fastest() {
+        let fast = Probe { add: 0.3, forward: 1.0 };
+        assert!(!Probe { add: 0.31, forward: 1.1 }.is_slow(fast));
+        assert!(Probe { add: 0.6, forward: 1.0 }.is_slow(fast));
+        assert!(Probe { add: 0.3, forward: 2.0 }.is_slow(fast));
     }
 
     #[test]

@@ -10,8 +10,10 @@ mod fast_path;
 mod groups;
 mod harness;
 mod peers;
+mod probe;
 mod report;
 mod run;
+mod session;
 mod stats;
 mod work;
 
@@ -22,10 +24,9 @@ use clap::Parser;
 
 use cli::Cli;
 use groups::{GROUPS, Group};
-use harness::{Effort, Row};
+use harness::Effort;
 use report::json::Rows;
-use report::ran::Ran;
-use report::table::Live;
+use session::Session;
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
@@ -40,6 +41,9 @@ fn main() -> Result<()> {
     }
     if let Some(subject) = &cli.idle_subject {
         return groups::idle::child(subject);
+    }
+    if let Some(subject) = &cli.months_subject {
+        return groups::months::child(subject, cli.quick);
     }
     if cli.list {
         for group in GROUPS {
@@ -58,20 +62,12 @@ fn main() -> Result<()> {
         Some(file) => report::json::read(file, &machine, cli.quick)?,
         None => Rows::default(),
     };
-    let mut fresh = Rows::default();
-    for group in &chosen {
-        let live = Live::new(group);
-        let ran = Ran::begun(group.name, cli.quick);
-        fresh.rows.extend(measured(group, &cli, counting, &scratch.0, &live)?);
-        let ran = ran.ended();
-        println!("\n  load: {} before, {} after", ran.load[0], ran.load[1]);
-        fresh.groups.push(ran);
-        if let Some(file) = &cli.json {
-            // After each, so that nothing is lost where a later one fails.
-            report::json::write(file, &fresh.clone().over(former.clone()), &machine)?;
-        }
-    }
-    let rows = fresh.over(former);
+    let rows = Session::new(&cli, counting, &scratch.0).run(&chosen, |fresh| match &cli.json {
+        // After each, so that nothing is lost where a later one fails.
+        Some(file) => report::json::write(file, &fresh.over(former.clone()), &machine),
+        None => Ok(()),
+    })?;
+    let rows = rows.over(former);
     let whole = GROUPS.iter().all(|group| rows.groups.iter().any(|ran| ran.group == group.name));
     let docs = match &cli.docs {
         Some(docs) => Some(docs.clone()),
@@ -85,43 +81,6 @@ fn main() -> Result<()> {
         println!("\nwritten: {}", docs.join("PERFORMANCE.md").display());
     }
     Ok(())
-}
-
-/// A group's rows.
-fn measured(
-    group: &Group,
-    cli: &Cli,
-    counting: bool,
-    scratch: &Path,
-    live: &Live,
-) -> Result<Vec<Row>> {
-    if group.name == "idle" {
-        let rows = groups::idle::rows()?;
-        live.bytes(&rows);
-        return Ok(rows);
-    }
-    if group.name == "end-to-end" {
-        return end_to_end::rows(cli.quick, counting, scratch, live);
-    }
-    let counts = if counting {
-        live.doing("counting instructions");
-        count::group(group, scratch).unwrap_or_else(|why| {
-            eprintln!("SKIPPED: instructions of {}: {why:#}", group.name);
-            count::Counts::new()
-        })
-    } else {
-        count::Counts::new()
-    };
-    let mut all = Vec::new();
-    for rounds in run::group(group, cli.quick, live)? {
-        let mut rows = rounds.rows(group.name);
-        for row in &mut rows {
-            row.instructions = counts.get(&(row.case.clone(), row.subject.clone())).copied();
-        }
-        live.case(&rows);
-        all.extend(rows);
-    }
-    Ok(all)
 }
 
 fn chosen(only: &[String]) -> Result<Vec<&'static Group>> {

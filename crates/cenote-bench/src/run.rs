@@ -2,6 +2,7 @@
 //! together.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -35,10 +36,11 @@ pub(crate) fn child(group: &Group, effort: Effort) -> Result<()> {
 /// The parent's part.
 pub(crate) fn group(group: &Group, quick: bool, live: &Live) -> Result<Vec<Rounds>> {
     let effort = if quick { Effort::QUICK } else { Effort::FULL };
+    let exe = executable(group, live)?;
     let cases = (group.cases)().len();
     let mut all: Vec<Rounds> = Vec::new();
     for process in 0..effort.processes {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(&exe);
         command.args(["--measure-group", group.name]).stdout(Stdio::piped());
         if quick {
             command.arg("--quick");
@@ -58,4 +60,22 @@ pub(crate) fn group(group: &Group, quick: bool, live: &Live) -> Result<Vec<Round
         ensure!(child.wait()?.success(), "the process that measures {} failed", group.name);
     }
     Ok(all)
+}
+
+/// The program that measures a group: this one, or the same built with link-time optimisation.
+pub(crate) fn executable(group: &Group, live: &Live) -> Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    if !group.lto {
+        return Ok(this);
+    }
+    live.doing("building the bench with link-time optimisation");
+    let folder = this.ancestors().nth(2).context("a folder")?.join("cenote-bench/lto");
+    let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+    build.args(["build", "--release", "--locked", "-p", "cenote-bench", "--bin", "cenote-bench"]);
+    build.env("CARGO_PROFILE_RELEASE_LTO", "fat").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1");
+    build.arg("--target-dir").arg(&folder).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let out = build.output()?;
+    let said = String::from_utf8_lossy(&out.stderr);
+    ensure!(out.status.success(), "the build with link-time optimisation: {}", said.trim());
+    Ok(folder.join("release/cenote-bench"))
 }

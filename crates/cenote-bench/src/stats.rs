@@ -20,6 +20,14 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
+/// The value that so many of a hundred do not exceed; nothing of nothing.
+pub(crate) fn percentile(values: &[f64], percent: usize) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
+}
+
 /// Median and spread; nothing of nothing.
 pub(crate) fn spread(values: &[f64]) -> Option<Spread> {
     let middle = median(values)?;
@@ -43,5 +51,14 @@ mod tests {
     fn the_median_of_an_even_number_lies_between_the_middle_two() {
         assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
         assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_the_values() {
+        let values: Vec<f64> = (1..=70).rev().map(f64::from).collect();
+        assert_eq!(percentile(&values, 10), Some(7.0));
+        assert_eq!(percentile(&values, 100), Some(70.0));
+        assert_eq!(percentile(&[5.0, 4.0], 10), Some(4.0));
+        assert_eq!(percentile(&[], 10), None);
     }
 }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use crate::harness::{Rounds, Row, Times};
+use crate::probe::Probe;
 use crate::report::table::Live;
 use server::{Running, Server, servers};
 
@@ -86,11 +87,8 @@ fn note(rows: &mut Vec<Row>, server: &Server, count: instructions::Count) {
                 case: (*case).into(),
                 subject: server.name.into(),
                 unit: "request".into(),
-                ns: None,
-                ratio: None,
-                instructions: None,
-                held: None,
                 note: "no wrk".into(),
+                ..Row::default()
             };
             // Behind those of its case.
             let end =
@@ -129,12 +127,9 @@ fn under_load(servers: &[Server], quick: bool, scratch: &Path, live: &Live) -> R
                 let ns = times[at].clone();
                 Some(Times { name: (*name).into(), note: String::new(), held: None, ns })
             };
-            let rounds = Rounds {
-                case: format!("{case}{what}"),
-                unit: "request".into(),
-                subjects: names.iter().filter_map(of).collect(),
-            };
-            rows.extend(rounds.rows("end-to-end"));
+            let subjects = names.iter().filter_map(of).collect();
+            let rounds = Rounds::new(format!("{case}{what}"), "request", subjects, Vec::new());
+            rows.extend(rounds.rows("end-to-end", Probe::default()));
         }
     }
     rows.extend(bursts(servers, &running, seconds, live)?);
@@ -152,11 +147,9 @@ fn bursts(servers: &[Server], running: &[Running], seconds: u32, live: &Live) ->
             case: case.into(),
             subject: server.name.into(),
             unit: "process".into(),
-            ns: None,
-            ratio: None,
-            instructions: None,
             held: Some(held),
             note: format!("{before} B before the burst"),
+            ..Row::default()
         };
         held.push(row(BURST, running.resident()?));
         let begun = Instant::now();

@@ -7,7 +7,9 @@ use cenote::ChunkPool;
 use crate::harness::{Case, Subject, timed};
 #[cfg(has_pmr)]
 use crate::peers::c::PmrPool;
-use crate::peers::mallocs::{Malloc, MimallocHeap, Visit, general};
+#[cfg(has_mimalloc2)]
+use crate::peers::mallocs::Two;
+use crate::peers::mallocs::{Malloc, MimallocHeap, Three, Visit, general};
 use crate::work::{Random, layout, touch};
 
 /// Sizes from and to, and how many are live.
@@ -47,7 +49,9 @@ pub(crate) fn cases() -> Vec<Case> {
             Case::new(name, "free and allocate", move || {
                 let mut all = vec![subject("cenote", ChunkPool::new(), mix)];
                 all.extend(general(&mix, ""));
-                all.push(subject("mimalloc heap", MimallocHeap::new(), mix));
+                all.push(subject("mimalloc 3 heap", MimallocHeap::new(Three), mix));
+                #[cfg(has_mimalloc2)]
+                all.push(subject("mimalloc 2 heap", MimallocHeap::new(Two), mix));
                 #[cfg(has_pmr)]
                 all.push(subject("std::pmr unsynchronized pool", PmrPool::new(), mix));
                 #[cfg(not(has_pmr))]

@@ -3,7 +3,9 @@
 use cenote::CountedPool;
 
 use crate::harness::{Case, Subject, timed};
-use crate::peers::mallocs::{Glibc, Malloc, Mimalloc};
+#[cfg(has_mimalloc2)]
+use crate::peers::mallocs::Two;
+use crate::peers::mallocs::{Glibc, Malloc, Mimalloc, Three};
 use crate::work::{Random, layout, touch};
 
 /// Messages in the window.
@@ -14,10 +16,13 @@ const PLAN: usize = 1 << 16;
 /// Sizes of messages.
 const MIX: [u32; 16] = [16, 24, 32, 32, 48, 64, 64, 96, 128, 160, 200, 256, 320, 512, 768, 1_400];
 
+pub(crate) const OLDEST: &str = "16 to 1,400 B, oldest first";
+pub(crate) const ANY: &str = "16 to 1,400 B, any of the window";
+
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("16 to 1,400 B, oldest first", "message", || subjects(&MIX, false)),
-        Case::new("16 to 1,400 B, any of the window", "message", || subjects(&MIX, true)),
+        Case::new(OLDEST, "message", || subjects(&MIX, false)),
+        Case::new(ANY, "message", || subjects(&MIX, true)),
         Case::new("64 B, oldest first", "message", || subjects(&[64], false)),
     ]
 }
@@ -25,7 +30,9 @@ pub(crate) fn cases() -> Vec<Case> {
 fn subjects(mix: &'static [u32], any: bool) -> Vec<Subject> {
     vec![
         subject("cenote", CountedPool::new(), mix, any),
-        subject("mimalloc", Mimalloc, mix, any),
+        subject("mimalloc 3", Mimalloc(Three), mix, any),
+        #[cfg(has_mimalloc2)]
+        subject("mimalloc 2", Mimalloc(Two), mix, any),
         subject("glibc malloc", Glibc, mix, any),
         if mix.len() == 1 { plurality() } else { Subject::missing("plurality", "one type only") },
     ]

@@ -256,7 +256,7 @@ fn scenario<P: Pools>(pools: &P) -> Result<Told> {
 }
 
 /// The process's resident bytes.
-fn rss() -> Result<usize> {
+pub(crate) fn rss() -> Result<usize> {
     let text = std::fs::read_to_string("/proc/self/smaps_rollup")?;
     let line = text.lines().find_map(|line| line.strip_prefix("Rss:")).context("no Rss")?;
     let kib: usize = line.split_whitespace().next().context("no number")?.parse()?;
@@ -278,15 +278,13 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
                 case: case.into(),
                 subject: subject.into(),
                 unit: ABOUT.into(),
-                ns: None,
-                ratio: None,
-                instructions: None,
                 held: told.map(|told| told.rss[at].round() as usize),
                 note: match told.map(|told| told.own[at]) {
                     None => "not built".into(),
                     Some(None) => String::new(),
                     Some(Some(own)) => format!("{own:.0} B in its pool's account"),
                 },
+                ..Row::default()
             });
         }
     }
@@ -298,11 +296,8 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
             case: PARTS.into(),
             subject: what.into(),
             unit: ABOUT.into(),
-            ns: None,
-            ratio: None,
-            instructions: None,
             held: Some(bytes.round() as usize),
-            note: String::new(),
+            ..Row::default()
         });
     }
     Ok(rows)

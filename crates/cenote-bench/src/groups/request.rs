@@ -5,7 +5,9 @@ use std::hint::black_box;
 use crate::harness::{Case, Subject, timed};
 use crate::peers::arenas::{Arena, Blink, BumpScope, CAPACITY};
 use crate::peers::c::{self, NginxWork};
-use crate::peers::mallocs::{Malloc, MimallocHeap, Visit, general};
+#[cfg(has_mimalloc2)]
+use crate::peers::mallocs::Two;
+use crate::peers::mallocs::{Malloc, MimallocHeap, Three, Version, Visit, general};
 use crate::work::{layout, request_sizes, touch, touch_at};
 
 pub(crate) const MAKE: &str = "make, 40 allocations, drop";
@@ -31,7 +33,9 @@ fn make() -> Vec<Subject> {
     ];
     all.extend(c::nginx(NginxWork::Request, request_sizes()));
     all.extend(c::others_request(request_sizes()));
-    all.push(heap());
+    all.push(heap("mimalloc 3 heap", Three));
+    #[cfg(has_mimalloc2)]
+    all.push(heap("mimalloc 2 heap", Two));
     all.extend(general(&OneByOne, ", one by one"));
     all
 }
@@ -128,15 +132,15 @@ impl Visit for OneByOne {
 }
 
 #[inline(never)]
-fn request_on_heap(sizes: &[u32; 40], times: u64) {
+fn request_on_heap<V: Version>(version: V, sizes: &[u32; 40], times: u64) {
     for turn in 0..times {
-        let heap = MimallocHeap::new();
+        let heap = MimallocHeap::new(version);
         for &size in sizes {
             touch(heap.get(layout(size as usize)), turn);
         }
     }
 }
 
-fn heap() -> Subject {
-    Subject::new("mimalloc heap", move |times| timed(|| request_on_heap(request_sizes(), times)))
+fn heap(name: &str, version: impl Version) -> Subject {
+    Subject::new(name, move |times| timed(|| request_on_heap(version, request_sizes(), times)))
 }

@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Case, Subject};
+use crate::harness::{Case, Subject, processor_time};
 use crate::peers::arenas::{Arena, BumpScope, CAPACITY};
 use crate::peers::c;
 use crate::peers::mallocs::{Malloc, Visit, general};
@@ -14,56 +14,95 @@ pub(crate) const ONE: &str = "requests on 1 thread";
 pub(crate) const TWO: &str = "requests on 2 threads";
 pub(crate) const SCALING: &str = "cenote on 2 threads and on 1";
 pub(crate) const ACROSS: &str = "made here, dropped there";
+/// The same by the processor time of both threads: less a matter of who else is at work.
+const ONE_USED: &str = "requests on 1 thread, processor time";
+const TWO_USED: &str = "requests on 2 threads, processor time";
+const ACROSS_USED: &str = "made here, dropped there, processor time of both";
 
 /// Pools that are handed over at once.
 const PARCEL: usize = 64;
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
-        Case::new(ONE, "request", || side_by_side(1)).uncounted(),
-        Case::new(TWO, "request", || side_by_side(2)).uncounted(),
-        Case::new(SCALING, "request", || {
-            vec![
-                spread("cenote, 2 threads", 2, arena_life(cenote::Pool::new)),
-                spread("cenote, 1 thread", 1, arena_life(cenote::Pool::new)),
-            ]
-        })
-        .uncounted(),
-        Case::new(ACROSS, "pool", across).uncounted(),
-    ]
+    let scaling = || {
+        vec![
+            spread("cenote, 2 threads", 2, Clock::Wall, arena_life(cenote::Pool::new)),
+            spread("cenote, 1 thread", 1, Clock::Wall, arena_life(cenote::Pool::new)),
+        ]
+    };
+    let cases = [
+        Case::new(ONE, "request", || side_by_side(1, Clock::Wall)),
+        Case::new(ONE_USED, "request", || side_by_side(1, Clock::Used)),
+        Case::new(TWO, "request", || side_by_side(2, Clock::Wall)),
+        Case::new(TWO_USED, "request", || side_by_side(2, Clock::Used)),
+        Case::new(SCALING, "request", scaling),
+        Case::new(ACROSS, "pool", || across(Clock::Wall)),
+        Case::new(ACROSS_USED, "pool", || across(Clock::Used)),
+    ];
+    cases.map(Case::uncounted).into()
 }
 
-fn side_by_side(threads: usize) -> Vec<Subject> {
+/// What is told of several threads: the slowest one's time by the wall, or the processor time of all.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Clock {
+    Wall,
+    Used,
+}
+
+/// Both clocks of a thread, at one moment.
+#[derive(Clone, Copy)]
+struct Moment(Instant, Duration);
+
+impl Moment {
+    fn now() -> Self {
+        Self(Instant::now(), processor_time())
+    }
+
+    /// What both have gone on since.
+    fn elapsed(self) -> Took {
+        Took { wall: self.0.elapsed(), used: processor_time().saturating_sub(self.1) }
+    }
+}
+
+/// A thread's work, by both clocks.
+struct Took {
+    wall: Duration,
+    used: Duration,
+}
+
+fn side_by_side(threads: usize, clock: Clock) -> Vec<Subject> {
     let mut all = vec![
-        spread("cenote", threads, arena_life(cenote::Pool::new)),
+        spread("cenote", threads, clock, arena_life(cenote::Pool::new)),
         spread(
             "bumpalo with_capacity(4096)",
             threads,
+            clock,
             arena_life(|| bumpalo::Bump::with_capacity(CAPACITY)),
         ),
         spread(
             "bump-scope with_size(4096)",
             threads,
+            clock,
             arena_life(|| BumpScope::with_size(CAPACITY)),
         ),
-        spread("multitude", threads, arena_life(multitude::Arena::new)),
+        spread("multitude", threads, clock, arena_life(multitude::Arena::new)),
         spread(
             "oxc_allocator with_capacity(4096)",
             threads,
+            clock,
             arena_life(|| oxc_allocator::Allocator::with_capacity(CAPACITY)),
         ),
     ];
-    all.extend(c::nginx_threads(threads));
-    all.extend(general(&Spread(threads), ", one by one"));
+    all.extend(c::nginx_threads(threads, clock));
+    all.extend(general(&Spread(threads, clock), ", one by one"));
     all
 }
 
 /// General allocators on so many threads.
-struct Spread(usize);
+struct Spread(usize, Clock);
 
 impl Visit for Spread {
     fn subject<M: Malloc + Sync + 'static>(&self, name: &str, malloc: M) -> Subject {
-        spread(name, self.0, malloc_life(malloc))
+        spread(name, self.0, self.1, malloc_life(malloc))
     }
 }
 
@@ -111,50 +150,54 @@ unsafe fn free_all<M: Malloc>(malloc: &M, all: &[*mut u8; 40]) {
     }
 }
 
-/// `times` requests shared out to threads that begin at once; the slowest counts.
-pub(crate) fn spread(name: &str, threads: usize, life: impl Life) -> Subject {
+/// `times` requests shared out to threads that begin at once; by the wall the slowest counts.
+pub(crate) fn spread(name: &str, threads: usize, clock: Clock, life: impl Life) -> Subject {
     Subject::new(name, move |times| {
         let start = Barrier::new(threads);
         let share = times.div_ceil(threads as u64);
-        let slowest = std::thread::scope(|scope| {
+        let all: Vec<Took> = std::thread::scope(|scope| {
             let all: Vec<_> = (0..threads)
                 .map(|_| {
                     scope.spawn(|| {
                         life(64);
                         start.wait();
-                        let begun = Instant::now();
+                        let begun = Moment::now();
                         life(share);
                         begun.elapsed()
                     })
                 })
                 .collect();
-            all.into_iter().map(|one| one.join().expect("a thread")).max().unwrap_or_default()
+            all.into_iter().map(|one| one.join().expect("a thread")).collect()
         });
-        slowest.mul_f64(times as f64 / (share * threads as u64) as f64)
+        let took = match clock {
+            Clock::Wall => all.iter().map(|one| one.wall).max().unwrap_or_default(),
+            Clock::Used => all.iter().map(|one| one.used).sum(),
+        };
+        took.mul_f64(times as f64 / (share * threads as u64) as f64)
     })
 }
 
-fn across() -> Vec<Subject> {
+fn across(clock: Clock) -> Vec<Subject> {
     let mut all = vec![
-        handed("cenote", || arena_made(cenote::Pool::new())),
-        handed("bumpalo with_capacity(4096)", || {
+        handed("cenote", clock, || arena_made(cenote::Pool::new())),
+        handed("bumpalo with_capacity(4096)", clock, || {
             arena_made(bumpalo::Bump::with_capacity(CAPACITY))
         }),
-        handed("bump-scope with_size(4096)", || arena_made(BumpScope::with_size(CAPACITY))),
-        handed("oxc_allocator with_capacity(4096)", || {
+        handed("bump-scope with_size(4096)", clock, || arena_made(BumpScope::with_size(CAPACITY))),
+        handed("oxc_allocator with_capacity(4096)", clock, || {
             arena_made(oxc_allocator::Allocator::with_capacity(CAPACITY))
         }),
     ];
-    all.extend(general(&Handed, ", one by one"));
+    all.extend(general(&Handed(clock), ", one by one"));
     all
 }
 
 /// General allocators whose objects end on another thread.
-struct Handed;
+struct Handed(Clock);
 
 impl Visit for Handed {
     fn subject<M: Malloc + Copy + Send + Sync + 'static>(&self, name: &str, malloc: M) -> Subject {
-        handed(name, move || Objects(take_all(&malloc, 0), malloc))
+        handed(name, self.0, move || Objects(take_all(&malloc, 0), malloc))
     }
 }
 
@@ -179,14 +222,18 @@ impl<M: Malloc> Drop for Objects<M> {
 }
 
 /// Made on one thread, dropped on another, which gets them in parcels.
-fn handed<T: Send + 'static>(name: &str, make: impl Fn() -> T + Sync + 'static) -> Subject {
+fn handed<T: Send + 'static>(
+    name: &str,
+    clock: Clock,
+    make: impl Fn() -> T + Sync + 'static,
+) -> Subject {
     Subject::new(name, move |times| {
         let parcels = times.div_ceil(PARCEL as u64);
         let took: Duration = std::thread::scope(|scope| {
             let (give, take) = sync_channel::<Vec<T>>(4);
             let maker = scope.spawn(|| {
                 let give = give;
-                let begun = Instant::now();
+                let begun = Moment::now();
                 for _ in 0..parcels {
                     let mut parcel = Vec::with_capacity(PARCEL);
                     parcel.resize_with(PARCEL, &make);
@@ -194,13 +241,19 @@ fn handed<T: Send + 'static>(name: &str, make: impl Fn() -> T + Sync + 'static) 
                         break;
                     }
                 }
-                begun
+                (begun, begun.elapsed().used)
             });
+            let dropping = Moment::now();
             while let Ok(parcel) = take.recv() {
                 drop(parcel);
             }
             let over = Instant::now();
-            over - maker.join().expect("the maker")
+            let dropped = dropping.elapsed().used;
+            let (begun, made) = maker.join().expect("the maker");
+            match clock {
+                Clock::Wall => over - begun.0,
+                Clock::Used => made + dropped,
+            }
         });
         took.mul_f64(times as f64 / (parcels * PARCEL as u64) as f64)
     })

@@ -30,7 +30,7 @@ struct Number;
 impl Kind for Number {
     #[inline(always)]
     fn put<A: Arena>(self, arena: &A, turn: u64) {
-        arena.value(turn);
+        seen(&raw const *arena.value(turn));
     }
 }
 
@@ -39,7 +39,7 @@ struct Records;
 impl Kind for Records {
     #[inline(always)]
     fn put<A: Arena>(self, arena: &A, turn: u64) {
-        arena.value(Record { _words: [turn, 1, 2, 3, 4, turn] });
+        seen(&raw const *arena.value(Record { _words: [turn, 1, 2, 3, 4, turn] }));
     }
 }
 
@@ -48,7 +48,7 @@ struct Text(&'static str);
 impl Kind for Text {
     #[inline(always)]
     fn put<A: Arena>(self, arena: &A, _: u64) {
-        arena.text(self.0);
+        seen(&raw const *arena.text(self.0));
     }
 }
 
@@ -57,7 +57,7 @@ struct Slice(&'static [u8]);
 impl Kind for Slice {
     #[inline(always)]
     fn put<A: Arena>(self, arena: &A, _: u64) {
-        arena.slice(self.0);
+        seen(&raw const *arena.slice(self.0));
     }
 }
 

@@ -6,8 +6,6 @@ use std::ptr::NonNull;
 use allocator_api2::alloc::{AllocError, Allocator};
 use allocator_api2_04::alloc::Allocator as Newer;
 
-use crate::work::seen;
-
 /// What a case may ask of an arena.
 pub(crate) trait Arena {
     /// `&Self` as collections take it.
@@ -17,11 +15,11 @@ pub(crate) trait Arena {
     /// Room for a layout whose size is known only at run time.
     fn layout(&self, layout: Layout) -> NonNull<u8>;
     /// A value.
-    fn value<T: Copy>(&self, value: T);
+    fn value<T: Copy>(&self, value: T) -> &T;
     /// A copy of a text.
-    fn text(&self, text: &str);
+    fn text(&self, text: &str) -> &str;
     /// A copy of a slice.
-    fn slice<T: Copy>(&self, slice: &[T]);
+    fn slice<T: Copy>(&self, slice: &[T]) -> &[T];
     /// All of it free again, with what the arena keeps for next time.
     fn reset(&mut self);
     /// The allocator for collections.
@@ -39,16 +37,16 @@ impl Arena for cenote::Pool {
         self.alloc_layout(layout)
     }
     #[inline(always)]
-    fn value<T: Copy>(&self, value: T) {
-        seen(&raw const *self.alloc(value));
+    fn value<T: Copy>(&self, value: T) -> &T {
+        self.alloc(value)
     }
     #[inline(always)]
-    fn text(&self, text: &str) {
-        seen(&raw const *self.alloc_str(text));
+    fn text(&self, text: &str) -> &str {
+        self.alloc_str(text)
     }
     #[inline(always)]
-    fn slice<T: Copy>(&self, slice: &[T]) {
-        seen(&raw const *self.alloc_slice_copy(slice));
+    fn slice<T: Copy>(&self, slice: &[T]) -> &[T] {
+        self.alloc_slice_copy(slice)
     }
     #[inline(always)]
     fn reset(&mut self) {
@@ -70,16 +68,16 @@ impl Arena for bumpalo::Bump {
         self.alloc_layout(layout)
     }
     #[inline(always)]
-    fn value<T: Copy>(&self, value: T) {
-        seen(&raw const *self.alloc(value));
+    fn value<T: Copy>(&self, value: T) -> &T {
+        self.alloc(value)
     }
     #[inline(always)]
-    fn text(&self, text: &str) {
-        seen(&raw const *self.alloc_str(text));
+    fn text(&self, text: &str) -> &str {
+        self.alloc_str(text)
     }
     #[inline(always)]
-    fn slice<T: Copy>(&self, slice: &[T]) {
-        seen(&raw const *self.alloc_slice_copy(slice));
+    fn slice<T: Copy>(&self, slice: &[T]) -> &[T] {
+        self.alloc_slice_copy(slice)
     }
     #[inline(always)]
     fn reset(&mut self) {
@@ -104,16 +102,16 @@ impl Arena for BumpScope {
         bump_scope::traits::BumpAllocatorTyped::allocate_layout(self, layout)
     }
     #[inline(always)]
-    fn value<T: Copy>(&self, value: T) {
-        seen(&raw const *self.alloc(value));
+    fn value<T: Copy>(&self, value: T) -> &T {
+        self.alloc(value).into_ref()
     }
     #[inline(always)]
-    fn text(&self, text: &str) {
-        seen(&raw const *self.alloc_str(text));
+    fn text(&self, text: &str) -> &str {
+        self.alloc_str(text).into_ref()
     }
     #[inline(always)]
-    fn slice<T: Copy>(&self, slice: &[T]) {
-        seen(&raw const *self.alloc_slice_copy(slice));
+    fn slice<T: Copy>(&self, slice: &[T]) -> &[T] {
+        self.alloc_slice_copy(slice).into_ref()
     }
     #[inline(always)]
     fn reset(&mut self) {
@@ -137,16 +135,16 @@ impl Arena for multitude::Arena {
         NonNull::from(&mut *words).cast()
     }
     #[inline(always)]
-    fn value<T: Copy>(&self, value: T) {
-        seen(&raw const *self.alloc(value));
+    fn value<T: Copy>(&self, value: T) -> &T {
+        multitude::Alloc::leak(self.alloc(value))
     }
     #[inline(always)]
-    fn text(&self, text: &str) {
-        seen(&raw const *self.alloc_str(text));
+    fn text(&self, text: &str) -> &str {
+        multitude::Alloc::leak(self.alloc_str(text))
     }
     #[inline(always)]
-    fn slice<T: Copy>(&self, slice: &[T]) {
-        seen(&raw const *self.alloc_slice_copy(slice));
+    fn slice<T: Copy>(&self, slice: &[T]) -> &[T] {
+        multitude::Alloc::leak(self.alloc_slice_copy(slice))
     }
     #[inline(always)]
     fn reset(&mut self) {
@@ -165,16 +163,16 @@ impl Arena for oxc_allocator::Allocator {
         self.alloc_layout(layout)
     }
     #[inline(always)]
-    fn value<T: Copy>(&self, value: T) {
-        seen(&raw const *self.alloc(value));
+    fn value<T: Copy>(&self, value: T) -> &T {
+        self.alloc(value)
     }
     #[inline(always)]
-    fn text(&self, text: &str) {
-        seen(&raw const *self.alloc_str(text));
+    fn text(&self, text: &str) -> &str {
+        self.alloc_str(text)
     }
     #[inline(always)]
-    fn slice<T: Copy>(&self, slice: &[T]) {
-        seen(&raw const *self.alloc_slice_copy(slice));
+    fn slice<T: Copy>(&self, slice: &[T]) -> &[T] {
+        self.alloc_slice_copy(slice)
     }
     #[inline(always)]
     fn reset(&mut self) {
@@ -209,16 +207,16 @@ impl Arena for Blink {
         }
     }
     #[inline(always)]
-    fn value<T: Copy>(&self, value: T) {
-        seen(&raw const *self.0.put_no_drop(value));
+    fn value<T: Copy>(&self, value: T) -> &T {
+        self.0.put_no_drop(value)
     }
     #[inline(always)]
-    fn text(&self, text: &str) {
-        seen(&raw const *self.0.copy_str(text));
+    fn text(&self, text: &str) -> &str {
+        self.0.copy_str(text)
     }
     #[inline(always)]
-    fn slice<T: Copy>(&self, slice: &[T]) {
-        seen(&raw const *self.0.copy_slice(slice));
+    fn slice<T: Copy>(&self, slice: &[T]) -> &[T] {
+        self.0.copy_slice(slice)
     }
     #[inline(always)]
     fn reset(&mut self) {

@@ -4,6 +4,7 @@ use std::ffi::c_void;
 #[cfg(has_nginx)]
 use std::time::Duration;
 
+use crate::groups::threads::Clock;
 use crate::harness::Subject;
 #[allow(unused_imports)]
 use crate::harness::timed;
@@ -126,9 +127,9 @@ pub(crate) fn nginx(_: NginxWork, _: Sizes) -> Vec<Subject> {
 
 /// nginx's requests on several threads.
 #[cfg(has_nginx)]
-pub(crate) fn nginx_threads(threads: usize) -> Vec<Subject> {
+pub(crate) fn nginx_threads(threads: usize, clock: Clock) -> Vec<Subject> {
     let sizes = crate::work::request_sizes();
-    vec![crate::groups::threads::spread(NGINX, threads, move |times| {
+    vec![crate::groups::threads::spread(NGINX, threads, clock, move |times| {
         // SAFETY: the table is as long as it says; pools are made and destroyed within the loop.
         unsafe { (nginx_loops::O1.request)(sizes.as_ptr(), sizes.len(), NGINX_POOL, times) };
     })]
@@ -136,7 +137,7 @@ pub(crate) fn nginx_threads(threads: usize) -> Vec<Subject> {
 
 /// As above, where nginx is missing.
 #[cfg(not(has_nginx))]
-pub(crate) fn nginx_threads(_: usize) -> Vec<Subject> {
+pub(crate) fn nginx_threads(_: usize, _: Clock) -> Vec<Subject> {
     vec![Subject::missing(NGINX, NO_NGINX)]
 }
 

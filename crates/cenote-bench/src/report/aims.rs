@@ -1,6 +1,8 @@
 //! What we want to reach, and whether this run did.
 
-use crate::groups::{accounts, c, chunk, idle, large, request, threads, trace};
+use crate::groups::{
+    accounts, c, chunk, codegen, counted, idle, large, months, request, threads, trace,
+};
 use crate::harness::Row;
 use crate::stats::Spread;
 use crate::{end_to_end, fast_path};
@@ -58,6 +60,11 @@ fn arena(row: &Row) -> bool {
         .any(|name| row.subject.starts_with(name))
 }
 
+/// The general allocators that a pool of chunks is compared with.
+fn rival(subject: &str) -> bool {
+    ["mimalloc 2", "mimalloc 3", "jemalloc"].contains(&subject)
+}
+
 /// With as many digits as mean something beside its spread.
 fn told(number: Spread) -> String {
     if number.mad == 0.0 {
@@ -101,46 +108,75 @@ pub(crate) fn judge(rows: &Rows<'_>) -> Vec<Aim> {
     let reset = |subject| rows.ratio("request", request::RESET, subject);
     let few: Vec<&str> = chunk::CASES.iter().filter(|case| case.1).map(|case| case.0).collect();
     let mut aims = vec![
-        at_least("request: nginx's C / cenote", 3.0, request("nginx")),
+        at_least("request: nginx's C / cenote", 3.5, request("nginx")),
         at_least(
             "request: oxc_allocator with_capacity(4096) / cenote",
-            1.25,
+            1.6,
             request("oxc_allocator with_capacity(4096)"),
         ),
         at_least(
             "request: bumpalo with_capacity(4096) / cenote",
-            1.6,
+            1.75,
             request("bumpalo with_capacity(4096)"),
         ),
-        at_least("request, reset: oxc_allocator / cenote", 0.97, reset("oxc_allocator")),
-        at_least("request, reset: bumpalo / cenote", 1.6, reset("bumpalo")),
-        at_least("request: mimalloc one by one / cenote", 6.0, request("mimalloc, one by one")),
+        at_least(
+            "request: mimalloc one by one / cenote",
+            5.0,
+            best(rows, "request", request::MAKE, |name| {
+                name.starts_with("mimalloc") && name.ends_with("one by one")
+            }),
+        ),
+        at_least(
+            "request in an `Rc`: oxc_allocator with_capacity(4096) / cenote",
+            1.3,
+            rows.ratio("codegen", codegen::RC, "oxc_allocator with_capacity(4096)"),
+        ),
+        each("codegen: best Rust arena / cenote, every shape", 1.0, rows.least("codegen", arena)),
+        each(
+            "codegen, built with LTO: best Rust arena / cenote, every shape",
+            1.0,
+            rows.least("codegen-lto", arena),
+        ),
+        at_least("request, reset: oxc_allocator / cenote", 1.0, reset("oxc_allocator")),
+        at_least("request, reset: bumpalo / cenote", 1.2, reset("bumpalo")),
+        each("request-full: best Rust arena / cenote", 1.15, rows.least("request-full", arena)),
+        each(
+            "workloads: best Rust arena / cenote, every case",
+            1.0,
+            rows.least("workloads", arena),
+        ),
         each("trace: each arena / cenote", 1.0, rows.least("trace", arena)),
         each("trace: nginx's C / cenote", 2.0, rows.least("trace", |row| row.subject == "nginx")),
         each("trace: the same, without the replay itself", 2.0, without_replay(rows)),
-        each("values: best Rust arena / cenote, every case", 0.97, rows.least("values", arena)),
+        each("values: best Rust arena / cenote, every case", 1.0, rows.least("values", arena)),
         each("grow: best Rust arena / cenote, every case", 1.0, rows.least("grow", arena)),
     ];
     aims.extend(fast_paths());
     aims.extend([
         each(
-            "chunk: mimalloc / ChunkPool, 4,096 live or fewer",
+            "chunk: best of mimalloc and jemalloc / ChunkPool, 4,096 live or fewer",
             1.0,
-            rows.least("chunk", |row| {
-                row.subject == "mimalloc" && few.contains(&row.case.as_str())
-            }),
+            rows.least("chunk", |row| rival(&row.subject) && few.contains(&row.case.as_str())),
         ),
         each(
-            "chunk: mimalloc / ChunkPool, more live",
+            "chunk: best of mimalloc and jemalloc / ChunkPool, more live",
             0.9,
-            rows.least("chunk", |row| {
-                row.subject == "mimalloc" && !few.contains(&row.case.as_str())
-            }),
+            rows.least("chunk", |row| rival(&row.subject) && !few.contains(&row.case.as_str())),
+        ),
+        at_least(
+            "counted, oldest first: mimalloc / cenote",
+            1.1,
+            best(rows, "counted", counted::OLDEST, |name| name.starts_with("mimalloc")),
+        ),
+        at_least(
+            "counted, any of the window: mimalloc / cenote",
+            1.0,
+            best(rows, "counted", counted::ANY, |name| name.starts_with("mimalloc")),
         ),
         at_most("large: free with 10,000 live / with 10 live", 2.0, large_growth(rows)),
         at_least(
             "c: nginx's C / cenote through C, request",
-            1.4,
+            2.0,
             rows.ratio("c", c::REQUEST, "nginx"),
         ),
     ]);
@@ -148,7 +184,7 @@ pub(crate) fn judge(rows: &Rows<'_>) -> Vec<Aim> {
     let nginx = rows.ratio("c", c::REQUEST, "nginx");
     aims.push(at_least(
         "c: nginx's C / cenote under nginx's names, request",
-        1.4,
+        1.7,
         nginx.zip(names).map(|(nginx, names)| over(nginx, names)),
     ));
     aims.extend(
@@ -160,13 +196,51 @@ pub(crate) fn judge(rows: &Rows<'_>) -> Vec<Aim> {
         1.9,
         rows.ratio("threads", threads::SCALING, "cenote, 1 thread"),
     ));
+    aims.push(each(
+        "threads: best Rust arena / cenote on 1 thread",
+        1.45,
+        rows.least("threads", |row| arena(row) && row.case == threads::ONE),
+    ));
+    aims.push(each(
+        "threads: best Rust arena / cenote, made here and dropped there",
+        1.0,
+        rows.least("threads", |row| arena(row) && row.case == threads::ACROSS),
+    ));
+    aims.extend(lives(rows));
     aims.push(at_most(
         "accounts: four levels / none, request",
-        1.15,
+        1.12,
         rows.ratio("accounts", accounts::CASE, accounts::FOUR),
     ));
     aims.extend(servers(rows));
     aims
+}
+
+/// What is resident by what is live, at the end of a server's months.
+fn lives(rows: &Rows<'_>) -> [Aim; 2] {
+    let at_the_end = |subject: &str| rows.find("months", months::END, subject);
+    let ours = at_the_end("cenote").and_then(months::ratio);
+    let others = rows.0.iter().filter(|row| row.group == "months" && row.case == months::END);
+    let least = others
+        .filter(|row| row.subject != "cenote")
+        .filter_map(|row| Some((months::ratio(row)?, &row.subject)))
+        .min_by(|one, other| one.0.total_cmp(&other.0));
+    let mut beside = at_least(
+        "months: least resident of the others / cenote, at the end",
+        1.0,
+        least.zip(ours).map(|((theirs, _), ours)| exact(theirs / ours)),
+    );
+    if let Some((_, name)) = least {
+        beside.measured = format!("{} ({name})", beside.measured);
+    }
+    [at_most("months: resident / live bytes at the end, idle", 1.15, ours.map(exact)), beside]
+}
+
+/// Of several subjects the one that is hardest to beat.
+fn best(rows: &Rows<'_>, group: &str, case: &str, takes: impl Fn(&str) -> bool) -> Option<Spread> {
+    let of_case = rows.0.iter().filter(|row| row.group == group && row.case == case);
+    let ratios = of_case.filter(|row| takes(&row.subject)).filter_map(|row| row.ratio);
+    ratios.min_by(|one, other| one.median.total_cmp(&other.median))
 }
 
 /// The whole servers, by requests per second and by instructions.

@@ -34,10 +34,16 @@ struct Line {
     unit: String,
     ns: Option<f64>,
     ns_mad: Option<f64>,
+    ns_10th_percentile: Option<f64>,
+    /// The medians of the first and of the second time, where they differ by more than their spreads.
+    ns_twice: Option<[f64; 2]>,
     ratio: Option<f64>,
     ratio_mad: Option<f64>,
     instructions: Option<f64>,
     held_bytes: Option<usize>,
+    live_bytes: Option<usize>,
+    slow_rounds: usize,
+    rounds: usize,
     note: String,
 }
 
@@ -50,10 +56,15 @@ impl From<&Row> for Line {
             unit: row.unit.clone(),
             ns: row.ns.map(|ns| ns.median),
             ns_mad: row.ns.map(|ns| ns.mad),
+            ns_10th_percentile: row.low,
+            ns_twice: row.twice,
             ratio: row.ratio.map(|ratio| ratio.median),
             ratio_mad: row.ratio.map(|ratio| ratio.mad),
             instructions: row.instructions,
             held_bytes: row.held,
+            live_bytes: row.live,
+            slow_rounds: row.slow[0],
+            rounds: row.slow[1],
             note: row.note.clone(),
         }
     }
@@ -66,6 +77,9 @@ impl From<Line> for Row {
         };
         Self {
             ns: spread(line.ns, line.ns_mad),
+            low: line.ns_10th_percentile,
+            twice: line.ns_twice,
+            slow: [line.slow_rounds, line.rounds],
             ratio: spread(line.ratio, line.ratio_mad),
             group: line.group,
             case: line.case,
@@ -73,6 +87,7 @@ impl From<Line> for Row {
             unit: line.unit,
             instructions: line.instructions,
             held: line.held_bytes,
+            live: line.live_bytes,
             note: line.note,
         }
     }
@@ -152,13 +167,12 @@ mod tests {
             ns: Some(Spread { median: ns, mad: 0.5 }),
             ratio: Some(Spread { median: 1.0, mad: 0.0 }),
             instructions: Some(12.0),
-            held: None,
-            note: String::new(),
+            ..Row::default()
         }
     }
 
     fn rows(group: &str, ns: f64) -> Rows {
-        Rows { rows: vec![row(group, ns)], groups: vec![Ran::begun(group, false)] }
+        Rows { rows: vec![row(group, ns)], groups: vec![Ran::new(group, false)] }
     }
 
     fn file(name: &str) -> std::path::PathBuf {
@@ -193,7 +207,7 @@ mod tests {
     fn a_group_that_was_measured_again_takes_the_place_of_the_former_one() {
         let mut former = rows("request", 40.0);
         former.rows.push(row("chunk", 7.0));
-        former.groups.push(Ran::begun("chunk", false));
+        former.groups.push(Ran::new("chunk", false));
         let all = rows("request", 31.5).over(former);
         let told: Vec<_> =
             all.rows.iter().map(|row| (row.group.as_str(), row.ns.unwrap().median)).collect();

@@ -6,5 +6,6 @@ pub(crate) mod json;
 pub(crate) mod machine;
 mod notes;
 pub(crate) mod page;
+pub(crate) mod processors;
 pub(crate) mod ran;
 pub(crate) mod table;

@@ -6,12 +6,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::aims::{self, Aim, Rows};
-use super::chart::{self, Bar};
+use super::chart::{self, Bar, Line};
 use super::json;
 use super::notes;
-use super::ran::Ran;
-use super::table::digits;
-use crate::groups::GROUPS;
+use super::processors::{self, Processor};
+use super::ran::{Ran, Time};
+use super::table::{digits, twice};
+use crate::groups::{GROUPS, months};
 use crate::harness::{Effort, Row};
 
 /// Charts: file, group, case, what the title says, and whether bytes are drawn instead of time.
@@ -75,12 +76,45 @@ pub(crate) fn write(
         };
         std::fs::write(charts.join(format!("{file}.svg")), chart::bars(title, note, unit, bars))?;
     }
+    let lines = life(rows);
+    if !lines.is_empty() {
+        let svg = chart::lines(LIFE, "resident by live bytes; lower is better", &lines);
+        std::fs::write(charts.join("months.svg"), svg)?;
+    }
+    let processor = machine.iter().find(|(what, _)| *what == "processor");
+    let processor = processor.map_or("unknown", |(_, found)| found.as_str());
+    let aims = aims::judge(&Rows(rows));
+    let times = all.groups.iter().flat_map(|ran| &ran.times);
+    let when = times.map(|time| time.when.as_str()).next().unwrap_or_default();
+    let this = Processor::new(processor, when, &aims);
+    let text = text(all, machine, quick, &aims, &processors::others(docs, processor));
+    if !quick {
+        // One folder deeper.
+        this.write(docs, &text.replace("](charts/", "](../charts/"))?;
+    }
     let page = docs.join("PERFORMANCE.md");
-    std::fs::write(&page, text(all, machine, quick)).with_context(|| page.display().to_string())
+    std::fs::write(&page, text).with_context(|| page.display().to_string())
 }
 
 fn of<'a>(rows: &'a [Row], group: &'a str, case: &'a str) -> impl Iterator<Item = &'a Row> {
     rows.iter().filter(move |row| row.group == group && row.case == case)
+}
+
+/// The curve's title.
+const LIFE: &str = "A server's months: how much more is resident than is live";
+
+/// A line for each subject that lived through a server's months.
+fn life(rows: &[Row]) -> Vec<Line> {
+    let points: Vec<String> =
+        (1..=months::POINTS).map(months::point).chain([months::END.to_owned()]).collect();
+    let line = |subject: &&str| {
+        let at = |case: &String| {
+            months::ratio(of(rows, "months", case).find(|row| row.subject == **subject)?)
+        };
+        let values: Option<Vec<f64>> = points.iter().map(at).collect();
+        Some(Line { label: (*subject).into(), values: values?, ours: *subject == "cenote" })
+    };
+    months::SUBJECTS.iter().filter_map(line).collect()
 }
 
 fn bar(row: &Row, bytes: bool) -> Option<Bar> {
@@ -88,7 +122,13 @@ fn bar(row: &Row, bytes: bool) -> Option<Bar> {
     Some(Bar { label: row.subject.clone(), value, ours: row.subject == "cenote" })
 }
 
-fn text(all: &json::Rows, machine: &[(&str, String)], quick: bool) -> String {
+fn text(
+    all: &json::Rows,
+    machine: &[(&str, String)],
+    quick: bool,
+    aims: &[Aim],
+    others: &[Processor],
+) -> String {
     let rows = &all.rows;
     let mut page = String::from(INTRODUCTION);
     if quick {
@@ -108,7 +148,7 @@ fn text(all: &json::Rows, machine: &[(&str, String)], quick: bool) -> String {
             .replace("MILLISECONDS", &effort.sample.as_millis().to_string())
     );
     runs(&mut page, &all.groups);
-    aims_table(&mut page, &aims::judge(&Rows(rows)));
+    aims_table(&mut page, aims, others);
     losses(&mut page, rows);
     for group in GROUPS {
         let _ = write!(page, "\n## {}\n\n{}\n", group.name, group.about);
@@ -122,15 +162,35 @@ fn runs(page: &mut String, groups: &[Ran]) {
     page.push_str(
         "\n## When\n\nGroups may be measured one by one (`--only GROUP --keep FILE`), on the same machine and of the\n\
          same sources; this page puts them together. The load is the average of the last minute, before and\n\
-         after.\n\n| group | when | load | commit |\n|---|---|---|---|\n",
+         after. The machine's own speed is that of two loops, each step of which waits for the one before, in\n\
+         nanoseconds for a step: an addition; and a word that is read, added to and written.\n\n\
+         | group | when | load | machine's speed | slow rounds | commit |\n|---|---|---|---|---|---|\n",
     );
-    for Ran { group, when, commit, load: [before, after], .. } in groups {
-        let _ = writeln!(page, "| {group} | {when} | {before} to {after} | {commit} |");
+    for Ran { group, times, commit, probe, slow: [slow, rounds], .. } in groups {
+        let each = |of: fn(&Time) -> String| times.iter().map(of).collect::<Vec<_>>().join("; ");
+        let when = each(|time| time.when.clone());
+        let load = each(|time| format!("{} to {}", time.load[0], time.load[1]));
+        let speed = probe.map_or(String::new(), |it| format!("{:.2}; {:.2}", it.add, it.forward));
+        let slow = if *rounds == 0 { String::new() } else { format!("{slow} of {rounds}") };
+        let _ = writeln!(page, "| {group} | {when} | {load} | {speed} | {slow} | {commit} |");
     }
 }
 
-fn aims_table(page: &mut String, aims: &[Aim]) {
-    page.push_str("\n## Aims\n\n| figure | aim | measured | reached |\n|---|---|---|---|\n");
+/// This run's, and beside them what was measured on other processors.
+fn aims_table(page: &mut String, aims: &[Aim], others: &[Processor]) {
+    page.push_str("\n## Aims\n\n");
+    for other in others {
+        let _ = writeln!(
+            page,
+            "On the {} they were measured on {}: [its page](performance/{}.md).\n",
+            other.processor,
+            other.when,
+            other.file()
+        );
+    }
+    let names: String = others.iter().map(|other| format!(" {} |", other.processor)).collect();
+    let _ = writeln!(page, "| figure | aim | measured | reached |{names}");
+    let _ = writeln!(page, "|---|---|---|---|{}", "---|".repeat(others.len()));
     for aim in aims {
         let reached = match (aim.reached, aim.close) {
             (Some(true), false) => "yes",
@@ -139,8 +199,10 @@ fn aims_table(page: &mut String, aims: &[Aim]) {
             (Some(false), true) => "**no**, by less than the spread",
             (None, _) => "-",
         };
-        let _ =
-            writeln!(page, "| {} | {} | {} | {reached} |", aim.figure, aim.wanted, aim.measured);
+        let there: String =
+            others.iter().map(|other| format!(" {} |", other.told(&aim.figure))).collect();
+        let Aim { figure, wanted, measured, .. } = aim;
+        let _ = writeln!(page, "| {figure} | {wanted} | {measured} | {reached} |{there}");
     }
     let open: Vec<_> = aims
         .iter()
@@ -183,6 +245,9 @@ fn group_tables(page: &mut String, rows: &[Row], group: &str) {
             let _ = write!(page, "\n![{title}](charts/{file}.svg)\n");
         }
     }
+    if group == "months" && rows.iter().any(|row| row.group == group) {
+        let _ = write!(page, "\n![{LIFE}](charts/months.svg)\n");
+    }
     let mut cases: Vec<&str> = Vec::new();
     for row in rows.iter().filter(|row| row.group == group) {
         if !cases.contains(&row.case.as_str()) {
@@ -192,12 +257,16 @@ fn group_tables(page: &mut String, rows: &[Row], group: &str) {
     for case in cases {
         let all: Vec<&Row> = of(rows, group, case).collect();
         let unit = all.first().map_or("", |row| row.unit.as_str());
+        let slow = all.first().map_or([0, 0], |row| row.slow);
         let timed = all.iter().any(|row| row.ns.is_some() || row.instructions.is_some());
+        let live = all.iter().any(|row| row.live.is_some());
         let _ = write!(page, "\n**{case}**, per {unit}\n\n");
         if timed {
             page.push_str(
-                "| | ns | ± | / cenote | instructions | held B |\n|---|---:|---:|---:|---:|---:|\n",
+                "| | ns | ± | 10 % | / cenote | instructions | held B |\n|---|---:|---:|---:|---:|---:|---:|\n",
             );
+        } else if live {
+            page.push_str("| | B | live B | B / live | |\n|---|---:|---:|---:|---|\n");
         } else {
             page.push_str("| | B | |\n|---|---:|---|\n");
         }
@@ -211,15 +280,28 @@ fn group_tables(page: &mut String, rows: &[Row], group: &str) {
             let instructions = row.instructions.map_or(String::new(), digits);
             let line = match (timed, row.ns, row.ratio) {
                 (true, Some(ns), Some(ratio)) => format!(
-                    "{} | {} | {:.2} | {instructions} | {held}",
+                    "{}{} | {} | {} | {:.2} | {instructions} | {held}",
                     digits(ns.median),
+                    twice(row).map_or(String::new(), |both| format!(" ({both})")),
                     digits(ns.mad),
+                    row.low.map_or(String::new(), digits),
                     ratio.median,
                 ),
-                (true, ..) => format!("{} | | | {instructions} | ", row.note),
+                (true, ..) => format!("{} | | | | {instructions} | ", row.note),
+                (false, ..) if live => format!(
+                    "{held} | {} | {} | {}",
+                    row.live.map_or(String::new(), |live| live.to_string()),
+                    months::ratio(row).map_or(String::new(), |ratio| format!("{ratio:.2}")),
+                    row.note
+                ),
                 (false, ..) => format!("{held} | {}", row.note),
             };
             let _ = writeln!(page, "| {name} | {line} |");
+        }
+        if let [slow, rounds] = slow
+            && slow > 0
+        {
+            let _ = write!(page, "\nThe machine was slow in {slow} of {rounds} rounds.\n");
         }
     }
 }
@@ -237,8 +319,16 @@ const METHOD: &str = "
 - Each case is run in PROCESSES processes, one after the other, ROUNDS rounds in each. A round is one
   sample of each subject, MILLISECONDS ms long, starting with another subject every time; so a noisy
   machine hits all alike. Figures are medians over all rounds, ± is the median distance from the median,
-  and ratios are taken within a round before their median is.
-- The clock is the processor time of the thread, but in `threads`, where it is the wall's.
+  10 % is what a tenth of the rounds did not exceed, and ratios are taken within a round before their
+  median is.
+- All groups are measured, and then all of them again; figures are over both times. Where the medians of
+  the two differ by more than both spreads, they are in brackets: \"first, then second\". `idle`,
+  `end-to-end` and `months` are measured once.
+- Before and after each round two loops tell how fast the machine itself is. A round is slow where one of
+  them took a quarter more than it did at its fastest, such as when a neighbour works on the same core;
+  how many there were is said below a case. They count like the others: ratios are taken within them.
+- The clock is the processor time of the thread; in `threads` it is the wall's, and where a case says so
+  the processor time of all threads.
 - Each sample is preceded by an eighth of it that is not timed. Since every subject is idle between its
   turns, the general allocators are told not to give memory back meanwhile (`MIMALLOC_PURGE_DELAY=-1`,
   jemalloc's decay off, glibc's trim threshold 1 GiB), but not in `idle` and `end-to-end`.

@@ -6,34 +6,70 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::probe::Probe;
+use crate::stats::median;
+
 /// One group's run.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Ran {
     pub(crate) group: String,
-    /// UTC, as HTTP has it.
-    pub(crate) when: String,
+    /// When it was measured, most groups twice.
+    pub(crate) times: Vec<Time>,
     /// The commit, and whether files were changed since; empty where git does not know.
     pub(crate) commit: String,
-    /// The load average of the last minute, before and after.
-    pub(crate) load: [String; 2],
     pub(crate) quick: bool,
+    /// The machine's own speed in the rounds, their medians; none where it was not looked at.
+    pub(crate) probe: Option<Probe>,
+    /// Rounds in which the machine was slow, and how many there were.
+    pub(crate) slow: [usize; 2],
 }
 
-impl Ran {
-    /// A group's run begins.
-    pub(crate) fn begun(group: &str, quick: bool) -> Self {
-        Self {
-            group: group.into(),
-            when: httpdate::fmt_http_date(SystemTime::now()),
-            commit: commit(),
-            load: [load(), String::new()],
-            quick,
-        }
+/// One time that a group was measured.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Time {
+    /// UTC, as HTTP has it.
+    pub(crate) when: String,
+    /// The load average of the last minute, before and after.
+    pub(crate) load: [String; 2],
+}
+
+impl Time {
+    /// It begins.
+    pub(crate) fn begun() -> Self {
+        let when = httpdate::fmt_http_date(SystemTime::now());
+        Self { when, load: [load(), String::new()] }
     }
 
     /// It is over.
     pub(crate) fn ended(mut self) -> Self {
         self.load[1] = load();
+        self
+    }
+}
+
+impl Ran {
+    pub(crate) fn new(group: &str, quick: bool) -> Self {
+        Self {
+            group: group.into(),
+            times: Vec::new(),
+            commit: commit(),
+            quick,
+            probe: None,
+            slow: [0, 0],
+        }
+    }
+
+    /// What the probes say, by the fastest that there was.
+    pub(crate) fn probed<'a>(
+        mut self,
+        probes: impl Iterator<Item = &'a Probe> + Clone,
+        fastest: Probe,
+    ) -> Self {
+        let middle = |of: fn(&Probe) -> f64| median(&probes.clone().map(of).collect::<Vec<_>>());
+        let (add, forward) = (middle(|probe| probe.add), middle(|probe| probe.forward));
+        self.probe = add.zip(forward).map(|(add, forward)| Probe { add, forward });
+        let slow = probes.clone().filter(|probe| probe.is_slow(fastest)).count();
+        self.slow = [slow, probes.count()];
         self
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::groups::Group;
+use crate::groups::{Group, months};
 use crate::harness::Row;
 
 /// A group's table, case by case, with a line of progress below where a terminal shows it.
@@ -14,8 +14,11 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    pub(crate) fn new(group: &Group) -> Self {
-        println!("\n== {} ==\n{}", group.name, group.about);
+    pub(crate) fn new(group: &Group, again: &str) -> Self {
+        println!("\n== {}{again} ==", group.name);
+        if again.is_empty() {
+            println!("{}", group.about);
+        }
         let bar = if std::io::stderr().is_terminal() {
             ProgressBar::new(1)
         } else {
@@ -46,12 +49,17 @@ impl Live {
             if let Some(first) = rows.first() {
                 println!("\n  {} (per {})", first.case, first.unit);
                 println!(
-                    "  {:<50} {:>12} {:>8} {:>14} {:>12} {:>9}",
-                    "", "ns", "±", "/ first", "instructions", "held B"
+                    "  {:<50} {:>12} {:>8} {:>8} {:>14} {:>12} {:>9}",
+                    "", "ns", "±", "10 %", "/ first", "instructions", "held B"
                 );
             }
             for row in rows {
                 println!("  {:<50} {}", row.subject, figures(row));
+            }
+            if let Some([slow, rounds]) = rows.first().map(|first| first.slow)
+                && slow > 0
+            {
+                println!("  the machine was slow in {slow} of {rounds} rounds");
             }
         });
     }
@@ -65,12 +73,19 @@ impl Live {
             for row in rows {
                 if row.case != case {
                     case = &row.case;
-                    println!("\n  {case} (B per {})", row.unit);
+                    let of = if row.ns.is_some() { "" } else { "B " };
+                    println!("\n  {case} ({of}per {})", row.unit);
                 }
+                let figure = match (row.ns, row.held) {
+                    (Some(ns), _) => format!("{} ns", digits(ns.median)),
+                    (None, Some(held)) => held.to_string(),
+                    (None, None) => String::new(),
+                };
+                let ratio = months::ratio(row).map(|ratio| format!("{ratio:.3} of what is live"));
                 println!(
-                    "  {:<50} {:>12} {}",
+                    "  {:<50} {figure:>12} {}{}",
                     row.subject,
-                    row.held.map_or(String::new(), |held| held.to_string()),
+                    ratio.unwrap_or_default(),
                     row.note
                 );
             }
@@ -89,14 +104,22 @@ fn figures(row: &Row) -> String {
         return format!("{:>12}", row.note);
     };
     format!(
-        "{:>12} {:>8} {:>8} ±{:>4.2} {:>12} {:>9}",
+        "{:>12} {:>8} {:>8} {:>8} ±{:>4.2} {:>12} {:>9}{}",
         digits(ns.median),
         digits(ns.mad),
+        row.low.map_or(String::new(), digits),
         format!("{:.2}", ratio.median),
         ratio.mad,
         row.instructions.map_or(String::new(), digits),
         row.held.map_or(String::new(), |held| held.to_string()),
+        twice(row).map_or(String::new(), |both| format!("  {both}")),
     )
+}
+
+/// Both medians, where the group was measured twice and they differ.
+pub(crate) fn twice(row: &Row) -> Option<String> {
+    let [first, second] = row.twice?;
+    Some(format!("{}, then {}", digits(first), digits(second)))
 }
 
 /// Three digits that mean something.

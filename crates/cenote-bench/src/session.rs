@@ -77,6 +77,10 @@ impl<'a> Session<'a> {
                 done.once = groups::idle::rows()?;
                 live.bytes(&done.once);
             }
+            "parked" => {
+                done.once = end_to_end::parked_rows(self.cli.quick, self.scratch, &live)?;
+                live.bytes(&done.once);
+            }
             "months" => {
                 done.once = groups::months::rows(self.cli.quick, &live)?;
                 live.bytes(&done.once);

@@ -6,6 +6,7 @@
 //! gone.
 
 mod instructions;
+pub(crate) mod parked;
 mod server;
 
 use std::fs;
@@ -75,6 +76,14 @@ pub(crate) fn rows(quick: bool, counting: bool, scratch: &Path, live: &Live) -> 
     }
     live.bytes(&held);
     Ok(rows)
+}
+
+/// The group `parked`.
+pub(crate) fn parked_rows(quick: bool, scratch: &Path, live: &Live) -> Result<Vec<Row>> {
+    let site = scratch.join("site");
+    fs::create_dir_all(&site)?;
+    fs::write(site.join("index.html"), "hello\n")?;
+    parked::rows(&server::keepers(live), quick, scratch, live)
 }
 
 /// Puts a count into the server's rows; makes them where it was not under load.

@@ -25,6 +25,8 @@ enum Kind {
     Cenote,
     /// The bench's own, with the memory that it is told.
     Plain(&'static str),
+    /// A service of axum's, and who serves it.
+    Service(&'static str),
 }
 
 /// A running server, which ends with this value.
@@ -63,7 +65,7 @@ impl Server {
                     &file,
                     format!(
                         "daemon off; master_process off; error_log logs/error.log;\n\
-                         events {{ worker_connections 4096; }}\n\
+                         events {{ worker_connections 10000; }}\n\
                          http {{ access_log off; keepalive_requests 1000000000;\n\
                          server {{ listen {listen} backlog=4096; root {}; }} }}\n",
                         site.display()
@@ -77,6 +79,9 @@ impl Server {
             Kind::Plain(memory) => {
                 command.arg(&site).arg(&listen).arg(memory);
             }
+            Kind::Service(by) => {
+                command.arg(&listen).arg(by);
+            }
         }
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let mut running = Running { child, port: self.port };
@@ -89,6 +94,13 @@ impl Server {
             std::thread::yield_now();
         }
         Ok(running)
+    }
+}
+
+impl Server {
+    /// `cenote serve` has files alone; nginx reads a body that it has no use for.
+    pub(super) fn takes_uploads(&self) -> bool {
+        self.kind != Kind::Cenote
     }
 }
 
@@ -165,7 +177,9 @@ fn build(live: &Live) -> Result<()> {
     build(&["-p", "cenote-cli", "-p", "cenote-nginx"])?;
     let plain = ["glibc", "mimalloc", "jemalloc"].map(|it| format!("cenote-bench-plain-{it}"));
     let [glibc, mimalloc, jemalloc] = &plain;
-    build(&["-p", "cenote-bench", "--bin", glibc, "--bin", mimalloc, "--bin", jemalloc])
+    let own = [glibc, mimalloc, jemalloc, "cenote-bench-service"];
+    let bins: Vec<&str> = own.iter().flat_map(|name| ["--bin", *name]).collect();
+    build(&[&["-p", "cenote-bench"], &bins[..]].concat())
 }
 
 fn root() -> PathBuf {
@@ -212,8 +226,39 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// All that are there; what is missing is told.
+/// A server's name, program and kind.
+type Named = (&'static str, &'static str, Kind);
+
+/// All that take part under load and are there; what is missing is told.
 pub(super) fn servers(live: &Live) -> Vec<Server> {
+    there(
+        live,
+        &[
+            (super::POOLS, "cenote-bench-plain-glibc", Kind::Plain("pools")),
+            (super::ACCOUNTS, "cenote-bench-plain-glibc", Kind::Plain("accounts")),
+            (super::EACH, "cenote-bench-plain-glibc", Kind::Plain("accounts-each")),
+            (super::GLIBC, "cenote-bench-plain-glibc", Kind::Plain("vec")),
+            ("Vec and String, mimalloc", "cenote-bench-plain-mimalloc", Kind::Plain("vec")),
+            ("Vec and String, jemalloc", "cenote-bench-plain-jemalloc", Kind::Plain("vec")),
+            (super::SERVE, "cenote", Kind::Cenote),
+        ],
+    )
+}
+
+/// Those whose idle connections are compared.
+pub(super) fn keepers(live: &Live) -> Vec<Server> {
+    there(
+        live,
+        &[
+            (super::parked::PARKED, "cenote-bench-service", Kind::Service("cenote")),
+            (super::parked::AXUM, "cenote-bench-service", Kind::Service("axum")),
+            (super::SERVE, "cenote", Kind::Cenote),
+        ],
+    )
+}
+
+/// nginx both ways, and these.
+fn there(live: &Live, named: &[Named]) -> Vec<Server> {
     if let Err(why) = build(live) {
         eprintln!("SKIPPED: building the servers anew, so those that are there take part: {why:#}");
     }
@@ -224,15 +269,7 @@ pub(super) fn servers(live: &Live) -> Vec<Server> {
             Err(why) => eprintln!("SKIPPED: {name}: {why:#}"),
         }
     }
-    for (name, program, kind) in [
-        (super::POOLS, "cenote-bench-plain-glibc", Kind::Plain("pools")),
-        (super::ACCOUNTS, "cenote-bench-plain-glibc", Kind::Plain("accounts")),
-        (super::EACH, "cenote-bench-plain-glibc", Kind::Plain("accounts-each")),
-        (super::GLIBC, "cenote-bench-plain-glibc", Kind::Plain("vec")),
-        ("Vec and String, mimalloc", "cenote-bench-plain-mimalloc", Kind::Plain("vec")),
-        ("Vec and String, jemalloc", "cenote-bench-plain-jemalloc", Kind::Plain("vec")),
-        (super::SERVE, "cenote", Kind::Cenote),
-    ] {
+    for &(name, program, kind) in named {
         match target() {
             Ok(beside) if beside.join(program).exists() => {
                 all.push((name, beside.join(program), kind));

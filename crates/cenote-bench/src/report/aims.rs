@@ -5,7 +5,10 @@ use crate::groups::{
 };
 use crate::harness::Row;
 use crate::stats::Spread;
-use crate::{end_to_end, fast_path};
+use crate::{
+    end_to_end::{self, parked},
+    fast_path,
+};
 
 /// One aim, judged.
 pub(crate) struct Aim {
@@ -191,6 +194,16 @@ pub(crate) fn judge(rows: &Rows<'_>) -> Vec<Aim> {
         idle::figures(rows.0)
             .map(|(figure, measured, most)| at_most(figure, most, measured.map(exact))),
     );
+    let said = idle::said(rows.0);
+    let mut most = at_most(
+        "idle: resident / what our pools say they hold, live and after half went",
+        1.1,
+        said.as_ref().map(|(ratio, _)| exact(*ratio)),
+    );
+    if let Some((_, whose)) = said {
+        most.measured = format!("{} at the most ({whose})", most.measured);
+    }
+    aims.push(most);
     aims.push(at_least(
         "threads: requests on 2 / on 1",
         1.9,
@@ -207,6 +220,14 @@ pub(crate) fn judge(rows: &Rows<'_>) -> Vec<Aim> {
         rows.least("threads", |row| arena(row) && row.case == threads::ACROSS),
     ));
     aims.extend(lives(rows));
+    for (case, most) in [(parked::SMALL, 600.0), (parked::UPLOAD, 600.0), (parked::BURST, 900.0)] {
+        let held = rows.find("parked", case, parked::PARKED).and_then(|row| row.held);
+        aims.push(at_most(
+            &format!("parked: B of a connection, {case}"),
+            most,
+            held.map(|held| exact(held as f64)),
+        ));
+    }
     aims.push(at_most(
         "accounts: four levels / none, request",
         1.12,

@@ -266,7 +266,7 @@ fn group_tables(page: &mut String, rows: &[Row], group: &str) {
                 "| | ns | ± | 10 % | / cenote | instructions | held B |\n|---|---:|---:|---:|---:|---:|---:|\n",
             );
         } else if live {
-            page.push_str("| | B | live B | B / live | |\n|---|---:|---:|---:|---|\n");
+            page.push_str("| | resident B | of B | ratio | |\n|---|---:|---:|---:|---|\n");
         } else {
             page.push_str("| | B | |\n|---|---:|---|\n");
         }
@@ -323,7 +323,7 @@ const METHOD: &str = "
   median is.
 - All groups are measured, and then all of them again; figures are over both times. Where the medians of
   the two differ by more than both spreads, they are in brackets: \"first, then second\". `idle`,
-  `end-to-end` and `months` are measured once.
+  `months`, `parked` and `end-to-end` are measured once.
 - Before and after each round two loops tell how fast the machine itself is. A round is slow where one of
   them took a quarter more than it did at its fastest, such as when a neighbour works on the same core;
   how many there were is said below a case. They count like the others: ratios are taken within them.

@@ -81,7 +81,8 @@ impl Live {
                     (None, Some(held)) => held.to_string(),
                     (None, None) => String::new(),
                 };
-                let ratio = months::ratio(row).map(|ratio| format!("{ratio:.3} of what is live"));
+                let ratio =
+                    months::ratio(row).map(|ratio| format!("{ratio:.3} times what it is for"));
                 println!(
                     "  {:<50} {figure:>12} {}{}",
                     row.subject,

@@ -17,6 +17,7 @@ use crate::harness::Row;
 use crate::report::table::Live;
 use crate::stats::Spread;
 use houses::{Objects, Pools};
+pub(crate) use houses::{Returns, three};
 use life::{House, Life};
 
 /// Allocations of the whole life, and of a look.

@@ -2,6 +2,8 @@
 //!
 //! Every subject has a process of its own, whose size the system tells.
 
+mod said;
+
 use std::alloc::Layout;
 use std::process::Command;
 use std::ptr::NonNull;
@@ -204,6 +206,10 @@ pub(crate) fn child(subject: &str) -> Result<()> {
         println!("{}", serde_json::to_string(&parts()?)?);
         return Ok(());
     }
+    if let Some(subject) = subject.strip_prefix(said::START) {
+        println!("{}", serde_json::to_string(&said::child(subject)?)?);
+        return Ok(());
+    }
     let told = match subject {
         "cenote" => scenario(&Cenote)?,
         "bumpalo" => scenario(&Plain(bumpalo::Bump::new))?,
@@ -300,6 +306,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
             ..Row::default()
         });
     }
+    rows.extend(said::rows(ask)?);
     Ok(rows)
 }
 
@@ -308,6 +315,16 @@ fn ask(subject: &str) -> Result<Vec<u8>> {
     let out = Command::new(std::env::current_exe()?).args(["--idle-subject", subject]).output()?;
     ensure!(out.status.success(), "idle, {subject}: {}", String::from_utf8_lossy(&out.stderr));
     Ok(out.stdout)
+}
+
+/// The most that is resident for each byte that our pools say they hold.
+pub(crate) fn said(rows: &[Row]) -> Option<(f64, String)> {
+    let ours = rows
+        .iter()
+        .filter(|row| row.group == "idle" && [said::LIVE, said::HALF].contains(&&*row.case));
+    ours.filter(|row| row.subject.starts_with("cenote"))
+        .filter_map(|row| Some((crate::groups::months::ratio(row)?, row.subject.clone())))
+        .max_by(|one, other| one.0.total_cmp(&other.0))
 }
 
 /// The aims about what is held, as `(figure, measured, most)`.

@@ -32,12 +32,23 @@ struct Counting;
 static BLOCKS: AtomicU64 = AtomicU64::new(0);
 static LOOKED: AtomicBool = AtomicBool::new(false);
 
-/// Whether this is what a pool's block is to the system: a power of two from 256 bytes on, or
-/// a multiple of 16 KiB, aligned to 16. Nothing else here asks for that.
+/// Whether this is what pools' blocks are to the system: aligned to 16, a power of two from 256 bytes on
+/// or a multiple of 16 KiB; or a run that is cut into up to 128 blocks, a MiB at most, with room to
+/// align them and what is known of the run. Nothing else here asks for that. Not runs of 512 bytes, which
+/// are what accounts come from: made by one thread and freed by another, they gather in its cache until
+/// that is full.
 fn is_block(layout: Layout) -> bool {
     let size = layout.size();
     let is_class = size.is_power_of_two() || size.is_multiple_of(16 << 10);
-    is_class && size >= 256 && layout.align() == 16
+    let is_run = |block: usize, align: usize| {
+        let blocks = block * (128.min((1 << 20) / block));
+        (1..=128).contains(&size.saturating_sub(blocks + align))
+    };
+    let is_run = || {
+        (8..=16).filter(|shift| *shift != 9).any(|shift| is_run(1 << shift, 1 << shift))
+            || [20, 24, 28, 40, 48, 56].iter().any(|kib| is_run(kib << 10, 4096))
+    };
+    layout.align() == 16 && (is_class && size >= 256 || is_run())
 }
 
 // SAFETY: every call goes to `System` unchanged.

@@ -15,7 +15,8 @@
 //! Which blocks are free is said by bits in the descriptor: a free block is not touched, and its
 //! pages need not be resident. Those of blocks that came back are until they are given back to the
 //! system, which is done once there are more than [`DIRTY`] bytes of them, and by [`Runs::trim`]. A
-//! run all blocks of which are free goes back whole.
+//! run all blocks of which are free goes back whole, but for one of each size that no other has a free
+//! block of: the next block would be of a new one.
 //!
 //! Each size has a shelf of its own, behind a lock, which is taken where the threads' caches have
 //! too few blocks or too many. Nothing is asked of the system, or of the allocator, with a lock
@@ -155,13 +156,15 @@ struct Shelf {
     buckets: [Option<At>; BUCKETS],
     /// Runs with free blocks, the one that got one last at the head.
     open: Option<At>,
+    /// The one of them that has nothing but free blocks, if there is one.
+    empty: Option<At>,
     /// Bytes of free blocks that were in use before.
     dirty: usize,
 }
 
 impl Shelf {
     const fn new() -> Self {
-        Self { buckets: [None; BUCKETS], open: None, dirty: 0 }
+        Self { buckets: [None; BUCKETS], open: None, empty: None, dirty: 0 }
     }
 
     /// Runs whose first blocks lie in the same span are alike: there is one of them.
@@ -200,6 +203,7 @@ impl Shelf {
     /// Takes a run out of this shelf that has nothing but free blocks.
     fn remove(&mut self, run: At) -> Emptied {
         self.unlink(run);
+        self.is_not_empty(run);
         self.dirty -= run.dirty.get().count_ones() as usize * run.sizes.block();
         let bucket = self.bucket_of(run);
         let mut at = *bucket;
@@ -237,9 +241,17 @@ impl Shelf {
         }
     }
 
+    /// A run is about to have fewer free blocks, or none, or to be no more.
+    fn is_not_empty(&mut self, run: At) {
+        if self.empty == Some(run) {
+            self.empty = None;
+        }
+    }
+
     /// A free block, one whose pages are resident if the newest run has one.
     fn take(&mut self) -> Option<NonNull<u8>> {
         let run = self.open?;
+        self.is_not_empty(run);
         let free = run.free.get();
         let dirty = free & run.dirty.get();
         let number = if dirty != 0 { dirty } else { free }.trailing_zeros();
@@ -255,7 +267,8 @@ impl Shelf {
         Some(run.sizes.place(run.first, number, 1).0)
     }
 
-    /// Makes blocks of a run of this shelf free; if all are now, it is off the shelf.
+    /// Makes blocks of a run of this shelf free; if all are now, and another run has free ones, it is
+    /// off the shelf.
     fn put(&mut self, Claimed { run, bits }: Claimed) -> Option<Emptied> {
         let free = run.free.get();
         debug_assert_eq!(free & bits, 0, "a block that is free has been released");
@@ -263,7 +276,15 @@ impl Shelf {
             self.push(run);
         }
         run.free.set(free | bits);
-        (free | bits == run.sizes.all()).then(|| self.remove(run))
+        if free | bits != run.sizes.all() {
+            return None;
+        }
+        let is_only = self.open == Some(run) && run.older.get().is_none();
+        if is_only {
+            self.empty = Some(run);
+            return None;
+        }
+        Some(self.remove(run))
     }
 
     /// Takes what is free and dirty in a run of this shelf, to be cleaned.
@@ -272,6 +293,7 @@ impl Shelf {
         if bits == 0 {
             return None;
         }
+        self.is_not_empty(run);
         run.free.set(run.free.get() & !bits);
         run.dirty.set(run.dirty.get() & !bits);
         self.dirty -= bits.count_ones() as usize * run.sizes.block();
@@ -380,7 +402,8 @@ impl<S: BlockSource> Runs<S> {
         }
     }
 
-    /// Gives the pages of all free blocks back to the system; how many bytes that were.
+    /// Gives the pages of all free blocks back to the system, and runs that have no others; how many
+    /// bytes of pages that were.
     pub(super) fn trim(&self) -> usize {
         let mut bytes = 0;
         for guarded in &self.shelves {
@@ -400,6 +423,10 @@ impl<S: BlockSource> Runs<S> {
                     bytes += blocks.bits.count_ones() as usize * blocks.run.sizes.block();
                     self.clean(guarded, blocks);
                 }
+            }
+            let empty = guarded.with(|shelf| shelf.empty.map(|run| shelf.remove(run)));
+            if let Some(run) = empty {
+                self.end(run);
             }
         }
         bytes

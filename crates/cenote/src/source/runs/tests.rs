@@ -14,12 +14,15 @@ use std::vec::Vec;
 struct Counting {
     runs: AtomicUsize,
     bytes: AtomicUsize,
+    /// How many were ever asked for.
+    taken: AtomicUsize,
 }
 
 // SAFETY: every call goes to `System` unchanged.
 unsafe impl BlockSource for Counting {
     fn acquire(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
         self.runs.fetch_add(1, Relaxed);
+        self.taken.fetch_add(1, Relaxed);
         self.bytes.fetch_add(layout.size(), Relaxed);
         System.acquire(layout)
     }
@@ -113,7 +116,7 @@ fn a_run_has_room_for_all_its_blocks_wherever_it_lies() {
 }
 
 #[test]
-fn blocks_share_runs_and_a_run_goes_back_with_its_last_block() {
+fn blocks_share_runs_and_a_run_goes_back_with_its_last_block_unless_no_other_has_a_free_one() {
     let source = Counting::default();
     let runs = Runs::new(&source);
     for shelf in 0..SHELVES {
@@ -122,10 +125,21 @@ fn blocks_share_runs_and_a_run_goes_back_with_its_last_block() {
             (0..2 * in_run).map(|n| Block::take(&runs, shelf, n as u64)).collect();
         assert_eq!(source.runs.load(Relaxed), 2);
         let last = blocks.pop().unwrap();
+        // The first run is empty when the second one still has no free block.
+        blocks.drain(..in_run).for_each(|block| block.give(&runs));
+        assert_eq!(source.runs.load(Relaxed), 2);
         blocks.drain(..).for_each(|block| block.give(&runs));
-        assert_eq!(source.runs.load(Relaxed), 1);
         last.give(&runs);
+        assert_eq!(source.runs.load(Relaxed), 1);
+        // Again and again, and no run is asked for.
+        for _ in 0..3 {
+            let all: Vec<_> = (0..in_run).map(|n| Block::take(&runs, shelf, n as u64)).collect();
+            all.into_iter().for_each(|block| block.give(&runs));
+            assert_eq!((source.runs.load(Relaxed), source.taken.load(Relaxed)), (1, 2));
+        }
+        runs.trim();
         assert_eq!((source.runs.load(Relaxed), runs.dirty()), (0, 0));
+        source.taken.store(0, Relaxed);
     }
     assert_eq!(source.bytes.load(Relaxed), 0);
 }
@@ -156,6 +170,9 @@ fn what_waits_is_bounded_and_trim_leaves_nothing() {
         go = (0..count / 2).map(|n| Block::take(&runs, shelf, n as u64)).collect();
         assert_eq!(source.runs.load(Relaxed), before);
         go.into_iter().chain(stay).for_each(|block| block.give(&runs));
+        // For whoever wants one next.
+        assert_eq!(source.runs.load(Relaxed), 1);
+        runs.trim();
         assert_eq!(source.runs.load(Relaxed), 0);
     }
 }
@@ -216,6 +233,7 @@ fn nothing_is_asked_of_the_allocator_with_a_lock_held() {
             assert!(unsafe { runs.give(shelf, block) });
         }
     }
+    runs.trim();
     assert_eq!(runs.dirty(), 0);
 }
 
@@ -247,6 +265,7 @@ proptest! {
             }
         }
         blocks.drain(..).for_each(|block| block.give(&runs));
+        runs.trim();
         prop_assert_eq!(source.bytes.load(Relaxed), 0);
         prop_assert_eq!(runs.dirty(), 0);
     }
@@ -288,5 +307,6 @@ fn threads_take_give_each_others_and_trim_at_once() {
         }
         scope.spawn(|| (0..200).for_each(|_| _ = runs.trim()));
     });
+    runs.trim();
     assert_eq!((source.bytes.load(Relaxed), runs.dirty()), (0, 0));
 }

@@ -32,8 +32,10 @@ use super::{Shared, connection, request};
 
 /// A request's line and headers may be this long together.
 const HEAD_LIMIT: usize = 32 << 10;
-/// So many headers, of the smallest that there are, are as long.
-const HEADERS_LIMIT: usize = HEAD_LIMIT / 4;
+/// A request may have so many headers. Above hyper's own 100, it prepares room for all of them before
+/// it reads a head: some ten instructions each, for every request. (8,192, as many of the smallest as
+/// fit into a head, made 110,000 instructions of 33,000.)
+const HEADERS_LIMIT: usize = 256;
 /// What hyper may buffer of a connection: incoming, and outgoing beyond the socket's own buffer.
 const BUFFER_LIMIT: usize = 64 << 10;
 /// After a whole one of these without a request or the end of a connection, cached blocks go back to

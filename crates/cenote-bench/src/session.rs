@@ -64,10 +64,10 @@ impl<'a> Session<'a> {
 
     fn first(&mut self, group: &'static Group) -> Result<Done> {
         let live = Live::new(group, "");
-        let (mut ran, time) = (Ran::new(group.name, self.cli.quick), Time::begun());
+        let time = Time::begun();
         let mut done = Done {
             group,
-            ran: ran.clone(),
+            ran: Ran::new(group.name, self.cli.quick),
             rounds: Vec::new(),
             counts: count::Counts::new(),
             once: Vec::new(),
@@ -102,8 +102,7 @@ impl<'a> Session<'a> {
                 self.show(&done, &live);
             }
         }
-        ran.times.push(told(time.ended()));
-        done.ran = ran;
+        done.ran.times.push(told(time.ended()));
         Ok(done)
     }
 

@@ -9,15 +9,10 @@ pub(crate) fn why(figure: &str) -> Option<&'static str> {
 const NOTES: &[(&str, &str)] = &[
     (
         "months: resident",
-        "three quarters of it are the cache: its objects are rounded up to classes, by a quarter at these sizes, and \
+        "four fifths of it are the cache: its objects are rounded up to classes, by a quarter at these sizes, and \
          after the sizes have changed, pages have chunks of classes that few entries need any more. Most of the rest \
          are sessions, each in pages of its own, whose last is half empty: blocks of less than a page would be \
          fuller, and hold each other's pages when their neighbours have gone.",
-    ),
-    (
-        "months: least",
-        "glibc's malloc has no classes, so that an entry takes what it needs; told each hour to give back whole pages \
-         that are free, it keeps fewer, and takes two to three times as long.",
     ),
     (
         "request: nginx's C",

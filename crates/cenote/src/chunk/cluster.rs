@@ -275,10 +275,9 @@ impl Clusters {
 
     /// A free page of a cluster that was kept back.
     pub(super) fn take_kept_page(&self, geometry: &Geometry) -> Option<Placed<Page>> {
-        let cluster = self.kept.pop()?;
-        self.kept_count.set(self.kept_count.get() - 1);
-        self.open.push(cluster);
-        self.take_page_of(cluster, geometry)
+        let header = self.take_kept()?.header();
+        self.open.push(header);
+        self.take_page_of(header, geometry)
     }
 
     /// A cluster that was kept back, and is on no list any more.

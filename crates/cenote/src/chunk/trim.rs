@@ -11,9 +11,9 @@ impl<S: BlockSource> ChunkPool<S> {
     /// A cluster stays as long as one of its pages has an object. Where the sizes that are asked for
     /// change, or a cache shrinks, many pages are free in clusters that are not; they are the pool's, and
     /// its account's, but need not be resident. The system has others there when they are used
-    /// again, at the cost of a fault each. Worth calling on a timer, every minute or hour; it takes
-    /// some hundred nanoseconds for each cluster, and a call of the system for each row of free
-    /// pages, whether or not they are resident.
+    /// again, at the cost of a fault each. Worth calling on a timer, every minute or hour; it looks
+    /// through all clusters, and calls the system for each row of free pages, whether or not they
+    /// are resident.
     ///
     /// Only whole pages of the system's go, mostly of 4 KiB: smaller pages of the pool
     /// ([`page_size`]) where enough of them lie side by side. It is for [`Blocks`], [`SharedBlocks`],

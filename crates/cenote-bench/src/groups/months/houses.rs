@@ -1,7 +1,5 @@
 //! How a server's objects lie in memory: in cenote's pools, or each by itself in a malloc.
 
-use std::ffi::CString;
-
 use anyhow::{Context, Result};
 use cenote::{ChunkPool, Pool};
 
@@ -95,31 +93,6 @@ impl Returns for Glibc {
     }
 }
 
-/// glibc's malloc, told to give back what is free each hour.
-#[derive(Clone, Copy)]
-pub(crate) struct Trimmed;
-
-impl Malloc for Trimmed {
-    #[inline(always)]
-    fn get(&self, layout: std::alloc::Layout) -> *mut u8 {
-        Glibc.get(layout)
-    }
-    #[inline(always)]
-    unsafe fn put(&self, start: *mut u8, layout: std::alloc::Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { Glibc.put(start, layout) }
-    }
-}
-
-impl Returns for Trimmed {
-    fn give_back(&self) {
-        Glibc.give_back();
-    }
-    fn hour(&self) {
-        Glibc.give_back();
-    }
-}
-
 impl<V: Version> Returns for Mimalloc<V> {
     fn give_back(&self) {
         V::collect();
@@ -157,16 +130,26 @@ impl Returns for Jemalloc {
     }
 }
 
-/// tcmalloc in malloc's place.
+/// The process's malloc, and what there is to be called for giving back what is free: glibc's own
+/// each hour, or tcmalloc's, which has taken its place.
 #[derive(Clone, Copy)]
-pub(crate) struct Tcmalloc {
+pub(crate) struct InPlace {
     release: unsafe extern "C" fn(),
+    each_hour: bool,
 }
 
-impl Tcmalloc {
-    /// Looks whether it is there.
-    pub(crate) fn found() -> Result<Self> {
-        let name = CString::new("MallocExtension_ReleaseFreeMemory")?;
+impl InPlace {
+    /// glibc's, told each hour.
+    pub(crate) fn trimmed() -> Self {
+        extern "C" fn trim() {
+            Glibc.give_back();
+        }
+        Self { release: trim, each_hour: true }
+    }
+
+    /// tcmalloc's, if it was preloaded.
+    pub(crate) fn tcmalloc() -> Result<Self> {
+        let name = c"MallocExtension_ReleaseFreeMemory";
         // SAFETY: a name that ends with a zero.
         let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
         let found = std::ptr::NonNull::new(found).context("tcmalloc was not preloaded")?;
@@ -174,26 +157,31 @@ impl Tcmalloc {
         let release = unsafe {
             std::mem::transmute::<*mut libc::c_void, unsafe extern "C" fn()>(found.as_ptr())
         };
-        Ok(Self { release })
+        Ok(Self { release, each_hour: false })
     }
 }
 
-impl Malloc for Tcmalloc {
+impl Malloc for InPlace {
     #[inline(always)]
     fn get(&self, layout: std::alloc::Layout) -> *mut u8 {
         Glibc.get(layout)
     }
     #[inline(always)]
     unsafe fn put(&self, start: *mut u8, layout: std::alloc::Layout) {
-        // SAFETY: the caller's promise; malloc is tcmalloc's here.
+        // SAFETY: the caller's promise; both are the process's malloc.
         unsafe { Glibc.put(start, layout) }
     }
 }
 
-impl Returns for Tcmalloc {
+impl Returns for InPlace {
     fn give_back(&self) {
         // SAFETY: it takes no arguments and may be called at any time.
         unsafe { (self.release)() }
+    }
+    fn hour(&self) {
+        if self.each_hour {
+            self.give_back();
+        }
     }
 }
 

@@ -78,8 +78,8 @@ pub(crate) fn child(subject: &str, quick: bool) -> Result<()> {
         "mimalloc 2" => live(Objects(houses::two()), quick)?,
         #[cfg(feature = "jemalloc")]
         "jemalloc" => live(Objects(houses::Jemalloc), quick)?,
-        TRIMS => live(Objects(houses::Trimmed), quick)?,
-        TCMALLOC => live(Objects(houses::Tcmalloc::found()?), quick)?,
+        TRIMS => live(Objects(houses::InPlace::trimmed()), quick)?,
+        TCMALLOC => live(Objects(houses::InPlace::tcmalloc()?), quick)?,
         _ => live(Objects(houses::Glibc), quick)?,
     };
     println!("{}", serde_json::to_string(&told)?);

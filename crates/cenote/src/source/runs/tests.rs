@@ -190,6 +190,9 @@ fn where_no_run_is_to_be_had_nothing_is_and_a_foreign_block_is_in_none() {
     // SAFETY: it is nobody's, and in no run.
     assert!(!unsafe { runs.give(4, foreign) });
     block.give(&runs);
+    // The empty run has stayed until now.
+    runs.trim();
+    assert_eq!(counting.runs.load(Relaxed), 0);
     // SAFETY: taken so above.
     unsafe { System.release(foreign, layout) };
 }

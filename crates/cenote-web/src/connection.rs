@@ -251,7 +251,7 @@ where
 #[cfg(all(feature = "serve", target_os = "linux"))]
 mod parked {
     use super::{ConnectionPool, Listener, PoolIo, PoolListener};
-    use crate::park::Park;
+    use crate::park::{Hear, Park};
     use axum::extract::connect_info::Connected;
     use std::io;
     use std::os::fd::{AsFd, BorrowedFd};
@@ -279,9 +279,7 @@ mod parked {
         }
     }
 
-    impl<I: Park> Park for PoolIo<I> {
-        type Parked = ParkedPoolIo<I::Parked>;
-
+    impl<I: Hear> Hear for PoolIo<I> {
         fn poll_heard(&self, context: &mut Context<'_>) -> Poll<()> {
             self.io.poll_heard(context)
         }
@@ -289,6 +287,10 @@ mod parked {
         fn is_heard(&self) -> bool {
             self.io.is_heard()
         }
+    }
+
+    impl<I: Park> Park for PoolIo<I> {
+        type Parked = ParkedPoolIo<I::Parked>;
 
         fn park(self) -> io::Result<Self::Parked> {
             Ok(ParkedPoolIo { socket: self.io.park()?, pool: self.pool })

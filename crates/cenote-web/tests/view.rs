@@ -620,7 +620,9 @@ async fn no_pool_is_held_while_other_tasks_have_their_turn() {
             tokio::task::spawn_local(answering.run());
             // More than are looked at in one turn, and than are told one by one in another.
             let many: Vec<_> = (0..500).map(|_| Rc::new(Pool::on(&process))).collect();
-            many.iter().for_each(|pool| pools.add(pool));
+            for pool in &many {
+                pools.add(pool);
+            }
             let (turns, held) = (Rc::new(Cell::new(0_u32)), Rc::new(Cell::new(0)));
             let (count, most) = (turns.clone(), held.clone());
             tokio::task::spawn_local(async move {

@@ -9,10 +9,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use cenote::{Account, Kept, Pool};
-use cenote_web::park::{self, App, End, Idle, Park, RequestBody};
+use cenote_web::park::{self, App, End, Hear, Idle, RequestBody};
+use cenote_web::view::Noted;
 use hyper::rt::{Read, Write};
 use hyper::service::Service;
 use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tracing::{Instrument, Span, debug, debug_span, info, warn};
 
@@ -30,6 +32,14 @@ pub(crate) struct Connection {
     pub(crate) peer: Peer,
     pub(crate) progress: Arc<Progress>,
     pub(crate) seat: Seat,
+    /// Its pool, to the view.
+    noted: Noted,
+}
+
+impl Connection {
+    fn socket(&self, io: TokioIo<TcpStream>) -> Socket {
+        Socket::new(io, self.progress.clone(), self.worker.shared.config.timeouts.write)
+    }
 }
 
 /// A client's address. Its text is in the connection's pool: made once, for all lines of the log.
@@ -46,6 +56,22 @@ impl fmt::Display for Peer {
         }
     }
 }
+
+/// A connection that is parked: no pool, since nothing would be in it but words for the log, and no
+/// address, since the socket knows it. All that ten thousand of them cost is their accounts, nearly.
+pub(crate) struct Parked {
+    account: Account,
+    seat: Seat,
+}
+
+impl Parked {
+    pub(crate) fn seat(&self) -> &Seat {
+        &self.seat
+    }
+}
+
+/// One that waits for its client.
+pub(crate) type Waiting = Idle<TokioIo<TcpStream>, Parked>;
 
 /// What answers the requests of a connection.
 pub(crate) struct Requests<F> {
@@ -87,8 +113,7 @@ where
     // Small responses should not wait for company; that it fails on a socket already closed is of
     // no interest.
     let _ = stream.set_nodelay(true);
-    let progress = connection.progress.clone();
-    let socket = Socket::new(stream, progress, worker.shared.config.timeouts.write);
+    let socket = connection.socket(TokioIo::new(stream));
     let http = worker.parking.serve(socket, Requests { connection: connection.clone(), serve });
     converse(connection, http).instrument(span).await
 }
@@ -96,15 +121,56 @@ where
 /// Serves one that was parked.
 pub(crate) async fn resume<F>(
     worker: Rc<Worker>,
+    waiting: Waiting,
+    serve: F,
+) -> End<Socket, Requests<F>>
+where
+    Requests<F>: App,
+{
+    let span = span(&waiting.service().account);
+    // Without an address its client has gone.
+    let Ok(address) = waiting.io().inner().peer_addr() else { return End::Closed };
+    let idle = span.in_scope(|| {
+        waiting.try_map(|io, Parked { account, seat }| {
+            seat.unparked();
+            let connection = open(&worker, account, address, seat).ok_or(())?;
+            Ok::<_, ()>((connection.socket(io), Requests { connection, serve }))
+        })
+    });
+    let Ok(idle) = idle else { return End::Closed };
+    let connection = idle.service().connection.clone();
+    converse(connection, worker.parking.resume(idle)).instrument(span).await
+}
+
+/// Goes on with one that was idle, and is not to be parked.
+pub(crate) async fn go_on<F>(
+    worker: Rc<Worker>,
     idle: Idle<Socket, Requests<F>>,
 ) -> End<Socket, Requests<F>>
 where
     Requests<F>: App,
 {
     let connection = idle.service().connection.clone();
-    connection.seat.unparked();
     let span = span(&connection.account);
     converse(connection, worker.parking.resume(idle)).instrument(span).await
+}
+
+/// Whether nothing of a request refers to an idle connection any more.
+pub(crate) fn may_be_parked<F>(idle: &Idle<Socket, Requests<F>>) -> bool {
+    Rc::strong_count(&idle.service().connection) == 1
+}
+
+/// What there is to be parked of an idle connection; `None` for one that may not be.
+pub(crate) fn park<F>(idle: Idle<Socket, Requests<F>>) -> Option<Waiting> {
+    let parked = idle.try_map(|socket, requests| {
+        let connection = Rc::into_inner(requests.connection).ok_or(())?;
+        let Connection { worker, account, peer, seat, noted, .. } = connection;
+        // The text is in the pool, which goes with it; and the note of it keeps its memory.
+        drop(peer);
+        worker.pools.forget(noted);
+        Ok::<_, ()>((socket.into_io(), Parked { account, seat }))
+    });
+    parked.ok()
 }
 
 /// Its path is formatted only where spans of this level are kept.
@@ -126,14 +192,14 @@ fn open(
             return None;
         }
     };
-    worker.pools.add(&pool);
+    let noted = worker.pools.add(&pool);
     // A connection that cannot even hold this is served all the same: its requests will be told who
     // is at which limit.
     let text =
         Kept::<_, str>::try_new(pool, |pool| pool.try_alloc_fmt(format_args!("{address}"))).ok();
     let peer = Peer { address, text };
     let progress = Arc::default();
-    Some(Rc::new(Connection { worker: worker.clone(), account, peer, progress, seat }))
+    Some(Rc::new(Connection { worker: worker.clone(), account, peer, progress, seat, noted }))
 }
 
 async fn converse<F>(
@@ -169,7 +235,7 @@ async fn to_its_end<I, S: App>(
     told_to_end: impl Future<Output = ()>,
 ) -> End<I, S>
 where
-    I: Park + Read + Write + Unpin + Send + 'static,
+    I: Hear + Read + Write + Unpin + Send + 'static,
 {
     tokio::select! {
         biased;
@@ -182,12 +248,20 @@ where
 }
 
 /// Says that a connection was closed since its time was over.
-pub(crate) fn late(connection: &Connection) {
+fn late(connection: &Connection) {
     let peer = &connection.peer;
     if connection.progress.mid_request() {
         info!("{peer}: closed: the head of a request did not come in time");
     } else {
         debug!("{peer}: closed: no further request");
+    }
+}
+
+/// Says that one was that was parked.
+pub(crate) fn late_parked(socket: &std::net::TcpStream) {
+    match socket.peer_addr() {
+        Ok(peer) => debug!("{peer}: closed: no further request"),
+        Err(error) => debug!("a client that has gone: closed: no further request ({error})"),
     }
 }
 
@@ -219,7 +293,6 @@ mod tests {
     use cenote_web::park::Parking;
     use hyper::server::conn::http1;
     use hyper::service::service_fn;
-    use hyper_util::rt::TokioIo;
     use std::io::{ErrorKind, Read as _, Write as _};
     use std::time::Duration;
 

@@ -32,7 +32,7 @@ pub(crate) fn respond(
         header::LAST_MODIFIED,
         header_value(pool, format_args!("{}", validators.last_modified))?,
     );
-    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(header::ACCEPT_RANGES, const { HeaderValue::from_static("bytes") });
 
     match validators.check(&request.head.headers) {
         Outcome::Proceed => {}
@@ -115,8 +115,11 @@ fn send(
     texts: &[u8],
 ) -> Result<(), Fault> {
     let length: u64 = segments.iter().map(|segment| segment.text as u64 + segment.length).sum();
-    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    if length > 0 && request.head.method != Method::HEAD {
+    if length == 0 || request.head.method == Method::HEAD {
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    } else {
+        // hyper says how long it is. With that the headers would be seven, for which a map of them has
+        // to grow.
         let label = format_args!("{}", request.label);
         let parts = FileParts { file, segments, texts, label, headroom: request.headroom() };
         *response.body_mut() = Body::File(FileBody::new(request.pool, parts)?);
@@ -130,15 +133,21 @@ fn content_type(
     kind: &'static str,
     charset: &'static str,
 ) -> Result<HeaderValue, Fault> {
-    Ok(HeaderValue::from_static(match (kind, charset) {
-        (_, "") => kind,
-        ("text/plain", mime::UTF8) => "text/plain; charset=utf-8",
-        ("text/html", mime::UTF8) => "text/html; charset=utf-8",
-        ("text/css", mime::UTF8) => "text/css; charset=utf-8",
-        ("text/javascript", mime::UTF8) => "text/javascript; charset=utf-8",
-        ("image/svg+xml", mime::UTF8) => "image/svg+xml; charset=utf-8",
-        _ => return header_value(pool, format_args!("{kind}{charset}")),
-    }))
+    Ok(match (kind, charset) {
+        (_, "") => HeaderValue::from_static(kind),
+        ("text/plain", mime::UTF8) => {
+            const { HeaderValue::from_static("text/plain; charset=utf-8") }
+        }
+        ("text/html", mime::UTF8) => const { HeaderValue::from_static("text/html; charset=utf-8") },
+        ("text/css", mime::UTF8) => const { HeaderValue::from_static("text/css; charset=utf-8") },
+        ("text/javascript", mime::UTF8) => {
+            const { HeaderValue::from_static("text/javascript; charset=utf-8") }
+        }
+        ("image/svg+xml", mime::UTF8) => {
+            const { HeaderValue::from_static("image/svg+xml; charset=utf-8") }
+        }
+        _ => header_value(pool, format_args!("{kind}{charset}"))?,
+    })
 }
 
 /// Lays out a `multipart/byteranges` body: for each part its head, then that part of the file; then

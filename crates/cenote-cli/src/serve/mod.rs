@@ -4,7 +4,8 @@
 //! ```text
 //! process            an account, with a limit if asked for
 //!   worker-0         a thread, an account, a pool: the served folder
-//!     connection     a task, an account with a limit, a pool: the client's address
+//!     connection     an account with a limit; while it is not parked a task, and a pool: the client's
+//!                    address
 //!       request      an account with a limit, a pool: path, headers, pages, files and buffers
 //! ```
 //!

@@ -7,6 +7,7 @@
 //! longest, in whichever worker, is asked to leave.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use tokio::sync::Notify;
 /// Nobody is idle.
 const NOBODY: u64 = u64::MAX;
 /// No slot.
-const NONE: usize = usize::MAX;
+const NONE: u32 = u32::MAX;
 
 /// The seats of all workers together.
 pub(crate) struct Places {
@@ -117,77 +118,83 @@ pub(crate) struct Line {
     places: Arc<Places>,
     index: usize,
     slots: RefCell<Slots>,
+    /// What wakes the connections that are served, by slot, to tell them to leave.
+    wakers: RefCell<HashMap<u32, Waker>>,
     /// Of connections that are parked and were asked to leave: where they are parked.
-    parked: RefCell<Vec<usize>>,
+    parked: RefCell<Vec<u32>>,
 }
 
 /// Slots of connections, those of idle ones linked in the order in which they became so.
 struct Slots {
     list: Vec<Slot>,
-    free: usize,
-    first: usize,
-    last: usize,
+    free: u32,
+    first: u32,
+    last: u32,
 }
 
+/// Small, since each connection has one, parked or not.
 struct Slot {
-    /// Of the line; of a free slot, `next` is the next free one.
-    before: usize,
-    next: usize,
-    idle: bool,
     since: u64,
+    /// Of the line; of a free slot, `next` is the next free one.
+    before: u32,
+    next: u32,
+    /// Where it is parked, if it is.
+    parked: u32,
+    idle: bool,
     /// Whether it was asked to leave.
     asked: bool,
-    waker: Option<Waker>,
-    /// Where it is parked, if it is.
-    parked: usize,
 }
 
 impl Slots {
-    fn link(&mut self, at: usize, since: u64) {
+    fn at(&mut self, at: u32) -> Option<&mut Slot> {
+        self.list.get_mut(at as usize)
+    }
+
+    /// One that there is.
+    fn of(&mut self, at: u32) -> &mut Slot {
+        &mut self.list[at as usize]
+    }
+
+    fn link(&mut self, at: u32, since: u64) {
         let last = self.last;
-        let slot = &mut self.list[at];
+        let slot = self.of(at);
         (slot.before, slot.next, slot.idle, slot.since) = (last, NONE, true, since);
-        match self.list.get_mut(last) {
+        match self.at(last) {
             Some(slot) => slot.next = at,
             None => self.first = at,
         }
         self.last = at;
     }
 
-    fn unlink(&mut self, at: usize) {
-        let Slot { before, next, .. } = self.list[at];
-        self.list[at].idle = false;
-        match self.list.get_mut(before) {
+    fn unlink(&mut self, at: u32) {
+        let slot = self.of(at);
+        let (before, next) = (slot.before, slot.next);
+        slot.idle = false;
+        match self.at(before) {
             Some(slot) => slot.next = next,
             None => self.first = next,
         }
-        match self.list.get_mut(next) {
+        match self.at(next) {
             Some(slot) => slot.before = before,
             None => self.last = before,
         }
     }
 
     /// A slot for a connection that is new, and idle.
-    fn open(&mut self, since: u64) -> usize {
-        let empty = Slot {
-            before: NONE,
-            next: NONE,
-            idle: false,
-            since,
-            asked: false,
-            waker: None,
-            parked: NONE,
-        };
+    fn open(&mut self, since: u64) -> u32 {
+        let empty =
+            Slot { before: NONE, next: NONE, idle: false, since, asked: false, parked: NONE };
         let at = self.free;
-        let at = match self.list.get_mut(at) {
+        let at = match self.at(at) {
             Some(slot) => {
-                self.free = slot.next;
-                *slot = empty;
+                let next = std::mem::replace(slot, empty).next;
+                self.free = next;
                 at
             }
             None => {
                 self.list.push(empty);
-                self.list.len() - 1
+                // Each has a descriptor, of which there are fewer than 2^31.
+                self.list.len() as u32 - 1
             }
         };
         self.link(at, since);
@@ -195,25 +202,26 @@ impl Slots {
     }
 
     /// Ends a connection's; returns whether it had been asked to leave.
-    fn close(&mut self, at: usize) -> bool {
-        if self.list[at].idle {
+    fn close(&mut self, at: u32) -> bool {
+        if self.of(at).idle {
             self.unlink(at);
         }
-        let slot = &mut self.list[at];
-        (slot.next, slot.waker) = (self.free, None);
-        self.free = at;
+        let free = std::mem::replace(&mut self.free, at);
+        let slot = self.of(at);
+        slot.next = free;
         slot.asked
     }
 
     fn longest(&self) -> u64 {
-        self.list.get(self.first).map_or(NOBODY, |slot| slot.since)
+        self.list.get(self.first as usize).map_or(NOBODY, |slot| slot.since)
     }
 }
 
 impl Line {
     pub(crate) fn new(places: Arc<Places>, index: usize) -> Rc<Self> {
         let slots = Slots { list: Vec::new(), free: NONE, first: NONE, last: NONE };
-        Rc::new(Self { places, index, slots: RefCell::new(slots), parked: RefCell::default() })
+        let (wakers, parked) = (RefCell::default(), RefCell::default());
+        Rc::new(Self { places, index, slots: RefCell::new(slots), wakers, parked })
     }
 
     fn standing(&self) -> &Standing {
@@ -274,10 +282,11 @@ impl Line {
             return false;
         }
         slots.unlink(at);
-        slots.list[at].asked = true;
-        let waker = slots.list[at].waker.take();
-        let parked = std::mem::replace(&mut slots.list[at].parked, NONE);
+        let slot = slots.of(at);
+        slot.asked = true;
+        let parked = std::mem::replace(&mut slot.parked, NONE);
         drop(slots);
+        let waker = self.waker(at);
         if parked != NONE {
             self.parked.borrow_mut().push(parked);
             self.standing().bell.notify_one();
@@ -291,9 +300,10 @@ impl Line {
     }
 
     /// A connection is parked.
-    pub(crate) fn parked(&self, at: usize, place: usize) {
-        let slot = &mut self.slots.borrow_mut().list[at];
-        slot.waker = None;
+    pub(crate) fn parked(&self, at: u32, place: u32) {
+        self.waker(at);
+        let mut slots = self.slots.borrow_mut();
+        let slot = slots.of(at);
         if slot.asked {
             self.parked.borrow_mut().push(place);
         } else {
@@ -301,8 +311,20 @@ impl Line {
         }
     }
 
+    /// What wakes a connection, which is not to be woken any more.
+    fn waker(&self, at: u32) -> Option<Waker> {
+        let mut wakers = self.wakers.borrow_mut();
+        let waker = wakers.remove(&at);
+        // What a crowd needed goes back when most of it is parked.
+        if wakers.len() < wakers.capacity() / 8 {
+            let most = wakers.capacity() / 4;
+            wakers.shrink_to(most);
+        }
+        waker
+    }
+
     /// Where those are parked that have been asked to leave since this was called.
-    pub(crate) fn parked_that_are_to_leave(&self) -> Vec<usize> {
+    pub(crate) fn parked_that_are_to_leave(&self) -> Vec<u32> {
         self.parked.take()
     }
 
@@ -327,29 +349,29 @@ impl Line {
 /// A connection's seat; free again once this is dropped.
 pub(crate) struct Seat {
     line: Rc<Line>,
-    at: usize,
+    at: u32,
 }
 
 impl Seat {
     /// Its number in the line.
-    pub(crate) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> u32 {
         self.at
     }
 
     /// Whether this connection was asked to leave.
     pub(crate) fn asked(&self) -> bool {
-        self.line.slots.borrow().list[self.at].asked
+        self.line.slots.borrow_mut().of(self.at).asked
     }
 
     /// Its connection is not parked any more.
     pub(crate) fn unparked(&self) {
-        self.line.slots.borrow_mut().list[self.at].parked = NONE;
+        self.line.slots.borrow_mut().of(self.at).parked = NONE;
     }
 
     /// A request is being answered.
     pub(crate) fn busy(&self) {
         let mut slots = self.line.slots.borrow_mut();
-        if slots.list[self.at].idle {
+        if slots.of(self.at).idle {
             slots.unlink(self.at);
             drop(slots);
             self.line.publish();
@@ -359,7 +381,7 @@ impl Seat {
     /// None is any more.
     pub(crate) fn idle(&self) {
         let mut slots = self.line.slots.borrow_mut();
-        let slot = &slots.list[self.at];
+        let slot = slots.of(self.at);
         if slot.idle || slot.asked {
             return;
         }
@@ -374,13 +396,15 @@ impl Seat {
 
     /// Waits until this connection is asked to leave.
     pub(crate) async fn asked_to_leave(&self) {
+        // The one that is with the line, which is looked at each time that the connection is.
+        let mut told: Option<Waker> = None;
         poll_fn(|cx| {
-            let slot = &mut self.line.slots.borrow_mut().list[self.at];
-            if slot.asked {
+            if self.asked() {
                 return Poll::Ready(());
             }
-            if !slot.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-                slot.waker = Some(cx.waker().clone());
+            if !told.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                told = Some(cx.waker().clone());
+                self.line.wakers.borrow_mut().insert(self.at, cx.waker().clone());
             }
             Poll::Pending
         })
@@ -391,6 +415,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let places = &self.line.places;
+        self.line.waker(self.at);
         if self.line.slots.borrow_mut().close(self.at) {
             places.leaving.fetch_sub(1, Relaxed);
         }

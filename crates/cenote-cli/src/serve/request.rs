@@ -73,7 +73,12 @@ impl fmt::Display for Label<'_> {
         const SHOWN: usize = 200;
         let path = self.head.uri.path();
         write!(f, "{} {} ", self.peer, self.head.method)?;
-        // Escaped, so that a path can neither break the line nor colour the terminal.
+        // Escaped, so that a path can neither break the line nor colour the terminal. Most have nothing
+        // that would be.
+        let plain = |&byte: &u8| byte.is_ascii_graphic() && !b"\\'\"".contains(&byte);
+        if path.len() <= SHOWN && path.as_bytes().iter().all(plain) {
+            return f.write_str(path);
+        }
         path.chars()
             .take(SHOWN)
             .try_for_each(|c| c.escape_default().try_for_each(|c| fmt::Write::write_char(f, c)))?;
@@ -178,7 +183,8 @@ pub(crate) async fn serve(
     drop(span);
     let headers = response.headers_mut();
     headers.insert(header::DATE, worker.date.borrow_mut().now());
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let nosniff = const { HeaderValue::from_static("nosniff") };
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     if close.get() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

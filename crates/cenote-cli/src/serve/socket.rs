@@ -2,7 +2,6 @@
 //! the last words arrive.
 
 use std::io::{self, IoSlice};
-use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -10,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use cenote_web::park::Park;
+use cenote_web::park::Hear;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
@@ -62,9 +61,13 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, progress: Arc<Progress>, patience: Duration) -> Self {
-        let io = TokioIo::new(stream);
+    pub(crate) fn new(io: TokioIo<TcpStream>, progress: Arc<Progress>, patience: Duration) -> Self {
         Self { io, progress, patience, timer: None, stalled: false, lingering: None }
+    }
+
+    /// The socket alone.
+    pub(crate) fn into_io(self) -> TokioIo<TcpStream> {
+        self.io
     }
 
     fn start_timer(&mut self, length: Duration) {
@@ -100,38 +103,13 @@ impl Socket {
     }
 }
 
-/// What stays of a socket while its connection is parked.
-pub(crate) struct Parked {
-    stream: std::net::TcpStream,
-    progress: Arc<Progress>,
-    patience: Duration,
-}
-
-impl AsFd for Parked {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.stream.as_fd()
-    }
-}
-
-impl Park for Socket {
-    type Parked = Parked;
-
+impl Hear for Socket {
     fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.io.poll_heard(cx)
     }
 
     fn is_heard(&self) -> bool {
         self.io.is_heard()
-    }
-
-    fn park(self) -> io::Result<Parked> {
-        let Self { io, progress, patience, .. } = self;
-        Ok(Parked { stream: io.park()?, progress, patience })
-    }
-
-    fn unpark(parked: Parked) -> io::Result<Self> {
-        let Parked { stream, progress, patience } = parked;
-        Ok(Self::new(TcpStream::from_std(stream)?, progress, patience))
     }
 }
 

@@ -32,10 +32,9 @@ use super::{Shared, connection, request};
 
 /// A request's line and headers may be this long together.
 const HEAD_LIMIT: usize = 32 << 10;
-/// A request may have so many headers. Above hyper's own 100, it prepares room for all of them before
-/// it reads a head: some ten instructions each, for every request. (8,192, as many of the smallest as
-/// fit into a head, made 110,000 instructions of 33,000.)
-const HEADERS_LIMIT: usize = 256;
+/// A request may have so many headers: as many of the smallest as fit into a head. hyper's own bound
+/// is 100.
+const HEADERS_LIMIT: usize = HEAD_LIMIT / b"a:\r\n".len();
 /// What hyper may buffer of a connection: incoming, and outgoing beyond the socket's own buffer.
 const BUFFER_LIMIT: usize = 64 << 10;
 /// After a whole one of these without a request or the end of a connection, cached blocks go back to
@@ -120,13 +119,14 @@ impl Worker {
         pools.add(&pool);
         let mut http = http1::Builder::new();
         http.max_header_size(HEAD_LIMIT)
-            .max_headers(HEADERS_LIMIT)
             .max_buf_size(BUFFER_LIMIT)
             // A client may shut its side once it has asked; it still wants the answer.
             .half_close(true);
         let timeouts = &shared.config.timeouts;
-        let parking =
-            Parking::new(http).after(shared.config.park_after).head_timeout(timeouts.header);
+        let parking = Parking::new(http)
+            .max_headers(HEADERS_LIMIT)
+            .after(shared.config.park_after)
+            .head_timeout(timeouts.header);
         let (shared, stop) = (shared.clone(), stop.clone());
         let line = Line::new(shared.places.clone(), *index);
         let worker = Self {
@@ -190,8 +190,9 @@ async fn serve(mut start: Start) -> usize {
     let mut waiting = None;
     loop {
         for place in worker.line.parked_that_are_to_leave() {
-            if let Some(idle) = lot.remove(place) {
-                connections.spawn_local(connection::resume(worker.clone(), idle));
+            if let Some(waiting) = lot.remove(place as usize) {
+                let resumed = connection::resume(worker.clone(), waiting, request::serve);
+                connections.spawn_local(resumed);
             }
         }
         if let Some((stream, address)) = waiting.take() {
@@ -233,19 +234,24 @@ async fn serve(mut start: Start) -> usize {
             Some(ended) = connections.join_next() => {
                 left += 1;
                 if let Some(End::Idle(idle)) = note(ended) {
-                    let seat = idle.service().connection.seat.at();
-                    if let Some(place) = lot.park(idle) {
-                        worker.line.parked(seat, place);
+                    if !connection::may_be_parked(&idle) {
+                        connections.spawn_local(connection::go_on(worker.clone(), idle));
+                    } else if let Some(waiting) = connection::park(idle) {
+                        let seat = waiting.service().seat().at();
+                        if let Some(place) = lot.park(waiting) {
+                            worker.line.parked(seat, place as u32);
+                        }
                     }
                 }
             }
             gone = lot.next() => match gone {
-                Left::Heard(idle) => {
-                    connections.spawn_local(connection::resume(worker.clone(), idle));
+                Left::Heard(waiting) => {
+                    let resumed = connection::resume(worker.clone(), waiting, request::serve);
+                    connections.spawn_local(resumed);
                 }
-                Left::Late(requests, _) => {
+                Left::Late { socket, .. } => {
                     left += 1;
-                    connection::late(&requests.connection);
+                    connection::late_parked(&socket);
                 }
             },
             _ = tick.tick() => {
@@ -284,14 +290,14 @@ async fn serve(mut start: Start) -> usize {
         next = accept_now(&listener).await;
     }
     drop((listener, start.listener));
-    for idle in lot.close() {
-        connections.spawn_local(connection::resume(worker.clone(), idle));
+    for waiting in lot.close() {
+        connections.spawn_local(connection::resume(worker.clone(), waiting, request::serve));
     }
     let deadline = Instant::now() + worker.shared.config.timeouts.stop;
     while let Ok(Some(ended)) = timeout_at(deadline, connections.join_next()).await {
         // It became idle before it was told to stop.
         if let Some(End::Idle(idle)) = note(ended) {
-            connections.spawn_local(connection::resume(worker.clone(), idle));
+            connections.spawn_local(connection::go_on(worker.clone(), idle));
         }
     }
     let cut = connections.len();

@@ -13,8 +13,9 @@ use hyper::server::conn::http1::UpgradeableConnection;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
+use super::times::Times;
 use super::watch::{Watch, Watched, WatchedIo};
-use super::{App, Park, Parking};
+use super::{App, Hear, Parking};
 
 /// What a client of HTTP/2 says first.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -72,15 +73,25 @@ impl<I, S> Idle<I, S> {
     pub fn service(&self) -> &S {
         &self.service
     }
-}
 
-/// Since when a connection is there, and idle.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Times {
-    pub(super) born: Instant,
-    pub(super) quiet: Instant,
-    /// When it is closed if nothing comes, and why.
-    pub(super) closed: Option<(Instant, Bound)>,
+    /// Its IO.
+    pub fn io(&self) -> &I {
+        &self.io
+    }
+
+    /// The same connection with another IO and service: what it is to wait with in a
+    /// [`Lot`](super::Lot), or what it is to be resumed with. Since when it is idle stays.
+    ///
+    /// # Errors
+    /// Those of `map`.
+    pub fn try_map<J, T, E>(
+        self,
+        map: impl FnOnce(I, S) -> Result<(J, T), E>,
+    ) -> Result<Idle<J, T>, E> {
+        let Self { io, service, times, heard } = self;
+        let (io, service) = map(io, service)?;
+        Ok(Idle { io, service, times, heard })
+    }
 }
 
 /// One connection, as a future. It ends when the connection has ended, or when it has been idle for
@@ -272,18 +283,42 @@ impl<I, S: App> Connection<I, S> {
 
 impl<I, S> Connection<I, S>
 where
-    I: Park + Read + Write + Unpin + Send + 'static,
+    I: Hear + Read + Write + Unpin + Send + 'static,
     S: App,
 {
     /// Has hyper serve it.
     fn build(&mut self, io: I, service: S, read: Bytes) {
+        self.build_for(io, service, read, false);
+    }
+
+    /// Has hyper serve it; with room for many headers, if `wide`.
+    fn build_for(&mut self, io: I, service: S, read: Bytes, wide: bool) {
+        let inner = &*self.parking.inner;
+        let http = inner.wide.as_ref().filter(|_| wide).unwrap_or(&inner.http);
         let watch = Arc::new(Watch::default());
-        let io = WatchedIo::new(io, read, watch.clone());
+        let io = WatchedIo::new(io, read, watch.clone(), !wide && inner.wide.is_some());
         let service = Watched { service, watch: watch.clone() };
-        let http = self.parking.inner.http.serve_connection(io, service).with_upgrades();
+        let http = http.serve_connection(io, service).with_upgrades();
         let http = Box::new(http);
         self.seen = Seen::default();
         self.state = State::Serving { http, watch };
+    }
+
+    /// Has a hyper serve it that takes more headers, from the head on that has too many for this one.
+    fn widen(&mut self) -> Option<End<I, S>> {
+        let State::Serving { http, .. } = mem::replace(&mut self.state, State::Gone) else {
+            return None;
+        };
+        let Some(parts) = http.into_parts() else { return Some(End::Closed) };
+        let (io, unread) = parts.io.into_inner().into_parts();
+        let read = if unread.is_empty() {
+            parts.read_buf
+        } else {
+            [parts.read_buf, unread].concat().into()
+        };
+        self.build_for(io, parts.service.service, read, true);
+        self.head.get_or_insert_with(Instant::now);
+        None
     }
 
     /// Takes hyper's part of it apart. `None` if it has to go on after all.
@@ -387,7 +422,7 @@ where
 
 impl<I, S> Future for Connection<I, S>
 where
-    I: Park + Read + Write + Unpin + Send + 'static,
+    I: Hear + Read + Write + Unpin + Send + 'static,
     S: App,
 {
     type Output = End<I, S>;
@@ -427,6 +462,12 @@ where
                     let (found, told_before) = (watch.poll_begins(), this.stop);
                     if let Poll::Ready(result) = Pin::new(&mut **http).poll(context) {
                         return Poll::Ready(result.map_or_else(End::Failed, |()| End::Closed));
+                    }
+                    if watch.has_too_many_headers() {
+                        match this.widen() {
+                            Some(end) => return Poll::Ready(end),
+                            None => continue,
+                        }
                     }
                     if let Some(quiet) = this.note(found) {
                         now = Some(quiet);
@@ -473,7 +514,7 @@ where
 
 impl<I, S> Connection<I, S>
 where
-    I: Park + Read + Write + Unpin + Send + 'static,
+    I: Hear + Read + Write + Unpin + Send + 'static,
     S: App,
 {
     /// Its first byte has come, or that of its next request.

@@ -1,6 +1,7 @@
 //! [`Lot`]: where idle connections wait, all in one place.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
@@ -13,7 +14,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connection::Times;
+use super::times::{Packed, Times};
 use super::{Bound, Idle, Park};
 
 /// So many are looked at in one go.
@@ -30,13 +31,28 @@ const TRIM_BY: Duration = Duration::from_secs(4);
 const TRIM_FEW_BY: Duration = Duration::from_secs(30);
 
 /// A connection that has left a [`Lot`].
-#[derive(Debug)]
-pub enum Left<I, S> {
+pub enum Left<I: Park, S> {
     /// Something came of it: bytes, its end, or an error. [`Parking::resume`](super::Parking::resume)
     /// it, for hyper to find out.
     Heard(Idle<I, S>),
-    /// Nothing came of it in time, and it is closed.
-    Late(S, Bound),
+    /// Nothing came of it in time. It is closed once this is dropped.
+    Late {
+        /// Its socket, which tells whose it was.
+        socket: I::Parked,
+        /// The service that its requests were answered by.
+        service: S,
+        /// What has passed.
+        bound: Bound,
+    },
+}
+
+impl<I: Park, S> fmt::Debug for Left<I, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Heard(_) => f.write_str("Heard"),
+            Self::Late { bound, .. } => f.debug_tuple("Late").field(bound).finish(),
+        }
+    }
 }
 
 /// Idle connections, parked in one `epoll`: the socket and the service of each, and nothing else.
@@ -45,9 +61,11 @@ pub enum Left<I, S> {
 /// [`next`](Lot::next) beside whatever else it waits for.
 pub struct Lot<I: Park, S> {
     epoll: AsyncFd<OwnedFd>,
+    /// What times of slots are counted from.
+    begun: Instant,
     slots: Vec<Slot<I::Parked, S>>,
     /// The first free slot; as many as there are slots if none is.
-    free: usize,
+    free: u32,
     parked: usize,
     /// Out of the `epoll`, and not taken yet.
     left: VecDeque<Left<I, S>>,
@@ -58,9 +76,10 @@ pub struct Lot<I: Park, S> {
     trim: Trim,
 }
 
+/// Small, since it is what a parked connection costs.
 enum Slot<P, S> {
-    Free { next: usize },
-    Parked { socket: P, service: S, times: Times },
+    Free { next: u32 },
+    Parked { socket: P, service: S, times: Packed },
 }
 
 struct Trim {
@@ -84,6 +103,7 @@ impl<I: Park, S> Lot<I, S> {
         let now = Instant::now();
         Ok(Self {
             epoll,
+            begun: now,
             slots: Vec::new(),
             free: 0,
             parked: 0,
@@ -134,18 +154,20 @@ impl<I: Park, S> Lot<I, S> {
         // Closed, if it cannot even leave the runtime.
         let socket = io.park().ok()?;
         self.trim.parked();
-        let index = self.free;
+        let index = self.free as usize;
         let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
-        if epoll::add(&self.epoll, &socket, epoll::EventData::new_u64(index as u64), flags).is_err()
-        {
+        // Descriptors are below 2^31, so that slots are.
+        let data = epoll::EventData::new_u64(u64::from(self.free));
+        if epoll::add(&self.epoll, &socket, data, flags).is_err() {
             self.leave(socket, service, times, false);
             return None;
         }
+        let times = Packed::of(times, self.begun);
         let slot = Slot::Parked { socket, service, times };
         match self.slots.get_mut(index) {
             None => {
                 self.slots.push(slot);
-                self.free = self.slots.len();
+                self.free += 1;
             }
             Some(free) => {
                 if let Slot::Free { next } = std::mem::replace(free, slot) {
@@ -154,7 +176,7 @@ impl<I: Park, S> Lot<I, S> {
             }
         }
         self.parked += 1;
-        if let Some((at, _)) = times.closed {
+        if let Some((at, _)) = times.closed(self.begun) {
             self.nearest = Some(self.nearest.map_or(at, |nearest| nearest.min(at)));
         }
         Some(index)
@@ -223,7 +245,7 @@ impl<I: Park, S> Lot<I, S> {
         }
         let heard = |left| match left {
             Left::Heard(idle) => Some(idle),
-            Left::Late(..) => None,
+            Left::Late { .. } => None,
         };
         std::mem::take(&mut self.left).into_iter().filter_map(heard).collect()
     }
@@ -249,13 +271,13 @@ impl<I: Park, S> Lot<I, S> {
         let slot = self.slots.get_mut(index)?;
         match std::mem::replace(slot, Slot::Free { next: self.free }) {
             Slot::Parked { socket, service, times } => {
-                self.free = index;
+                self.free = index as u32;
                 self.parked -= 1;
                 let _ = epoll::delete(&self.epoll, &socket);
                 if self.parked == 0 {
                     (self.slots, self.free) = (Vec::new(), 0);
                 }
-                Some((socket, service, times))
+                Some((socket, service, times.unpacked(self.begun)))
             }
             free => {
                 *slot = free;
@@ -281,15 +303,12 @@ impl<I: Park, S> Lot<I, S> {
         self.swept = now;
         self.nearest = None;
         for index in 0..self.slots.len() {
-            let Slot::Parked { times: Times { closed: Some((at, bound)), .. }, .. } =
-                self.slots[index]
-            else {
-                continue;
-            };
+            let Slot::Parked { times, .. } = &self.slots[index] else { continue };
+            let Some((at, bound)) = times.closed(self.begun) else { continue };
             if at > now {
                 self.nearest = Some(self.nearest.map_or(at, |nearest| nearest.min(at)));
-            } else if let Some((_, service, _)) = self.take(index) {
-                self.left.push_back(Left::Late(service, bound));
+            } else if let Some((socket, service, _)) = self.take(index) {
+                self.left.push_back(Left::Late { socket, service, bound });
             }
             if self.slots.is_empty() {
                 break;
@@ -336,8 +355,8 @@ impl Trim {
     }
 }
 
-impl<I: Park, S> std::fmt::Debug for Lot<I, S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<I: Park, S> fmt::Debug for Lot<I, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lot").field("parked", &self.parked).finish_non_exhaustive()
     }
 }

@@ -49,6 +49,7 @@ mod connection;
 mod lot;
 mod reread;
 mod socket;
+mod times;
 mod watch;
 
 use std::sync::Arc;
@@ -62,7 +63,7 @@ use hyper::service::Service;
 pub use connection::{Bound, Connection, End, Idle};
 pub use lot::{Left, Lot};
 pub use reread::Reread;
-pub use socket::Park;
+pub use socket::{Hear, Park};
 pub use watch::RequestBody;
 
 /// An error of any kind.
@@ -94,6 +95,8 @@ pub struct Parking {
 #[derive(Clone, Debug)]
 struct Inner {
     http: http1::Builder,
+    /// For heads with more headers than that takes.
+    wide: Option<http1::Builder>,
     after: Option<Duration>,
     head: Option<Duration>,
     idle: Option<Duration>,
@@ -113,7 +116,15 @@ impl Parking {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         let (after, head) = (seconds(5), seconds(30));
         Self {
-            inner: Arc::new(Inner { http, after, head, idle: None, lifetime: None, http2: false }),
+            inner: Arc::new(Inner {
+                http,
+                wide: None,
+                after,
+                head,
+                idle: None,
+                lifetime: None,
+                http2: false,
+            }),
         }
     }
 
@@ -156,6 +167,24 @@ impl Parking {
         self.set(|inner| inner.lifetime = lifetime.into())
     }
 
+    /// How many headers a request may have, beyond what the builder says (100, unless it was told
+    /// otherwise).
+    ///
+    /// hyper prepares room for all of them before each head, at some ten instructions a header. So
+    /// connections are served as the builder says; one on which a head with more has come is served
+    /// by a hyper that takes so many, from that head on and until it is parked.
+    ///
+    /// What the builder says counts for a head that comes while the socket has not taken the answer
+    /// before it, and on a connection over which an upgrade has been offered and not taken.
+    #[must_use]
+    pub fn max_headers(self, most: usize) -> Self {
+        self.set(|inner| {
+            let mut wide = inner.http.clone();
+            wide.max_headers(most);
+            inner.wide = Some(wide);
+        })
+    }
+
     /// Whether to look for HTTP/2's first bytes; a connection with them ends with
     /// [`End::Http2`]. Without, it is refused as hyper does.
     #[must_use]
@@ -164,13 +193,13 @@ impl Parking {
     }
 
     /// Serves a new connection. Nothing of hyper's is there before its first byte.
-    pub fn serve<I: Park, S: App>(&self, io: I, service: S) -> Connection<I, S> {
+    pub fn serve<I: Hear, S: App>(&self, io: I, service: S) -> Connection<I, S> {
         Connection::new(self.clone(), io, service)
     }
 
     /// Serves one that was idle: that [is heard from](Left::Heard), or that is to be waited for by
     /// this future after all.
-    pub fn resume<I: Park, S: App>(&self, idle: Idle<I, S>) -> Connection<I, S> {
+    pub fn resume<I: Hear, S: App>(&self, idle: Idle<I, S>) -> Connection<I, S> {
         Connection::resumed(self.clone(), idle)
     }
 }

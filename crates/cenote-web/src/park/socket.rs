@@ -1,4 +1,4 @@
-//! [`Park`]: what a socket must be able to do to be parked.
+//! [`Hear`] and [`Park`]: what an IO must be able to do to be served, and to be parked.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -9,21 +9,27 @@ use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
-/// A connection's IO that can leave the runtime while nothing is expected of it, and come back.
+/// A connection's IO that tells when there is something to read, without reading it.
 ///
-/// For IO of your own around a socket, pass the calls on to that, and keep in `Parked` what is to
-/// be kept. What holds bytes that were read from the socket and not given to hyper, as a TLS stream
-/// may, must not be parked while it does: nothing would come any more that wakes it.
-pub trait Park: Sized {
-    /// What is kept of it: a descriptor that becomes readable when the client speaks, and little
-    /// else.
-    type Parked: AsFd;
-
+/// For IO of your own around a socket, pass the calls on to that.
+pub trait Hear {
     /// Waits until a read would not be pending: for bytes, an error, or the end. Reads nothing.
     fn poll_heard(&self, context: &mut Context<'_>) -> Poll<()>;
 
     /// Whether a read would not be pending now, whatever the runtime knows of it.
     fn is_heard(&self) -> bool;
+}
+
+/// A connection's IO that can leave the runtime while nothing is expected of it, and come back.
+///
+/// For IO of your own around a socket, pass the calls on to that, and keep in `Parked` what is to
+/// be kept; or have the socket alone [wait](super::Idle::try_map). What holds bytes that were read
+/// from the socket and not given to hyper, as a TLS stream may, must not be parked while it does:
+/// nothing would come any more that wakes it.
+pub trait Park: Hear + Sized {
+    /// What is kept of it: a descriptor that becomes readable when the client speaks, and little
+    /// else.
+    type Parked: AsFd;
 
     /// Leaves the runtime.
     ///
@@ -47,9 +53,7 @@ fn peek(socket: impl AsFd) -> io::Result<()> {
 
 macro_rules! park_socket {
     ($socket:ty, $parked:ty) => {
-        impl Park for $socket {
-            type Parked = $parked;
-
+        impl Hear for $socket {
             fn poll_heard(&self, context: &mut Context<'_>) -> Poll<()> {
                 loop {
                     // An error is for whoever reads.
@@ -67,6 +71,10 @@ macro_rules! park_socket {
             fn is_heard(&self) -> bool {
                 !peek(self).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
             }
+        }
+
+        impl Park for $socket {
+            type Parked = $parked;
 
             fn park(self) -> io::Result<$parked> {
                 self.into_std()
@@ -82,9 +90,7 @@ macro_rules! park_socket {
 park_socket!(TcpStream, std::net::TcpStream);
 park_socket!(UnixStream, std::os::unix::net::UnixStream);
 
-impl<I: Park> Park for TokioIo<I> {
-    type Parked = I::Parked;
-
+impl<I: Hear> Hear for TokioIo<I> {
     fn poll_heard(&self, context: &mut Context<'_>) -> Poll<()> {
         self.inner().poll_heard(context)
     }
@@ -92,6 +98,10 @@ impl<I: Park> Park for TokioIo<I> {
     fn is_heard(&self) -> bool {
         self.inner().is_heard()
     }
+}
+
+impl<I: Park> Park for TokioIo<I> {
+    type Parked = I::Parked;
 
     fn park(self) -> io::Result<I::Parked> {
         self.into_inner().park()

@@ -48,6 +48,8 @@ pub(super) struct Watch {
     calls: AtomicU32,
     /// Requests' bodies so far that were dropped before their end.
     owed: AtomicU32,
+    /// hyper has found too many headers in a head, and was kept from saying so.
+    too_many: AtomicBool,
 }
 
 impl Watch {
@@ -87,6 +89,11 @@ impl Watch {
         (seen, quiet)
     }
 
+    /// Whether hyper has found too many headers in a head, of which nobody has been told.
+    pub(super) fn has_too_many_headers(&self) -> bool {
+        self.too_many.load(Relaxed)
+    }
+
     /// Of a connection between two requests: whether hyper knows nothing of it that another build
     /// would not.
     pub(super) fn is_as_new(&self) -> bool {
@@ -99,11 +106,32 @@ impl Watch {
 pub(super) struct WatchedIo<I> {
     io: Reread<I>,
     watch: Arc<Watch>,
+    /// Whether there is a build for heads with more headers.
+    widens: bool,
+    /// Requests so far when a flush was ready last: when all was written that hyper had to say.
+    flushed: u32,
 }
 
 impl<I> WatchedIo<I> {
-    pub(super) fn new(io: I, read: Bytes, watch: Arc<Watch>) -> Self {
-        Self { io: Reread::new(io, read), watch }
+    pub(super) fn new(io: I, read: Bytes, watch: Arc<Watch>, widens: bool) -> Self {
+        Self { io: Reread::new(io, read), watch, widens, flushed: 0 }
+    }
+
+    /// Keeps hyper from refusing a head for the number of its headers, where another build may take
+    /// it: whether `bytes` are that refusal.
+    ///
+    /// They are hyper's own and not a service's if no request has come since all was written; and
+    /// hyper has the head in its buffer still.
+    fn holds_back(&self, bytes: &[u8]) -> bool {
+        let refusal = self.widens
+            && bytes.get(..12).is_some_and(|line| line.starts_with(b"HTTP/1.") && line.ends_with(b" 431"))
+            && self.flushed == self.watch.calls()
+            // Rule 5.
+            && !self.watch.upgrade.load(Relaxed);
+        if refusal {
+            self.watch.too_many.store(true, Relaxed);
+        }
+        refusal
     }
 
     pub(super) fn into_inner(self) -> Reread<I> {
@@ -134,6 +162,9 @@ impl<I: Write + Unpin> Write for WatchedIo<I> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.holds_back(bytes) {
+            return Poll::Pending;
+        }
         this.watch.unflushed.store(true, Relaxed);
         Pin::new(&mut this.io).poll_write(context, bytes)
     }
@@ -148,6 +179,9 @@ impl<I: Write + Unpin> Write for WatchedIo<I> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if slices.first().is_some_and(|bytes| this.holds_back(bytes)) {
+            return Poll::Pending;
+        }
         this.watch.unflushed.store(true, Relaxed);
         Pin::new(&mut this.io).poll_write_vectored(context, slices)
     }
@@ -158,12 +192,17 @@ impl<I: Write + Unpin> Write for WatchedIo<I> {
         let flushed = Pin::new(&mut this.io).poll_flush(context);
         if flushed.is_ready() {
             this.watch.unflushed.store(false, Relaxed);
+            this.flushed = this.watch.calls();
         }
         flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        // After the refusal that was held back.
+        if this.watch.has_too_many_headers() {
+            return Poll::Pending;
+        }
         this.watch.closing.store(true, Relaxed);
         Pin::new(&mut this.io).poll_shutdown(context)
     }

@@ -33,6 +33,10 @@ pub struct Local {
     pools: Rc<RefCell<Pools>>,
 }
 
+/// A pool that was noted, for [`Local::forget`].
+#[derive(Clone, Copy, Debug)]
+pub struct Noted(u64);
+
 #[derive(Default)]
 struct Pools {
     /// By id, which ascend.
@@ -69,11 +73,12 @@ impl Local {
     }
 
     /// Notes a pool, and that it is there from now on. It needs no word when it goes: those
-    /// that are gone are swept out when the list is full.
+    /// that are gone are swept out when the list is full. [`forget`](Local::forget) is for those who
+    /// want the memory of its `Rc` back at once.
     ///
     /// Costs a look at the clock and a push; the list grows with the number of live pools,
     /// never with the number of requests.
-    pub fn add<P: Watched + 'static>(&self, pool: &Rc<P>) {
+    pub fn add<P: Watched + 'static>(&self, pool: &Rc<P>) -> Noted {
         let weak: Weak<P> = Rc::downgrade(pool);
         let mut pools = self.pools.borrow_mut();
         if pools.list.len() == pools.list.capacity() {
@@ -85,6 +90,19 @@ impl Local {
         let id = pools.next;
         pools.next += 1;
         pools.list.push(Entry { id, since: Instant::now(), pool: weak });
+        Noted(id)
+    }
+
+    /// Forgets a pool, be it gone or not. Of one that another note noted, nothing.
+    ///
+    /// Costs a search by halving.
+    pub fn forget(&self, noted: Noted) {
+        let mut pools = self.pools.borrow_mut();
+        if let Ok(at) = pools.list.binary_search_by_key(&noted.0, |entry| entry.id) {
+            // Swept out with those that are gone.
+            let gone: Weak<cenote::Pool> = Weak::new();
+            pools.list[at].pool = gone;
+        }
     }
 
     /// Forgets the pools that are gone. A note keeps the memory of the `Rc` that its pool was in,

@@ -88,7 +88,7 @@ mod watched;
 
 pub use access::Access;
 pub use answer::Answer;
-pub use local::{Answering, Local};
+pub use local::{Answering, Local, Noted};
 pub use look::{BlockCache, Look, Memory};
 pub use map::{Block, BlockMap, Cluster, Page};
 pub use process::Process;

@@ -3,7 +3,7 @@
 
 use crate::compare;
 use crate::script::{Cut, SMUGGLED, Script, Step};
-use crate::servers::{Servers, answer, http};
+use crate::servers::{MANY_HEADERS, Servers, answer, http};
 use cenote_web::park::{Bound, Connection, End, Left, Lot, Parking};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -25,10 +25,15 @@ fn same(http: http1::Builder, script: impl Fn(usize) -> Script) {
 }
 
 fn same_times(times: usize, http: http1::Builder, script: impl Fn(usize) -> Script) {
+    let parking = Parking::new(http.clone()).after(Duration::ZERO);
+    same_as(times, http, parking, script);
+}
+
+fn same_as(times: usize, http: http1::Builder, parking: Parking, script: impl Fn(usize) -> Script) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("there are threads").block_on(async {
-        let servers = Servers::with(http, |parking| parking.after(Duration::ZERO)).await;
+        let servers = Servers::with(http, parking).await;
         for pause in 0..times {
             compare(&servers, script(pause), pause as u64).await;
         }
@@ -143,6 +148,22 @@ fn a_head_that_comes_byte_by_byte_over_a_parked_connection_is_one_head() {
     });
 }
 
+#[test]
+fn a_refusal_of_the_services_own_is_not_taken_for_hypers() {
+    let mut wide = http();
+    wide.max_headers(MANY_HEADERS);
+    let parking = || Parking::new(http()).max_headers(MANY_HEADERS).after(Duration::ZERO);
+    let headers = "a: b\r\n".repeat(200);
+    let many = format!("GET /count HTTP/1.1\r\nhost: x\r\n{headers}\r\n");
+    let refused = "GET /refused HTTP/1.1\r\nhost: x\r\n\r\n";
+    same_as(40, wide, parking(), |pause| {
+        let script = Script::default().send(refused).step(Step::Answers(1));
+        let script = script.step(Step::Pause(pause)).send(many.clone()).step(Step::Answers(1));
+        let script = script.send(format!("{refused}{COUNT}")).step(Step::Answers(2));
+        script.step(Step::Shut)
+    });
+}
+
 /// Time passes when everybody waits for it, and then at once.
 fn in_their_own_time<T>(test: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -177,7 +198,7 @@ async fn one(parking: Parking, client: impl AsyncFnOnce(TcpStream)) -> (Fate, u6
             assert_eq!(lot.len(), 1);
             match lot.next().await {
                 Left::Heard(idle) => connection = parking.resume(idle),
-                Left::Late(_, bound) => break Fate::Late(bound, true),
+                Left::Late { bound, .. } => break Fate::Late(bound, true),
             }
         };
         (fate, began.elapsed().as_secs(), parks)

@@ -1,5 +1,6 @@
 //! What a client says, and in what pieces; and a client that says it.
 
+use crate::servers::MANY_HEADERS;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -58,6 +59,8 @@ pub(crate) enum Step {
 pub(crate) struct Script {
     pub(crate) steps: Vec<Step>,
     pub(crate) requests: u64,
+    /// An upgrade was offered to the service: from then on, no build has room for more headers.
+    offered: bool,
 }
 
 fn get(path: &str) -> Vec<u8> {
@@ -119,8 +122,9 @@ impl Script {
         let body = &LETTERS[..random.below(LETTERS.len())];
         let body = if random.one_in(3) { SMUGGLED } else { body };
         self.requests += 1;
-        let whole = match random.below(20) {
-            0..4 => get("/count"),
+        let whole = match random.below(22) {
+            0..3 => get("/count"),
+            3 => get("/refused"),
             4 => get("/stream"),
             5 | 6 => with_length("/echo", body),
             7 | 8 => chunked("/echo", body),
@@ -133,6 +137,7 @@ impl Script {
             15 => return self.late(random, body),
             16 => return self.expecting(random, body),
             17 => return self.old(random),
+            19 | 20 => return self.many_headers(random, body),
             18 if random.one_in(3) => return self.upgraded(random),
             18 => [
                 &b"GET /offered HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: h2c\r\n\r\n"
@@ -142,7 +147,9 @@ impl Script {
             .concat(),
             _ => return self.last(random),
         };
-        let answers = if whole.windows(8).any(|part| part == b"/offered") { 2 } else { 1 };
+        let offered = whole.windows(8).any(|part| part == b"/offered");
+        self.offered |= offered;
+        let answers = if offered { 2 } else { 1 };
         self.requests += answers as u64 - 1;
         let cut = match random.below(4) {
             0 => Cut::Whole,
@@ -180,6 +187,35 @@ impl Script {
             self.push(rest, Cut::Whole);
             self.steps.push(Step::Answers(count));
         }
+        true
+    }
+
+    /// One with more headers than hyper has room for by itself, or than it may have at all; glued to
+    /// another, perhaps.
+    fn many_headers(&mut self, random: &mut Random, body: &str) -> bool {
+        let most = if self.offered { 98 } else { MANY_HEADERS + 10 };
+        let count = [90 + random.below(20), random.below(most)][random.below(2)].min(most);
+        let length = body.len();
+        let head = format!("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n");
+        let whole = head + &"a: b\r\n".repeat(count) + "\r\n" + body;
+        let glued = match random.below(3) {
+            0 => Vec::new(),
+            1 => get("/count"),
+            _ => chunked("/hold", "before"),
+        };
+        let others = usize::from(!glued.is_empty());
+        self.requests += others as u64;
+        let cut = match random.below(3) {
+            0 => Cut::Whole,
+            1 => Cut::EveryByte,
+            _ => Cut::At(random.below(whole.len())),
+        };
+        self.push([&glued[..], whole.as_bytes()].concat(), cut);
+        self.steps.push(Step::Answers(others));
+        if count + 2 > MANY_HEADERS {
+            return false;
+        }
+        self.steps.push(Step::Answers(1));
         true
     }
 

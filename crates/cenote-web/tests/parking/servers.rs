@@ -30,6 +30,9 @@ pub(crate) struct Servers {
     pub(crate) wakes: Arc<AtomicU64>,
 }
 
+/// A head may have so many.
+pub(crate) const MANY_HEADERS: usize = 300;
+
 /// How both are set up.
 pub(crate) fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
@@ -48,14 +51,17 @@ fn listener() -> (TcpListener, SocketAddr) {
 }
 
 impl Servers {
-    /// The parked one parks at every idle moment.
+    /// The parked one parks at every idle moment. hyper has room for so many headers at once, the
+    /// parked one when they come.
     pub(crate) async fn start() -> Self {
-        Self::with(http(), |parking| parking.after(Duration::ZERO)).await
+        let mut wide = http();
+        wide.max_headers(MANY_HEADERS);
+        let parking = Parking::new(http()).max_headers(MANY_HEADERS).after(Duration::ZERO);
+        Self::with(wide, parking).await
     }
 
-    pub(crate) async fn with(http: http1::Builder, set: impl FnOnce(Parking) -> Parking) -> Self {
+    pub(crate) async fn with(bare: http1::Builder, parking: Parking) -> Self {
         let (listener, plain) = listener();
-        let bare = http.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.expect("a connection");
@@ -67,7 +73,7 @@ impl Servers {
         });
         let (listener, parked) = self::listener();
         let (parks, wakes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        tokio::spawn(serve(listener, set(Parking::new(http)), parks.clone(), wakes.clone()));
+        tokio::spawn(serve(listener, parking, parks.clone(), wakes.clone()));
         Self { plain, parked, parks, wakes }
     }
 }
@@ -190,6 +196,12 @@ where
                 (left > 0).then(|| Bytes::from(format!("{count} piece {left}\n")))
             });
             Response::new(frames)
+        }
+        // As hyper itself says it of a head with too many headers.
+        "/refused" => {
+            let mut answer = text(String::new());
+            *answer.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            answer
         }
         "/big" => Response::new(Full::from(vec![b'b'; 3 << 20]).boxed_unsync()),
         "/close" => {

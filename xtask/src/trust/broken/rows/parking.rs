@@ -131,4 +131,13 @@ pub(super) const ROWS: &[Row] = &[
             tests: &["-p cenote-web --test parking one_that_spoke_before_it_is_told_to_stop"],
         },
     },
+    Row {
+        invariant: "K12",
+        change: Break {
+            file: "crates/cenote-web/src/park/watch.rs",
+            text: "            && self.flushed == self.watch.calls()\n",
+            by: "",
+            tests: &["-p cenote-web --test parking a_refusal_of_the_services_own"],
+        },
+    },
 ];

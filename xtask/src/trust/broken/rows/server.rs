@@ -35,8 +35,8 @@ pub(super) const ROWS: &[Row] = &[
         invariant: "H2",
         change: Break {
             file: "crates/cenote-cli/src/serve/places.rs",
-            text: "        if slots.list[self.at].idle {\n",
-            by: "        if slots.list[self.at].idle && slots.list[self.at].asked {\n",
+            text: "        if slots.of(self.at).idle {\n",
+            by: "        if slots.of(self.at).idle && slots.of(self.at).asked {\n",
             tests: &["-p cenote-cli --lib where_all_are_busy_the_first_to_become_idle_leaves"],
         },
     },

@@ -30,6 +30,10 @@ pub(crate) struct Cli {
     /// Do not count instructions, even where valgrind is installed.
     #[arg(long)]
     pub(crate) no_count: bool,
+    /// A `cenote` program of another build, to be measured beside this one's `cenote serve` in
+    /// `end-to-end` and `parked`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) former: Option<PathBuf>,
     /// The names of the groups, and no more.
     #[arg(long)]
     pub(crate) list: bool,

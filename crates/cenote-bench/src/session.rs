@@ -78,7 +78,12 @@ impl<'a> Session<'a> {
                 live.bytes(&done.once);
             }
             "parked" => {
-                done.once = end_to_end::parked_rows(self.cli.quick, self.scratch, &live)?;
+                done.once = end_to_end::parked_rows(
+                    self.cli.quick,
+                    self.cli.former.as_deref(),
+                    self.scratch,
+                    &live,
+                )?;
                 live.bytes(&done.once);
             }
             "months" => {
@@ -86,7 +91,13 @@ impl<'a> Session<'a> {
                 live.bytes(&done.once);
             }
             "end-to-end" => {
-                done.once = end_to_end::rows(self.cli.quick, self.counting, self.scratch, &live)?;
+                done.once = end_to_end::rows(
+                    self.cli.quick,
+                    self.counting,
+                    self.cli.former.as_deref(),
+                    self.scratch,
+                    &live,
+                )?;
             }
             _ => {
                 if self.counting {

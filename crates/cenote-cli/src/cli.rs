@@ -109,7 +109,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
     pub request_age: Duration,
 
-    /// Mark pools of connections that are older, in /pools [default: none]
+    /// Mark pools of connections that are older, in /pools; one that is parked has none [default: none]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub connection_age: Option<Duration>,
 

@@ -87,23 +87,18 @@ pub fn parse_limit(text: &str) -> Result<Limit, String> {
     }
 }
 
-/// Reads a length of time: `10` or `10s` (seconds), `500ms`, `2m`.
+/// Reads a length of time: `10` (seconds), `500ms`, `2m`, `1h 30m` and whatever else
+/// [`humantime`] reads.
 ///
 /// # Errors
 /// A sentence that says what was wrong.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    const FORM: &str = "expected a time such as 10s, 500ms or 2m";
     let text = text.trim();
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let Ok(number) = number.parse::<u32>() else {
-        return Err(format!("`{text}` is not a time: {FORM}"));
-    };
-    let length = match unit.trim() {
-        "" | "s" => Duration::from_secs(number.into()),
-        "ms" => Duration::from_millis(number.into()),
-        "m" => Duration::from_secs(60 * u64::from(number)),
-        _ => return Err(format!("`{text}` is not a time: {FORM}")),
+    let length = match text.parse::<u32>() {
+        Ok(seconds) => Duration::from_secs(seconds.into()),
+        Err(_) => humantime::parse_duration(text).map_err(|error| {
+            format!("`{text}` is not a time: {error}; expected one such as 10s, 500ms or 2m")
+        })?,
     };
     if length.is_zero() {
         return Err("a time of zero would close every connection at once".to_owned());
@@ -194,10 +189,14 @@ mod tests {
     fn durations_are_read() {
         assert_eq!(parse_duration("10"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        for text in ["", "s", "0", "1h", "-3s", "1.5s"] {
+        assert_eq!(parse_duration(" 2m "), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("1.5s"), Ok(Duration::from_millis(1500)));
+        for text in ["", "s", "0", "0s", "-3s", "5 parsecs", "99999999999999999999s"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
+        let error = parse_duration("5 parsecs").expect_err("no time");
+        assert!(error.contains("parsecs") && error.contains("500ms"), "{error}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use server::{Running, Server, servers};
 
 pub(crate) const NGINX: &str = "nginx, requests on 64 connections";
 pub(crate) const HYPER: &str = "hyper, requests on 64 connections";
-const SERVING: &str = "cenote serve, requests on 64 connections";
+pub(crate) const SERVING: &str = "cenote serve, requests on 64 connections";
 const BURST: &str = "after a burst of 2,000 connections";
 const GONE: &str = "after they have gone";
 
@@ -33,7 +33,8 @@ pub(crate) const POOLS: &str = "cenote (the server with pools)";
 pub(crate) const ACCOUNTS: &str = "cenote (the server with pools, accounts four deep)";
 pub(crate) const EACH: &str = "cenote (the server with pools, and an account for each request)";
 pub(crate) const GLIBC: &str = "Vec and String, glibc";
-const SERVE: &str = "cenote (serve)";
+pub(crate) const SERVE: &str = "cenote (serve)";
+pub(crate) const FORMER: &str = "cenote serve, the former build";
 
 /// The cases, and who is in each. The first is ours, with which others are compared. One server may be
 /// in several.
@@ -44,15 +45,21 @@ const CASES: [(&str, &[&str]); 3] = [
         &[POOLS, ACCOUNTS, EACH, GLIBC, "Vec and String, mimalloc", "Vec and String, jemalloc"],
     ),
     // All that `cenote serve` does beside: ranges, conditions, a log, the view, safe paths.
-    (SERVING, &[SERVE, GLIBC]),
+    (SERVING, &[SERVE, FORMER, GLIBC]),
 ];
 
 /// The whole group; what cannot be measured here is told and left out.
-pub(crate) fn rows(quick: bool, counting: bool, scratch: &Path, live: &Live) -> Result<Vec<Row>> {
+pub(crate) fn rows(
+    quick: bool,
+    counting: bool,
+    former: Option<&Path>,
+    scratch: &Path,
+    live: &Live,
+) -> Result<Vec<Row>> {
     let site = scratch.join("site");
     fs::create_dir_all(&site)?;
     fs::write(site.join("index.html"), "<p>a page of some length</p>\n".repeat(36))?;
-    let servers = servers(live);
+    let servers = servers(former, live);
     let mut rows = match under_load(&servers, quick, scratch, live) {
         Ok(rows) => rows,
         Err(why) => {
@@ -79,11 +86,16 @@ pub(crate) fn rows(quick: bool, counting: bool, scratch: &Path, live: &Live) -> 
 }
 
 /// The group `parked`.
-pub(crate) fn parked_rows(quick: bool, scratch: &Path, live: &Live) -> Result<Vec<Row>> {
+pub(crate) fn parked_rows(
+    quick: bool,
+    former: Option<&Path>,
+    scratch: &Path,
+    live: &Live,
+) -> Result<Vec<Row>> {
     let site = scratch.join("site");
     fs::create_dir_all(&site)?;
     fs::write(site.join("index.html"), "hello\n")?;
-    parked::rows(&server::keepers(live), quick, scratch, live)
+    parked::rows(&server::keepers(former, live), quick, scratch, live)
 }
 
 /// Puts a count into the server's rows; makes them where it was not under load.

@@ -20,7 +20,7 @@ pub(crate) const BURST: &str = "ten seconds after such uploads all at once";
 pub(crate) const PARKED: &str = "cenote (cenote_web::serve)";
 pub(crate) const AXUM: &str = "axum::serve";
 
-const CONNECTIONS: [usize; 2] = [8_000, 500];
+const CONNECTIONS: [usize; 2] = [10_000, 500];
 const BODY: usize = 300_000;
 /// Connections are parked once they have been idle for five seconds, and the allocator is trimmed
 /// after that; nothing here changes later.

@@ -65,7 +65,7 @@ impl Server {
                     &file,
                     format!(
                         "daemon off; master_process off; error_log logs/error.log;\n\
-                         events {{ worker_connections 10000; }}\n\
+                         events {{ worker_connections 12000; }}\n\
                          http {{ access_log off; keepalive_requests 1000000000;\n\
                          server {{ listen {listen} backlog=4096; root {}; }} }}\n",
                         site.display()
@@ -226,13 +226,11 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// A server's name, program and kind.
-type Named = (&'static str, &'static str, Kind);
-
 /// All that take part under load and are there; what is missing is told.
-pub(super) fn servers(live: &Live) -> Vec<Server> {
+pub(super) fn servers(former: Option<&Path>, live: &Live) -> Vec<Server> {
     there(
         live,
+        former,
         &[
             (super::POOLS, "cenote-bench-plain-glibc", Kind::Plain("pools")),
             (super::ACCOUNTS, "cenote-bench-plain-glibc", Kind::Plain("accounts")),
@@ -246,9 +244,10 @@ pub(super) fn servers(live: &Live) -> Vec<Server> {
 }
 
 /// Those whose idle connections are compared.
-pub(super) fn keepers(live: &Live) -> Vec<Server> {
+pub(super) fn keepers(former: Option<&Path>, live: &Live) -> Vec<Server> {
     there(
         live,
+        former,
         &[
             (super::parked::PARKED, "cenote-bench-service", Kind::Service("cenote")),
             (super::parked::AXUM, "cenote-bench-service", Kind::Service("axum")),
@@ -257,8 +256,8 @@ pub(super) fn keepers(live: &Live) -> Vec<Server> {
     )
 }
 
-/// nginx both ways, and these.
-fn there(live: &Live, named: &[Named]) -> Vec<Server> {
+/// nginx both ways, these, and `cenote serve` of another build.
+fn there(live: &Live, former: Option<&Path>, named: &[(&'static str, &str, Kind)]) -> Vec<Server> {
     if let Err(why) = build(live) {
         eprintln!("SKIPPED: building the servers anew, so those that are there take part: {why:#}");
     }
@@ -269,12 +268,17 @@ fn there(live: &Live, named: &[Named]) -> Vec<Server> {
             Err(why) => eprintln!("SKIPPED: {name}: {why:#}"),
         }
     }
-    for &(name, program, kind) in named {
+    let named = named.iter().map(|&(name, program, kind)| (name, Path::new(program), kind));
+    let former = former.map(|program| (super::FORMER, program, Kind::Cenote));
+    for (name, program, kind) in named.chain(former) {
         match target() {
             Ok(beside) if beside.join(program).exists() => {
                 all.push((name, beside.join(program), kind));
             }
-            _ => eprintln!("SKIPPED: {name}: {program} is not built (cargo build --release)"),
+            _ => eprintln!(
+                "SKIPPED: {name}: {} is not built (cargo build --release)",
+                program.display()
+            ),
         }
     }
     all.into_iter()

@@ -136,7 +136,7 @@ pub(crate) const GROUPS: &[Group] = &[
     },
     Group {
         name: "parked",
-        about: "Bytes of the server's process for each of 8,000 connections that are kept alive and idle: more than before \
+        about: "Bytes of the server's process for each of 10,000 connections that are kept alive and idle: more than before \
                 they came, ten seconds after the last request. nginx answers an upload with 405, and reads it; the \
                 service takes its 300 kB as one piece of memory.",
         cases: Vec::new,

@@ -220,10 +220,16 @@ pub(crate) fn judge(rows: &Rows<'_>) -> Vec<Aim> {
         rows.least("threads", |row| arena(row) && row.case == threads::ACROSS),
     ));
     aims.extend(lives(rows));
-    for (case, most) in [(parked::SMALL, 600.0), (parked::UPLOAD, 600.0), (parked::BURST, 900.0)] {
-        let held = rows.find("parked", case, parked::PARKED).and_then(|row| row.held);
+    for (case, subject, most) in [
+        (parked::SMALL, parked::PARKED, 600.0),
+        (parked::UPLOAD, parked::PARKED, 600.0),
+        (parked::BURST, parked::PARKED, 900.0),
+        (parked::SMALL, end_to_end::SERVE, 600.0),
+    ] {
+        let held = rows.find("parked", case, subject).and_then(|row| row.held);
+        let of = subject.trim_start_matches("cenote (").trim_end_matches(')');
         aims.push(at_most(
-            &format!("parked: B of a connection, {case}"),
+            &format!("parked: B of a connection, {case} ({of})"),
             most,
             held.map(|held| exact(held as f64)),
         ));
@@ -266,7 +272,7 @@ fn best(rows: &Rows<'_>, group: &str, case: &str, takes: impl Fn(&str) -> bool) 
 
 /// The whole servers, by requests per second and by instructions.
 fn servers(rows: &Rows<'_>) -> Vec<Aim> {
-    use end_to_end::{ACCOUNTS, EACH, HYPER, NGINX, POOLS, STOCK};
+    use end_to_end::{ACCOUNTS, EACH, FORMER, HYPER, NGINX, POOLS, SERVE, SERVING, STOCK};
     let rate = |case, subject: &str| rows.ratio("end-to-end", case, subject);
     let work = |case, subject: &str, other: &str| {
         let of = |subject: &str| rows.find("end-to-end", case, subject)?.instructions.map(exact);
@@ -287,6 +293,11 @@ fn servers(rows: &Rows<'_>) -> Vec<Aim> {
             "accounts: the same with an account for each request, requests per second",
             1.01,
             rate(HYPER, EACH),
+        ),
+        at_most(
+            "parked: instructions of a request, cenote serve / the former build of --former",
+            1.05,
+            work(SERVING, SERVE, FORMER),
         ),
         at_least(
             "end to end: requests per second, nginx with our pools / as it is",

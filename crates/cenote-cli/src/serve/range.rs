@@ -1,4 +1,7 @@
 //! The `Range` header: which parts of a file are asked for (RFC 9110, section 14).
+//!
+//! Not by `http-range-header`: 0.4.2 refuses what the standard has a server send
+//! (`findings/http-range-header-…`).
 
 /// More parts than this and the whole file is sent: a request should not cost much more than its
 /// answer.

@@ -96,6 +96,15 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub view: Option<String>,
 
+    /// Memory for what accounts held, each second of fifteen minutes and each minute of a day, so that
+    /// `cenote pools --since 5m` can tell; a MiB is enough for some fifty paths of accounts
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_size)]
+    pub history: usize,
+
+    /// Keep no history
+    #[arg(long, conflicts_with = "history")]
+    pub no_history: bool,
+
     /// Answer /pools, /pools.json and /metrics even when listening on an address that others can
     /// reach
     #[arg(long)]
@@ -183,6 +192,7 @@ impl ServeArgs {
             max_connections: self.max_connections,
             memory_limit: self.memory_limit,
             view: self.view,
+            history: (!self.no_history).then_some(self.history),
             expose_pools: self.expose_pools,
             pools_hosts: self.pools_host,
             connection_age: self.connection_age,

@@ -6,7 +6,7 @@ const EVERY = 1000, PATIENCE = 5000, REMEMBERED = 120;
 const tiles = [
   {id: 'held', title: 'Held by pools', of: look => look.accounts[0].held_bytes, text: bytes,
     note: look => look.accounts[0].limit_bytes === null ? 'peak ' + bytes(look.accounts[0].peak_bytes) : 'of ' + bytes(look.accounts[0].limit_bytes)},
-  {id: 'used', title: 'Used by objects', of: look => look.accounts[0].used_bytes, text: bytes, note: look => percent(look.accounts[0].used_bytes, look.accounts[0].held_bytes - look.accounts[0].unknown_bytes) + ' of held'},
+  {id: 'used', title: 'Used by objects', of: look => look.accounts[0].used_bytes, text: bytes, note: look => percent(look.accounts[0].used_bytes, look.accounts[0].held_bytes - look.accounts[0].unknown_bytes - look.accounts[0].reserved_bytes) + ' of held'},
   {id: 'live', title: 'Pools', of: look => total(look, 'live'), text: count, note: () => 'now'},
   {id: 'made', title: 'Made per second', of: (look, last) => rate(look, last, 'created'), text: count, note: look => count(total(look, 'created')) + ' in all'},
   {id: 'refused', title: 'Refused charges', of: look => total(look, 'refused'), text: count, note: () => 'since start', bad: value => value > 0},
@@ -34,7 +34,8 @@ const drawMemory = look => {
   const used = root.used_bytes ?? 0;
   const parts = [
     ['used', 'objects in pools', used],
-    ['free', 'free in pools', Math.max(0, memory.pools_bytes - used - root.unknown_bytes)],
+    ['free', 'free in pools', Math.max(0, memory.pools_bytes - used - root.unknown_bytes - root.reserved_bytes)],
+    ['reserved', 'reserved', root.reserved_bytes],
     ['unknown', 'in pools not looked into', root.unknown_bytes],
     ['cache', 'cached blocks', memory.block_cache_bytes],
     ['other', 'in no pool', memory.other_bytes ?? 0],
@@ -124,6 +125,7 @@ const show = look => {
   }
   for (const key of history.keys()) if (!seen.has(key)) history.delete(key);
   drawMemory(look);
+  past.add(look);
   accounts.draw(look, history);
   draw(look);
   put($('since'), 'text', 'Up ' + duration(look.uptime_seconds)
@@ -146,6 +148,8 @@ const ask = async address => {
     return await fetch(address, {signal: stop.signal, cache: 'no-store', credentials: 'same-origin'});
   } finally { clearTimeout(wait); }
 };
+
+const past = timeline($('history'), $('history-ranges'), $('history-account'), ask);
 
 const tick = async () => {
   // A round that was begun while another was under way takes its place.

@@ -255,17 +255,20 @@ fn since(out: &mut impl Write, args: &PoolsArgs, then: &Look, now: &Look) -> io:
         let depth = 2 * path.len().saturating_sub(1);
         let name = format!("{:depth$}{}", "", Plain(path.last().map_or("", String::as_str)));
         let held = row.more(|account| account.held_bytes);
-        let refused = row.more(|account| account.refused);
+        // What is not known of the first has not changed, as far as can be told.
+        let known =
+            |figure: fn(&Account) -> u64| if since.held_only { 0 } else { row.more(figure) };
+        let refused = known(|account| account.refused);
         writeln!(
             out,
             "{:<32} {:>6} {:>8} {:>10} {:>11} {:>11} {:>8} {}{:>9}{}  {}",
             clip(&name, 32),
             row.now.map_or(0, |account| account.live),
-            count(row.more(|account| account.live)),
+            count(known(|account| account.live)),
             size(row.now.map_or(0, |account| account.held_bytes)),
             more(held),
-            more(row.more(|account| account.reserved_bytes)),
-            count(row.more(|account| account.created)),
+            more(known(|account| account.reserved_bytes)),
+            count(known(|account| account.created)),
             if refused > 0 { BAD.render() } else { Style::new().render() },
             count(refused),
             if refused > 0 { BAD.render_reset() } else { Style::new().render_reset() },

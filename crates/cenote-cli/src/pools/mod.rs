@@ -12,12 +12,13 @@ mod since;
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::units::parse_duration;
 use look::Look;
 use since::Since;
 
@@ -47,9 +48,10 @@ pub struct PoolsArgs {
     #[arg(long, conflicts_with = "json")]
     pub leaks: bool,
 
-    /// What has grown, is new or is gone since what --json printed into this file
-    #[arg(long, value_name = "FILE", conflicts_with = "leaks")]
-    pub since: Option<PathBuf>,
+    /// What has grown, is new or is gone since what --json printed into this file; or since so long ago,
+    /// as 5m, where the service keeps a history: of accounts what they held, and of pools which are new
+    #[arg(long, value_name = "FILE|TIME", conflicts_with = "leaks")]
+    pub since: Option<String>,
 
     /// One line, and the exit code of a monitoring plugin: 0 if all is well, 1 for a warning, 2 if it is
     /// critical, 3 where nobody can say. A pool over age and a silent thread are warnings
@@ -108,7 +110,7 @@ pub fn run(args: &PoolsArgs) -> Result<ExitCode, Failure> {
     let terminal = stdout.is_terminal();
     // Leaves colours out where there is no terminal, or nobody wants them (NO_COLOR).
     let mut out = anstream::AutoStream::auto(stdout.lock());
-    let then = args.since.as_deref().map(read_file).transpose()?;
+    let then = args.since.as_deref().map(|since| moment(since, &service)).transpose()?;
     if let (true, Some(then)) = (args.json, &then) {
         let now = service.look()?;
         return finish(writeln!(out, "{}", Since::of(then, &now).to_json()));
@@ -156,11 +158,23 @@ pub fn run(args: &PoolsArgs) -> Result<ExitCode, Failure> {
     }
 }
 
+/// The moment that is compared with: a file, if there is one of that name, or so long ago.
+fn moment(since: &str, service: &Service) -> Result<Look, Failure> {
+    let path = Path::new(since);
+    match parse_duration(since) {
+        Ok(ago) if !path.exists() => service.past(ago),
+        _ => read_file(path),
+    }
+}
+
 /// What `--json` printed into a file at some moment.
 fn read_file(path: &Path) -> Result<Look, Failure> {
     let whence = path.display();
     let told = |error: io::Error| {
-        format!("{whence}: {error}; --since compares with a file that `cenote pools --json` wrote")
+        format!(
+            "{whence}: {error}; --since compares with a file that `cenote pools --json` wrote, or with a \
+             time ago, as 5m"
+        )
     };
     let mut text = String::new();
     let file = File::open(path).map_err(told)?;
@@ -250,8 +264,12 @@ impl Service {
     }
 
     fn text(&self) -> Result<String, Failure> {
-        let told = |error: ureq::Error| format!("{}: {error}", self.address);
-        let mut response = self.agent.get(&self.address).call().map_err(told)?;
+        self.text_of(&self.address)
+    }
+
+    fn text_of(&self, address: &str) -> Result<String, Failure> {
+        let told = |error: ureq::Error| format!("{address}: {error}");
+        let mut response = self.agent.get(address).call().map_err(told)?;
         let text = response
             .body_mut()
             .with_config()
@@ -260,9 +278,16 @@ impl Service {
             .map_err(told)?;
         if !response.status().is_success() {
             let why = text.lines().next().unwrap_or("");
-            return Err(format!("{}: {} {why}", self.address, response.status().as_u16()));
+            return Err(format!("{address}: {} {why}", response.status().as_u16()));
         }
         Ok(text)
+    }
+
+    /// What was so long ago, if the service knows.
+    fn past(&self, ago: Duration) -> Result<Look, Failure> {
+        let seconds = ago.as_secs() + u64::from(ago.subsec_nanos() > 0);
+        let address = format!("{}?ago={seconds}", self.address);
+        Look::read_past(&self.text_of(&address)?, &address)
     }
 
     fn look(&self) -> Result<Look, Failure> {

@@ -16,6 +16,8 @@ pub(super) struct Since<'l> {
     pub(super) seconds: f64,
     /// Whether both are of the same process, so that what counts from its start can be compared.
     pub(super) same_process: bool,
+    /// Of the first, what accounts held is known, and nothing else.
+    pub(super) held_only: bool,
     /// One for each path in either, in the order of the tree.
     pub(super) accounts: Vec<Row<'l>>,
     /// Those that hold more or are new, by how much; without those that hold as much as before.
@@ -109,7 +111,8 @@ impl<'l> Since<'l> {
             }
         }
         grown.sort_by_key(|grown| std::cmp::Reverse(grown.bytes));
-        Self { seconds, same_process, accounts: rows(then, now), grown, shrunk, gone }
+        let (held_only, accounts) = (then.held_only, rows(then, now));
+        Self { seconds, same_process, held_only, accounts, grown, shrunk, gone }
     }
 
     /// For programs.
@@ -120,7 +123,11 @@ impl<'l> Since<'l> {
                     "held_bytes": account.held_bytes, "reserved_bytes": account.reserved_bytes,
                     "refused": account.refused })
             };
-            json!({ "path": row.path(), "then": row.then.map(figures), "now": row.now.map(figures),
+            let before = |account: &Account| match self.held_only {
+                true => json!({ "held_bytes": account.held_bytes }),
+                false => figures(account),
+            };
+            json!({ "path": row.path(), "then": row.then.map(before), "now": row.now.map(figures),
                 "held_bytes_more": row.more(|account| account.held_bytes) })
         });
         let grown = self.grown.iter().map(|grown| {

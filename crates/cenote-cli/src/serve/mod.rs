@@ -85,6 +85,8 @@ pub struct Config {
     /// `ADDRESS:PORT` of a listener of the view's own, with a thread that shares nothing with the
     /// workers. `/pools`, `/pools.json` and `/metrics` are answered there, and only there.
     pub view: Option<String>,
+    /// The view keeps what accounts held in so much memory; `None` keeps nothing.
+    pub history: Option<usize>,
     /// Show `/pools`, `/pools.json` and `/metrics` even to other machines.
     pub expose_pools: bool,
     /// Names by which they may be asked for, besides `localhost` and addresses.
@@ -114,6 +116,7 @@ impl Config {
             max_connections: None,
             memory_limit: None,
             view: None,
+            history: None,
             expose_pools: false,
             pools_hosts: Vec::new(),
             connection_age: None,
@@ -249,6 +252,9 @@ impl Server {
             if let Some(age) = age {
                 view = view.age_limit(account, age);
             }
+        }
+        if let Some(bytes) = config.history {
+            view = view.history(bytes);
         }
         let view = view.build();
         view.stamp(&process);

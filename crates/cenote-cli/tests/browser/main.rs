@@ -195,6 +195,52 @@ fn the_page_lives_while_a_load_runs() {
 }
 
 #[test]
+fn what_was_held_is_drawn_and_told_under_the_cursor() {
+    let Some(mut browser) = browser() else { return };
+    let site = Site::under_load("uploads", None, 0);
+    browser.screen(1280, 900, false);
+    browser.open(&format!("http://{}/pools", site.address()));
+    browser.until("document.querySelectorAll('#history canvas').length === 1");
+    assert_eq!(browser.get("document.querySelector('#history').parentNode.hidden"), false);
+    // Something is drawn there, of the colour of what pools hold.
+    browser.until(
+        "(() => {
+            const canvas = document.querySelector('#history canvas');
+            const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+            let drawn = 0;
+            for (let i = 0; i < data.length; i += 4) drawn += data[i] === 0x12 && data[i + 1] === 0x8a && data[i + 2] === 0x7e && data[i + 3] > 100;
+            return drawn > 20;
+        })()",
+    );
+    let hover = "(() => {
+        const over = document.querySelector('#history .u-over'), box = over.getBoundingClientRect();
+        over.dispatchEvent(new MouseEvent('mousemove', {clientX: box.right - 3, clientY: box.top + 30, bubbles: true}));
+        return [...document.querySelectorAll('#history .u-series')].map(e => e.textContent);
+    })()";
+    let told = |browser: &mut Browser, name: &str| {
+        browser.until(&format!(
+            "{hover}.some(text => text.startsWith('{name}') && / (B|KiB|MiB|GiB)$/.test(text))"
+        ));
+    };
+    for name in ["Resident", "In pools", "Cached"] {
+        told(&mut browser, name);
+    }
+    // An account of its own.
+    browser.get("const choice = document.getElementById('history-account'); choice.value = 'process\\nworker-0'; choice.dispatchEvent(new Event('change'))");
+    told(&mut browser, "process/worker-0");
+    // Drawn on as looks come.
+    let moments = "+document.getElementById('history').getAttribute('aria-label').split(' ')[0]";
+    let before = number(&mut browser, moments);
+    browser.get("document.querySelector('#history-ranges button:last-child').click()");
+    assert_eq!(browser.get("document.querySelector('#history-ranges button:last-child').getAttribute('aria-pressed')"), "true");
+    browser.get("document.querySelector('#history-ranges button').click()");
+    browser.until(&format!(
+        "(document.querySelector('#history-ranges button').click(), {moments}) > {before}"
+    ));
+    assert_eq!(complaints(&browser), [] as [&String; 0]);
+}
+
+#[test]
 fn it_can_be_read_in_the_dark_in_the_light_and_on_a_phone() {
     let Some(mut browser) = browser() else { return };
     let site = Site::under_load("uploads", None, 0);

@@ -46,6 +46,7 @@ impl Site {
         config.connection_limit = Some(2 << 20);
         config.process_limit = Some((64 << 20).into());
         config.request_age = request_age;
+        config.history = Some(1 << 20);
         let server = Server::start(config).expect("the server starts");
         let address = server.address();
         let done = Arc::new(AtomicBool::new(false));

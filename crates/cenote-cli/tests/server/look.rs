@@ -105,11 +105,84 @@ fn what_has_grown_is_new_or_is_gone_since_a_file_is_told() {
     assert!(out.contains("another process") && !out.contains("pool that grew"), "{out}");
 
     std::fs::write(file, "{\"schema\": 7}").expect("written");
-    for (file, why) in [(file, "not what is expected"), ("5m", "--since compares with a file")] {
+    for (file, why) in [
+        (file, "not what is expected"),
+        ("nowhere", "--since compares with a file"),
+        // This service keeps no history.
+        ("5m", "/pools.json?ago=300: 404 nothing is kept of that moment"),
+    ] {
         let (code, out, err) = look(&[&address, "--since", file]);
         assert_eq!((code, out.as_str(), err.lines().count()), (Some(1), "", 1), "{err}");
         assert!(err.contains(why), "{err}");
     }
+}
+
+#[test]
+fn what_accounts_held_so_long_ago_is_compared_with() {
+    let site = Site::with(|config| {
+        config.workers = 1;
+        config.history = Some(1 << 20);
+    });
+    let address = site.address().to_string();
+    let compared = || {
+        let (code, out, err) = look(&[&address, "--since", "1s", "--json"]);
+        if code != Some(0) {
+            assert!(err.contains("404 nothing is kept of that moment"), "{err}");
+            return None;
+        }
+        Some(serde_json::from_str::<Value>(&out).expect("JSON"))
+    };
+    // It is written once a second.
+    eventually("a moment is so long ago", || compared().is_some());
+    let account = site.server().account().child("cache");
+    let pool = cenote::Pool::on(&account);
+    pool.alloc_slice_copy(&[0_u8; 300_000]);
+    // Until a moment that it was in is so long ago, it is new.
+    eventually("one that it was in is", || {
+        let said = compared().expect("moments stay");
+        let accounts = said["accounts"].as_array().expect("accounts");
+        let row = accounts.iter().find(|row| row["path"][1] == "cache").expect("a row");
+        let (then, more) = (&row["then"], row["held_bytes_more"].as_u64());
+        if then.is_null() {
+            assert!(more >= Some(300_000), "{row}");
+            return false;
+        }
+        assert!(then["held_bytes"].as_u64() >= Some(300_000) && more == Some(0), "{row}");
+        assert!(then.get("created").is_none(), "{row}");
+        true
+    });
+    // In words: nothing is said of what is not known.
+    let (code, out, err) = look(&[&address, "--since", "1s"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
+    let words: Vec<_> = out
+        .lines()
+        .find(|line| line.starts_with("  cache "))
+        .expect("the account's row")
+        .split_whitespace()
+        .collect();
+    assert_eq!(words[..2], ["cache", "1"], "{out}");
+    assert_eq!(words.len(), 4, "held, and its unit: {out}");
+    // All of it.
+    let mut client = Client::connect(site.address());
+    let whole: Value =
+        serde_json::from_str(&client.get("/pools.json?history").text()).expect("JSON");
+    let step = &whole["steps"][0];
+    let times = step["now"].as_array().expect("moments").len();
+    assert!(times >= 2 && step["every_seconds"] == 1 && whole["paths_left_out"] == 0, "{whole}");
+    let series = step["accounts"].as_array().expect("accounts");
+    let of = |name: &str| {
+        let found = series
+            .iter()
+            .find(|one| one["path"].as_array().is_some_and(|path| path[path.len() - 1] == name));
+        found.unwrap_or_else(|| panic!("no {name}: {whole}"))["held_bytes"]
+            .as_array()
+            .expect("figures")
+    };
+    assert!(of("cache")[0].is_null() && of("cache")[times - 1].as_u64() >= Some(300_000));
+    assert!(of("history")[0].as_u64() > Some(70_000));
+    assert_eq!(client.get("/pools.json?ago=x").status, 400);
+    assert_eq!(client.get("/pools.json?ago=100000").status, 404);
+    drop((pool, account));
 }
 
 #[test]

@@ -38,7 +38,8 @@ impl View {
     /// Answers a request for a path of the view's: `/pools`, `/pools.json`, `/metrics`. `None`:
     /// it is for another path. `peer` is the client's address, if it is known.
     ///
-    /// `/pools.json?pool=ID` gives the blocks of one pool. The response to a HEAD has a body,
+    /// `/pools.json?pool=ID` gives the blocks of one pool, `?ago=SECONDS` and `?history` what is kept by
+    /// a [history](super::ViewBuilder::history). The response to a HEAD has a body,
     /// which servers leave out.
     pub fn answer(
         &self,
@@ -57,9 +58,19 @@ impl View {
         Some(match path {
             "/pools" => Answer::now(page::response()),
             "/metrics" => self.wait_for(Wanted::Metrics, METRICS),
-            _ => match query(uri, "pool") {
-                Some(id) => self.wait_for(Wanted::Map(id.to_owned()), JSON),
-                None => self.wait_for(Wanted::Json, JSON),
+            _ => match (query(uri, "pool"), query(uri, "ago")) {
+                (Some(id), _) => self.wait_for(Wanted::Map(id.to_owned()), JSON),
+                (None, Some(ago)) => match ago.parse() {
+                    Ok(seconds) => self.wait_for(Wanted::Ago(seconds), JSON),
+                    Err(_) => Answer::now(words(
+                        StatusCode::BAD_REQUEST,
+                        "ago is a whole number of seconds, as in /pools.json?ago=300",
+                    )),
+                },
+                (None, None) if uri.query() == Some("history") => {
+                    self.wait_for(Wanted::History, JSON)
+                }
+                (None, None) => self.wait_for(Wanted::Json, JSON),
             },
         })
     }
@@ -99,6 +110,10 @@ impl Future for Answer {
                     Ok(Err(Missing::Gone)) => {
                         words(StatusCode::NOT_FOUND, "there is no such pool, not any more")
                     }
+                    Ok(Err(Missing::Past)) => words(
+                        StatusCode::NOT_FOUND,
+                        "nothing is kept of that moment: there is no history, or it does not go back so far",
+                    ),
                     Ok(Err(Missing::Busy)) => {
                         words(StatusCode::SERVICE_UNAVAILABLE, "its thread has no time now")
                     }

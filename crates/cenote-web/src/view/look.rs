@@ -59,6 +59,8 @@ pub struct Look {
     pub requests_refused: u64,
     /// What the process has.
     pub memory: Memory,
+    /// How far back the [history](super::ViewBuilder::history) goes; `None`: none is kept.
+    pub history_seconds: Option<f64>,
 }
 
 /// A cache of free blocks.
@@ -164,6 +166,7 @@ impl State {
             silent,
             requests_refused: crate::requests_refused(),
             memory,
+            history_seconds: self.remembered(),
         }
     }
 
@@ -269,6 +272,13 @@ impl State {
             }
         });
         tree
+    }
+
+    /// What the accounts of each path hold, parents first.
+    pub(super) fn held_by_path(&self) -> Vec<(Vec<String>, u64)> {
+        let groups = self.groups();
+        let held = |at| (groups.path(at), groups.node(at).value.held as u64);
+        groups.indices().map(held).collect()
     }
 
     /// Marks what nobody told; returns the nodes of pools that the view was never shown.

@@ -71,6 +71,7 @@
 mod access;
 mod answer;
 pub mod events;
+mod history;
 mod local;
 mod look;
 mod map;
@@ -130,6 +131,7 @@ pub(crate) struct State {
     last: Mutex<look::Last>,
     /// The paths of accounts that metrics name, first come, first served.
     named: Mutex<metrics::Named>,
+    history: Mutex<Option<history::History>>,
 }
 
 /// The way to a thread with pools of its own.
@@ -160,6 +162,7 @@ pub struct ViewBuilder {
     ages: AgeLimits,
     policy: Policy,
     version: Option<String>,
+    history: Option<usize>,
 }
 
 impl ViewBuilder {
@@ -201,10 +204,36 @@ impl ViewBuilder {
         self
     }
 
+    /// Keeps what the accounts held: each second of the last fifteen minutes, and each minute of the
+    /// last day. Without, nothing is kept.
+    ///
+    /// It takes at most so many bytes, charged to an account `history` under the root: 75 KiB, and 18 KiB
+    /// for each path of accounts; a MiB is enough for fifty. Of those for which there is no room
+    /// nothing is kept, and where the root has a limit, it takes a 64th of that at most. Once a second the view's
+    /// thread reads all accounts.
+    ///
+    /// `/pools.json?ago=300` is what was five minutes ago, in the form of a look; `/pools.json?history` is
+    /// all of it.
+    ///
+    /// ```
+    /// use cenote::Account;
+    /// use cenote_web::view::View;
+    /// let process = Account::root("process");
+    /// let view = View::builder(&process).history(1 << 20).build();
+    /// assert!(process.held() > 70_000);
+    /// ```
+    #[must_use]
+    pub fn history(mut self, bytes: usize) -> Self {
+        self.history = Some(bytes);
+        self
+    }
+
     /// The view. Starts its thread; where that cannot be, requests are answered with 503.
     #[must_use]
     pub fn build(self) -> View {
+        let history = self.history.and_then(|bytes| history::History::new(&self.root, bytes));
         let state = Arc::new(State {
+            history: Mutex::new(history),
             baseline: look::Baseline::now(&self.root),
             root: self.root,
             ages: self.ages,
@@ -226,7 +255,7 @@ impl View {
     #[must_use]
     pub fn builder(root: &Account) -> ViewBuilder {
         let (root, ages) = (root.clone(), AgeLimits::default());
-        ViewBuilder { root, ages, policy: Policy::default(), version: None }
+        ViewBuilder { root, ages, policy: Policy::default(), version: None, history: None }
     }
 
     /// A note for the pools of the calling thread, and the task that answers for it, to be

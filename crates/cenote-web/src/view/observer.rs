@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -26,18 +26,24 @@ pub(super) enum Wanted {
     Metrics,
     /// The blocks of a pool, by its id.
     Map(String),
+    /// What was so many seconds ago, as JSON.
+    Ago(u32),
+    /// All that is known of the past, as JSON.
+    History,
 }
 
 /// What comes of it.
 pub(super) type Found = Result<Bytes, Missing>;
 
-/// Why the blocks of a pool cannot be told.
+/// Why something cannot be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
     /// There is no such pool, not any more.
     Gone,
     /// Its thread had no time.
     Busy,
+    /// Nothing is kept of that moment.
+    Past,
 }
 
 type Question = (Wanted, oneshot::Sender<Found>);
@@ -65,7 +71,16 @@ impl Observer {
 }
 
 fn observe(state: &State, asked: &mpsc::Receiver<Question>) {
-    while let Ok(first) = asked.recv() {
+    loop {
+        let first = match state.remember() {
+            None => asked.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(next) => asked.recv_timeout(next.saturating_duration_since(Instant::now())),
+        };
+        let first = match first {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         // All that wait share one look; each wanted it to begin after they asked.
         let waiting: Vec<_> = std::iter::once(first).chain(asked.try_iter()).collect();
         let mut look = None;
@@ -77,6 +92,10 @@ fn observe(state: &State, asked: &mpsc::Receiver<Question>) {
             }
             let answer = found.entry(wanted).or_insert_with_key(|wanted| match wanted {
                 Wanted::Map(id) => state.map(id).map(|map| json(&Document { schema: 1, id, map })),
+                Wanted::Ago(seconds) => {
+                    state.then((*seconds).into(), |then| json(then)).ok_or(Missing::Past)
+                }
+                Wanted::History => state.whole(|whole| json(whole)).ok_or(Missing::Past),
                 Wanted::Json => Ok(json(look.get_or_insert_with(|| state.look()))),
                 Wanted::Metrics => {
                     let look = look.get_or_insert_with(|| state.look());

@@ -11,14 +11,17 @@ use sha2::{Digest, Sha256};
 
 use super::answer;
 
-const STYLE: &str = include_str!("../../assets/pools.css");
+const STYLE: &str =
+    concat!(include_str!("../../assets/uplot/uPlot.css"), include_str!("../../assets/pools.css"));
 const SCRIPT: &str = concat!(
     // In a block, so that no name of its own meets one of the browser's.
     "'use strict';\n{\n",
+    include_str!("../../assets/uplot/uPlot.js"),
     include_str!("../../assets/format.js"),
     include_str!("../../assets/treemap.js"),
     include_str!("../../assets/blocks.js"),
     include_str!("../../assets/tables.js"),
+    include_str!("../../assets/history.js"),
     include_str!("../../assets/pools.js"),
     "}\n",
 );

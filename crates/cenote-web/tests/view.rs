@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -17,7 +17,7 @@ use cenote::{Account, Pool, SharedPool};
 use cenote_web::view::{Access, BlockMap, Gist, Peer, View, Watched};
 use cenote_web::{ConnectionPool, PoolLayer, PoolListener, RequestPool, RequestPools};
 use common::Client;
-use http::header::HOST;
+use http::header::{self, HOST};
 use http::{HeaderMap, HeaderValue, Method, Response, Uri};
 use serde_json::Value;
 
@@ -130,6 +130,46 @@ async fn metrics_are_what_the_accounts_say_and_parsers_read_them() {
         .sum();
     assert_eq!(sum, process.held() as f64);
     drop(pools);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_openmetrics_is_given_the_same_figures_in_that_format() {
+    let process = Account::root("process").with_limit(Some(1 << 20));
+    let view = View::builder(&process).build();
+    let pool = Pool::on(&process.child("uploads"));
+    pool.alloc(1_u64);
+    let (method, uri) = (Method::GET, "/metrics".parse().expect("a path"));
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, HeaderValue::from_static("localhost"));
+    let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
+    headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+    let answer = view.answer(&method, &uri, &headers, Some([127, 0, 0, 1].into()));
+    let response = answer.expect("a path of the view").await;
+    let kind = response.headers()[header::CONTENT_TYPE].to_str().expect("text");
+    assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let open = String::from_utf8(response.body().to_vec()).expect("text");
+    let plain = metrics(&view).await;
+    assert!(open.ends_with("\n# EOF\n") && open.matches("# EOF").count() == 1, "{open}");
+    let samples = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.rsplit_once(' ').expect("a value").0.to_owned()).collect()
+    };
+    assert_eq!(samples(&open), samples(&plain));
+    // Each family once, all its samples behind it; counters' end in what their families do not.
+    let mut families = HashSet::new();
+    let mut family = (String::new(), String::new());
+    for line in open.lines().filter(|&line| line != "# EOF") {
+        if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').expect("a name and a type");
+            assert!(families.insert(name.to_owned()) && !name.ends_with("_total"), "{line}");
+            family = (name.to_owned(), kind.to_owned());
+        } else if !line.starts_with('#') {
+            let end = if family.1 == "counter" { "_total" } else { "" };
+            let rest = line.strip_prefix(&family.0).and_then(|rest| rest.strip_prefix(end));
+            assert!(rest.is_some_and(|rest| rest.starts_with(['{', ' '])), "{line} in {family:?}");
+        }
+    }
+    assert!(families.contains("cenote_pools_created") && families.len() > 12, "{families:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

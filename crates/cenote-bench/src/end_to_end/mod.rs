@@ -146,7 +146,8 @@ fn under_load(servers: &[Server], quick: bool, scratch: &Path, live: &Live) -> R
             let of = |name: &&str| {
                 let at = servers.iter().position(|server| server.name == *name)?;
                 let ns = times[at].clone();
-                Some(Times { name: (*name).into(), note: String::new(), held: None, ns })
+                let note = servers[at].note();
+                Some(Times { name: (*name).into(), note, held: None, ns })
             };
             let subjects = names.iter().filter_map(of).collect();
             let rounds = Rounds::new(format!("{case}{what}"), "request", subjects, Vec::new());

@@ -48,7 +48,7 @@ pub(super) fn rows(
                 subject: server.name.into(),
                 unit: "connection".into(),
                 held: held.map(|held| held / count),
-                note: if held.is_none() { "takes no uploads" } else { "" }.into(),
+                note: if held.is_none() { "takes no uploads".into() } else { server.note() },
                 ..Row::default()
             });
         }

@@ -98,6 +98,12 @@ impl Server {
 }
 
 impl Server {
+    /// Which program it is, where its name does not tell.
+    pub(super) fn note(&self) -> String {
+        let program = self.program.file_name().unwrap_or_default().to_string_lossy();
+        if self.name == super::FORMER { program.into_owned() } else { String::new() }
+    }
+
     /// `cenote serve` has files alone; nginx reads a body that it has no use for.
     pub(super) fn takes_uploads(&self) -> bool {
         self.kind != Kind::Cenote

@@ -11,6 +11,7 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 
 use super::access::Refusal;
+use super::metrics::Format;
 use super::observer::{Found, Missing, Wanted};
 use super::{View, page};
 
@@ -19,6 +20,8 @@ const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// The text format of Prometheus.
 const METRICS: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// The answer to a request, in the making: a future. Owns all it needs, on any thread.
 #[must_use = "a future does nothing unless it is awaited"]
@@ -57,7 +60,11 @@ impl View {
         }
         Some(match path {
             "/pools" => Answer::now(page::response()),
-            "/metrics" => self.wait_for(Wanted::Metrics, METRICS),
+            "/metrics" => {
+                let format = Format::of(headers);
+                let kind = if format == Format::Text { METRICS } else { OPEN_METRICS };
+                self.wait_for(Wanted::Metrics(format), kind)
+            }
             _ => match (query(uri, "pool"), query(uri, "ago")) {
                 (Some(id), _) => self.wait_for(Wanted::Map(id.to_owned()), JSON),
                 (None, Some(ago)) => match ago.parse() {

@@ -9,6 +9,8 @@ use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 
+use http::{HeaderMap, header};
+
 use super::look::Look;
 use super::rows::AccountRow;
 use super::tree::OTHERS;
@@ -20,6 +22,55 @@ const OTHER: &str = "other";
 /// The paths that are named. A path keeps its name for good: if it moved between its own series
 /// and that of the others, their counters would go down.
 pub(super) type Named = HashSet<String>;
+
+/// How they are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Format {
+    /// The text format of Prometheus.
+    Text,
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+}
+
+impl Format {
+    /// What a client would rather have, by its `Accept`.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let (mut text, mut open) = (0.0, 0.0);
+        let accepts =
+            headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+        for range in accepts.flat_map(|value| value.split(',')) {
+            let mut parts = range.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default();
+            let (mut quality, mut version) = (1.0_f32, None);
+            for (name, value) in parts.filter_map(|part| part.split_once('=')) {
+                match name.trim() {
+                    "q" => quality = value.trim().parse().unwrap_or(0.0),
+                    "version" => version = Some(value.trim().trim_matches('"')),
+                    _ => {}
+                }
+            }
+            if kind.eq_ignore_ascii_case("application/openmetrics-text") {
+                // 0.0.1 is a draft.
+                if version.is_none_or(|version| version == "1.0.0") {
+                    open = quality.max(open);
+                }
+            } else if ["text/plain", "text/*", "*/*"].iter().any(|it| kind.eq_ignore_ascii_case(it))
+            {
+                text = quality.max(text);
+            }
+        }
+        if open > 0.0 && open >= text { Self::OpenMetrics } else { Self::Text }
+    }
+
+    /// Begins a family. OpenMetrics has names of counters without what is at their samples' end.
+    fn begin(self, out: &mut String, name: &str, kind: &str, help: &str) {
+        let name = match self {
+            Self::OpenMetrics if kind == "counter" => name.strip_suffix("_total").unwrap_or(name),
+            _ => name,
+        };
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+}
 
 /// The figures of one series.
 #[derive(Clone, Debug, Default)]
@@ -63,7 +114,7 @@ impl Series {
 }
 
 /// The metrics of a look.
-pub(super) fn text(look: &Look, named: &Mutex<Named>) -> String {
+pub(super) fn text(look: &Look, named: &Mutex<Named>, format: Format) -> String {
     let mut named = named.lock().unwrap_or_else(PoisonError::into_inner);
     let mut series: BTreeMap<String, Series> = BTreeMap::new();
     for row in &look.accounts {
@@ -82,7 +133,7 @@ pub(super) fn text(look: &Look, named: &Mutex<Named>) -> String {
     let mut out = String::with_capacity(128 * 11 * (series.len() + 1));
     let mut family =
         |name: &str, kind: &str, help: &str, value: &dyn Fn(&Series) -> Option<u64>| {
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            format.begin(&mut out, name, kind, help);
             for (account, series) in &series {
                 if let Some(value) = value(series) {
                     let _ = writeln!(out, "{name}{{account=\"{}\"}} {value}", Label(account));
@@ -163,10 +214,11 @@ pub(super) fn text(look: &Look, named: &Mutex<Named>) -> String {
         "Bytes of blocks that the pools of an account gave back.",
         &|series| Some(series.recycled),
     );
-    let _ = writeln!(
-        out,
-        "# HELP cenote_block_cache_bytes Bytes that a thread keeps in its cache of free blocks.\n\
-         # TYPE cenote_block_cache_bytes gauge"
+    format.begin(
+        &mut out,
+        "cenote_block_cache_bytes",
+        "gauge",
+        "Bytes that a thread keeps in its cache of free blocks.",
     );
     // As many as threads that the service chose to show; those of one name are one series.
     let mut caches: BTreeMap<String, usize> = BTreeMap::new();
@@ -176,28 +228,25 @@ pub(super) fn text(look: &Look, named: &Mutex<Named>) -> String {
     for (account, bytes) in &caches {
         let _ = writeln!(out, "cenote_block_cache_bytes{{account=\"{}\"}} {bytes}", Label(account));
     }
+    let (name, help) = ("cenote_requests_refused_total", "Requests that were refused memory.");
+    format.begin(&mut out, name, "counter", help);
+    let _ = writeln!(out, "{name} {}", look.requests_refused);
+    let help = "Always 1, with what the service calls its version and that of cenote-web.";
+    format.begin(&mut out, "cenote_build_info", "gauge", help);
     let _ = writeln!(
         out,
-        "# HELP cenote_requests_refused_total Requests that were refused memory.\n\
-         # TYPE cenote_requests_refused_total counter\n\
-         cenote_requests_refused_total {}",
-        look.requests_refused
-    );
-    let _ = writeln!(
-        out,
-        "# HELP cenote_build_info Always 1, with what the service calls its version and that of cenote-web.\n\
-         # TYPE cenote_build_info gauge\n\
-         cenote_build_info{{version=\"{}\",cenote_web=\"{}\"}} 1",
+        "cenote_build_info{{version=\"{}\",cenote_web=\"{}\"}} 1",
         Label(look.process.version.as_deref().unwrap_or_default()),
         env!("CARGO_PKG_VERSION"),
     );
     if let Some(resident) = look.memory.resident_bytes {
-        let _ = writeln!(
-            out,
-            "# HELP cenote_process_anonymous_bytes Resident anonymous memory of the process, pools and all else.\n\
-             # TYPE cenote_process_anonymous_bytes gauge\n\
-             cenote_process_anonymous_bytes {resident}"
-        );
+        let name = "cenote_process_anonymous_bytes";
+        let help = "Resident anonymous memory of the process, pools and all else.";
+        format.begin(&mut out, name, "gauge", help);
+        let _ = writeln!(out, "{name} {resident}");
+    }
+    if format == Format::OpenMetrics {
+        out.push_str("# EOF\n");
     }
     out
 }
@@ -215,5 +264,39 @@ impl std::fmt::Display for Label<'_> {
             c if c.is_control() => f.write_char('\u{fffd}'),
             c => f.write_char(c),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn what_a_client_would_rather_have_is_its_own_choice() {
+        for (accept, wanted) in [
+            ("", Format::Text),
+            ("*/*", Format::Text),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", Format::Text),
+            ("application/openmetrics-text", Format::OpenMetrics),
+            // As Prometheus 2 asks, and as it does where OpenMetrics comes last.
+            (
+                "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;\
+                 version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+                Format::OpenMetrics,
+            ),
+            (
+                "text/plain;version=0.0.4;q=0.5, application/openmetrics-text; version=\"1.0.0\"; q=0.4",
+                Format::Text,
+            ),
+            ("application/openmetrics-text;version=0.0.1", Format::Text),
+            ("application/openmetrics-text;q=0", Format::Text),
+            ("application/openmetrics-text;q=nonsense, */*", Format::Text),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, HeaderValue::from_str(accept).expect("a value"));
+            assert_eq!(Format::of(&headers), wanted, "{accept}");
+        }
+        assert_eq!(Format::of(&HeaderMap::new()), Format::Text);
     }
 }

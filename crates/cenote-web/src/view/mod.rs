@@ -1,4 +1,5 @@
-//! The pools of a service, seen live: `/pools` (a page), `/pools.json`, `/metrics`.
+//! The pools of a service, seen live: `/pools` (a page), `/pools.json`, `/metrics` (for Prometheus, and in
+//! OpenMetrics' format where that is asked for).
 //!
 //! A [`View`] looks at a tree of accounts, and into the pools that it is shown: each thread notes
 //! its own in a [`Local`], shared ones are noted with [`View::watch`]. It answers HTTP requests

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::local::Ask;
 use super::map::BlockMap;
+use super::metrics::Format;
 use super::{State, metrics};
 
 /// How long a thread may take to tell the blocks of one pool.
@@ -23,7 +24,7 @@ pub(super) enum Wanted {
     /// Everything, as JSON.
     Json,
     /// The metrics, as text.
-    Metrics,
+    Metrics(Format),
     /// The blocks of a pool, by its id.
     Map(String),
     /// What was so many seconds ago, as JSON.
@@ -97,9 +98,9 @@ fn observe(state: &State, asked: &mpsc::Receiver<Question>) {
                 }
                 Wanted::History => state.whole(|whole| json(whole)).ok_or(Missing::Past),
                 Wanted::Json => Ok(json(look.get_or_insert_with(|| state.look()))),
-                Wanted::Metrics => {
+                Wanted::Metrics(format) => {
                     let look = look.get_or_insert_with(|| state.look());
-                    Ok(Bytes::from(metrics::text(look, &state.named)))
+                    Ok(Bytes::from(metrics::text(look, &state.named, *format)))
                 }
             });
             let _ = to.send(answer.clone());

@@ -97,7 +97,8 @@ pub struct ServeArgs {
     pub view: Option<String>,
 
     /// Memory for what accounts held, each second of fifteen minutes and each minute of a day, so that
-    /// `cenote pools --since 5m` can tell; a MiB is enough for some fifty paths of accounts
+    /// `cenote pools --since 5m` can tell; a MiB is enough for some fifty paths of accounts. Of a
+    /// --process-limit it takes a 64th at most
     #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_size)]
     pub history: usize,
 

@@ -201,6 +201,14 @@ impl Server {
 
     /// Starts a server, on sockets that were handed over if there are any.
     fn start_on(config: Config, inherited: Inherited) -> Result<Self, StartError> {
+        if let Some(bytes) = config.history
+            && bytes < View::LEAST_HISTORY
+        {
+            return Err(StartError(format!(
+                "--history {bytes}: {} bytes is the least that is of use; --no-history keeps none",
+                View::LEAST_HISTORY
+            )));
+        }
         let folder = config.root.display();
         let is_folder = config
             .root

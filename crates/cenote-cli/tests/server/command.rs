@@ -98,6 +98,9 @@ fn what_cannot_be_started_is_one_line_and_exit_code_2() {
     assert!(
         refused(&["serve", folder, "--write-timeout", "soon"]).contains("`soon` is not a time")
     );
+    assert!(
+        refused(&["serve", folder, "--history", "100KiB"]).contains("262144 bytes is the least")
+    );
     assert!(refused(&["serve", folder, "--nonsense"]).contains("--nonsense"));
     assert!(
         refused(&["serve", folder, "--listen", "127.0.0.1:0", "--process-limit", "100"])

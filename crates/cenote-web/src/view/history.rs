@@ -22,6 +22,8 @@ const STEPS: [(Duration, usize); 2] =
 const MOMENTS: usize = STEPS[0].1 + STEPS[1].1;
 /// What a path's series takes, beside its names.
 const SERIES: usize = MOMENTS * size_of::<u64>();
+/// Enough for a few paths; less is of no use.
+pub(super) const LEAST: usize = 256 << 10;
 /// It takes no more of the root's limit than one of so many parts.
 const PART_OF_LIMIT: usize = 64;
 /// There was no such account.
@@ -35,6 +37,8 @@ pub(super) struct History {
     /// Paths that were seen last, and for which there is no room.
     left_out: usize,
     reservation: Reservation,
+    /// The most bytes that it may have.
+    most: usize,
     /// When it is to be written next.
     next: Instant,
 }
@@ -127,6 +131,9 @@ impl History {
     pub(super) fn new(root: &Account, bytes: usize) -> Option<Self> {
         // Who sets a limit wants it for the work.
         let bytes = root.limit().map_or(bytes, |limit| bytes.min(limit / PART_OF_LIMIT));
+        if bytes < LEAST {
+            return None;
+        }
         let account = root.child("history").with_limit(Some(bytes));
         let reservation = account.try_reserve(MOMENTS * size_of::<Moment>()).ok()?;
         let now = Instant::now();
@@ -136,7 +143,7 @@ impl History {
             next: now,
         };
         let rings = STEPS.map(ring);
-        Some(Self { rings, paths: Vec::new(), left_out: 0, reservation, next: now })
+        Some(Self { rings, paths: Vec::new(), left_out: 0, reservation, most: bytes, next: now })
     }
 
     /// When it is to be written next.
@@ -175,7 +182,14 @@ impl History {
     /// Begins a path, if there is room for it.
     fn begin(&mut self, names: Vec<String>) -> bool {
         let bytes = SERIES + names.iter().map(|name| name.len() + 32).sum::<usize>();
-        let began = self.reservation.try_grow(bytes).is_ok();
+        // Asked in vain each second, an account would count refusals, and tell of them.
+        let all = self.reservation.bytes() + bytes;
+        let above = self.reservation.account().parent();
+        let room = |account: &Account| {
+            account.limit().is_none_or(|limit| account.held().saturating_add(bytes) <= limit)
+        };
+        let began =
+            all <= self.most && above.is_none_or(room) && self.reservation.try_grow(bytes).is_ok();
         if began {
             let held = STEPS.map(|(_, count)| vec![ABSENT; count].into());
             self.paths.push(Path { names, held });
@@ -331,20 +345,33 @@ mod tests {
     #[test]
     fn what_has_no_room_is_left_out_and_all_that_is_kept_is_charged() {
         let root = Account::root("process");
-        assert!(History::new(&root, 10_000).is_none());
+        assert!(History::new(&root, LEAST - 1).is_none());
         let limited = Account::root("process").with_limit(Some(300 << 10));
         assert!(History::new(&limited, 1 << 20).is_none());
         assert_eq!(limited.held(), 0);
         let limited = Account::root("process").with_limit(Some(64 << 20));
-        assert!(History::new(&limited, 1 << 20).is_some());
-        let bytes = MOMENTS * size_of::<Moment>() + 3 * SERIES;
-        let mut history = History::new(&root, bytes).expect("room");
-        let now = held(&[(&["p"], 1), (&["p", "a"], 2), (&["p", "b"], 3), (&["p", "c"], 4)]);
-        history.note(history.next(), moment(1.0), now);
-        // With their names there is room for two.
-        assert_eq!((history.paths.len(), history.left_out), (2, 2));
-        assert!(root.held() > 2 * SERIES && root.held() <= bytes);
+        let mut history = History::new(&limited, 1 << 20).expect("room");
+        // The others have taken all.
+        let rest = limited.try_reserve((64 << 20) - limited.held() - SERIES).expect("room");
+        history.note(history.next(), moment(1.0), held(&[(&["p"], 1)]));
+        assert_eq!((history.left_out, limited.refused()), (1, 0));
+        drop(rest);
         history.note(history.next(), moment(2.0), held(&[(&["p"], 1)]));
+        assert_eq!(history.left_out, 0);
+        // With their names there is room for one less.
+        let bytes = MOMENTS * size_of::<Moment>() + 10 * SERIES;
+        let mut history = History::new(&root, bytes).expect("room");
+        let names: Vec<String> = (0..12).map(|number| number.to_string()).collect();
+        let all: Vec<_> = names.iter().map(|name| [name.as_str()]).collect();
+        let all: Vec<(&[&str], u64)> = all.iter().map(|path| (&path[..], 1)).collect();
+        for second in 0..3_u32 {
+            history.note(history.next(), moment(second.into()), held(&all));
+            assert_eq!((history.paths.len(), history.left_out), (9, 3));
+        }
+        assert!(root.held() > 9 * SERIES && root.held() <= bytes);
+        // Nor has anybody been refused anything.
+        assert_eq!(history.reservation.account().refused() + root.refused(), 0);
+        history.note(history.next(), moment(3.0), held(&all[..2]));
         assert_eq!(history.left_out, 0);
         drop(history);
         assert_eq!(root.held(), 0);

@@ -208,8 +208,9 @@ impl ViewBuilder {
     /// Keeps what the accounts held: each second of the last fifteen minutes, and each minute of the
     /// last day. Without, nothing is kept.
     ///
-    /// It takes at most so many bytes, charged to an account `history` under the root: 75 KiB, and 18 KiB
-    /// for each path of accounts; a MiB is enough for fifty. Of those for which there is no room
+    /// It takes at most so many bytes, charged to an account `history` under the root: 92 KiB, and 18 KiB
+    /// for each path of accounts; a MiB is enough for fifty. With less than [`View::LEAST_HISTORY`] there is
+    /// none. Of those for which there is no room
     /// nothing is kept, and where the root has a limit, it takes a 64th of that at most. Once a second the view's
     /// thread reads all accounts.
     ///
@@ -308,6 +309,9 @@ impl View {
         let millis = self.state.since.elapsed().as_millis() as u64;
         account.set_stamp(millis + 1);
     }
+
+    /// The least bytes that are of use for a [history](ViewBuilder::history).
+    pub const LEAST_HISTORY: usize = history::LEAST;
 
     /// The root of the tree that it looks at.
     #[must_use]

@@ -47,9 +47,22 @@ const timeline = (element, ranges, choice, ask) => {
       cursor: {drag: {x: true, y: false}},
       hooks: {draw: [refusals]},
     }, figures(), element);
+    tell();
+  };
+  const tell = () => {
     const {now} = steps[step];
     put(element, 'aria-label', now.length + ' moments, of the last ' + duration(now.at(-1) - now[0])
       + ': in pools now ' + bytes(figures()[2].at(-1)) + ', resident ' + bytes(figures()[1].at(-1)));
+  };
+
+  /** Whether all is shown, and not a part that was looked at closer. */
+  const isWhole = () => !plot || plot.scales.x.min <= plot.data[0][0] && plot.scales.x.max >= plot.data[0].at(-1);
+  /** Shows new figures; where a part is looked at closer, in that part. */
+  const renew = all => {
+    if (!plot) return draw();
+    plot.setData(figures(), all);
+    if (!all) plot.redraw();
+    tell();
   };
 
   const choose = () => {
@@ -63,12 +76,10 @@ const timeline = (element, ranges, choice, ask) => {
   const begin = async () => {
     const response = await ask('pools.json?history');
     if (!response.ok) return;
-    const first = steps === null;
-    steps = (await response.json()).steps;
+    const {steps: next} = await response.json(), all = isWhole();
+    steps = next;
     element.parentElement.hidden = !steps[0].now.length;
-    // By minutes there is nothing to see in the first few.
-    if (first && steps[0].now.length >= 890 && steps[1].now.length > 30) step = 1;
-    if (steps[step].now.length) { choose(); mark(); draw(); }
+    if (steps[step].now.length) { choose(); renew(all); }
   };
   const mark = () => [...ranges.children].forEach((button, i) => put(button, 'aria-pressed', String(i === step)));
 
@@ -89,13 +100,13 @@ const timeline = (element, ranges, choice, ask) => {
       }
       const fine = steps?.[0];
       if (!fine || look.now - (fine.now.at(-1) ?? 0) < .9) return;
-      const held = new Map(look.accounts.map(row => [key(row.path), row.held_bytes]));
+      const all = isWhole(), held = new Map(look.accounts.map(row => [key(row.path), row.held_bytes]));
       fine.now.push(look.now);
       fine.resident_bytes.push(look.memory.resident_bytes);
       fine.block_cache_bytes.push(look.memory.block_cache_bytes);
       fine.requests_refused.push(look.requests_refused);
       fine.accounts.forEach(row => row.held_bytes.push(held.get(key(row.path)) ?? null));
-      if (step === 0) plot ? plot.setData(figures(), plot.scales.x.max >= fine.now.at(-2)) : draw();
+      if (step === 0) renew(all);
     },
   };
 };

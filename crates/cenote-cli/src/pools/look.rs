@@ -45,7 +45,9 @@ pub(super) struct Account {
     pub(super) path: Vec<String>,
     #[serde(default)]
     pub(super) accounts: u64,
+    #[serde(default)]
     pub(super) live: u64,
+    #[serde(default)]
     pub(super) created: u64,
     pub(super) held_bytes: u64,
     pub(super) used_bytes: Option<u64>,
@@ -53,37 +55,17 @@ pub(super) struct Account {
     pub(super) reserved_bytes: u64,
     /// By one of them.
     pub(super) largest_bytes: Option<u64>,
+    #[serde(default)]
     pub(super) peak_bytes: u64,
     pub(super) limit_bytes: Option<u64>,
+    #[serde(default)]
     pub(super) refused: u64,
     pub(super) age_seconds: Option<f64>,
     pub(super) age_limit_seconds: Option<f64>,
     #[serde(default)]
     pub(super) over_age: u64,
+    #[serde(default)]
     pub(super) created_at: String,
-}
-
-impl Account {
-    /// One of which nothing else is known.
-    fn that_held(path: Vec<String>, held_bytes: u64) -> Self {
-        Self {
-            path,
-            accounts: 0,
-            live: 0,
-            created: 0,
-            held_bytes,
-            used_bytes: None,
-            reserved_bytes: 0,
-            largest_bytes: None,
-            peak_bytes: 0,
-            limit_bytes: None,
-            refused: 0,
-            age_seconds: None,
-            age_limit_seconds: None,
-            over_age: 0,
-            created_at: String::new(),
-        }
-    }
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -116,60 +98,10 @@ pub(super) struct Memory {
     pub(super) other_grown_bytes: Option<i64>,
 }
 
-/// What a service keeps of a moment.
-#[derive(Debug, Deserialize)]
-struct Past {
-    schema: u32,
-    now: f64,
-    accounts: Vec<Held>,
-    memory: MemoryThen,
-    process: Process,
-}
-
-#[derive(Debug, Deserialize)]
-struct Held {
-    path: Vec<String>,
-    held_bytes: u64,
-}
-
-#[derive(Debug, Deserialize)]
-struct MemoryThen {
-    resident_bytes: Option<u64>,
-    pools_bytes: u64,
-    block_cache_bytes: u64,
-    other_bytes: Option<u64>,
-}
-
 impl Look {
     /// What a service keeps of a moment, as it said it.
     pub(super) fn read_past(text: &str, whence: &dyn std::fmt::Display) -> Result<Self, String> {
-        let past: Past = serde_json::from_str(text)
-            .map_err(|error| format!("{whence}: not what is expected: {error}"))?;
-        if past.schema != 1 {
-            return Err(format!("{whence}: schema {} is not known here", past.schema));
-        }
-        let accounts = past.accounts.into_iter();
-        let MemoryThen { resident_bytes, pools_bytes, block_cache_bytes, other_bytes } =
-            past.memory;
-        Ok(Self {
-            schema: 1,
-            now: past.now,
-            uptime_seconds: 0.0,
-            accounts: accounts.map(|held| Account::that_held(held.path, held.held_bytes)).collect(),
-            pools: Vec::new(),
-            pools_shown: 0,
-            silent: Vec::new(),
-            memory: Some(Memory {
-                resident_bytes,
-                pools_bytes,
-                block_cache_bytes,
-                other_bytes,
-                pools_grown_bytes: 0,
-                other_grown_bytes: None,
-            }),
-            process: past.process,
-            held_only: true,
-        })
+        Ok(Self { held_only: true, ..Self::read(text, whence)? })
     }
 
     /// What a service said, or a file that it was written to; `whence` begins an error.

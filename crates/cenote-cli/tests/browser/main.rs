@@ -234,9 +234,32 @@ fn what_was_held_is_drawn_and_told_under_the_cursor() {
     browser.get("document.querySelector('#history-ranges button:last-child').click()");
     assert_eq!(browser.get("document.querySelector('#history-ranges button:last-child').getAttribute('aria-pressed')"), "true");
     browser.get("document.querySelector('#history-ranges button').click()");
-    browser.until(&format!(
-        "(document.querySelector('#history-ranges button').click(), {moments}) > {before}"
-    ));
+    browser.until(&format!("{moments} > {}", before + 2.0));
+    // What is looked at closer stays that part while looks come.
+    let at = |kind: &str, target: &str, part: f64| {
+        format!(
+            "(() => {{
+                const over = document.querySelector('#history .u-over'), box = over.getBoundingClientRect();
+                ({target}).dispatchEvent(new MouseEvent('{kind}', {{clientX: box.left + box.width * {part}, clientY: box.top + 40, movementX: 1, button: 0, bubbles: true}}));
+                return document.querySelector('#history .u-series').textContent;
+            }})()"
+        )
+    };
+    let first = browser.get(&at("mousemove", "over", 0.01));
+    for (kind, target, part) in [
+        ("mousemove", "over", 0.6),
+        ("mousedown", "over", 0.6),
+        ("mousemove", "over", 0.99),
+        ("mouseup", "document", 0.99),
+    ] {
+        browser.get(&at(kind, target, part));
+    }
+    let left = at("mousemove", "over", 0.01);
+    browser.until(&format!("{left} !== {first}"));
+    let part = browser.get(&left);
+    let before = number(&mut browser, moments);
+    browser.until(&format!("{moments} > {}", before + 2.0));
+    assert_eq!(browser.get(&left), part);
     assert_eq!(complaints(&browser), [] as [&String; 0]);
 }
 

@@ -309,14 +309,8 @@ where
         let State::Serving { http, .. } = mem::replace(&mut self.state, State::Gone) else {
             return None;
         };
-        let Some(parts) = http.into_parts() else { return Some(End::Closed) };
-        let (io, unread) = parts.io.into_inner().into_parts();
-        let read = if unread.is_empty() {
-            parts.read_buf
-        } else {
-            [parts.read_buf, unread].concat().into()
-        };
-        self.build_for(io, parts.service.service, read, true);
+        let Some((io, service, read)) = apart(*http) else { return Some(End::Closed) };
+        self.build_for(io, service, read, true);
         self.head.get_or_insert_with(Instant::now);
         None
     }
@@ -332,16 +326,12 @@ where
             }
             State::Serving { http, .. } => {
                 // Of an upgraded one there would be nothing; but that does not say pending.
-                let Some(parts) = http.into_parts() else { return Some(End::Closed) };
-                let (io, unread) = parts.io.into_inner().into_parts();
-                let service = parts.service.service;
-                debug_assert!(unread.is_empty(), "a read said pending");
-                if parts.read_buf.is_empty() {
+                let Some((io, service, read)) = apart(*http) else { return Some(End::Closed) };
+                if read.is_empty() {
                     return Some(End::Idle(Idle { io, service, times, heard: false }));
                 }
                 // Part of a head, which came with what was before it. It is read again by a new
                 // build, which is not parked before the head is whole.
-                let read = Bytes::copy_from_slice(&parts.read_buf);
                 self.build(io, service, read);
                 self.head = Some(quiet);
                 None
@@ -418,6 +408,18 @@ where
         self.build(io, service, read);
         Poll::Ready(None)
     }
+}
+
+/// hyper's part of a connection: its IO, its service, and what was read and not understood yet, in memory
+/// of its own.
+fn apart<I, S: App>(http: UpgradeableConnection<WatchedIo<I>, Watched<S>>) -> Option<(I, S, Bytes)>
+where
+    I: Read + Write + Unpin + Send + 'static,
+{
+    let parts = http.into_parts()?;
+    let (io, unread) = parts.io.into_inner().into_parts();
+    let read = [&parts.read_buf[..], &unread[..]].concat().into();
+    Some((io, parts.service.service, read))
 }
 
 impl<I, S> Future for Connection<I, S>

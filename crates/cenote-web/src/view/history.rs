@@ -12,6 +12,7 @@ use cenote::{Account, Blocks, Reservation, SharedBlocks};
 use serde::Serialize;
 
 use super::State;
+use super::look::Memory;
 use super::memory::resident_bytes;
 use super::process::Process;
 use super::rows::seconds;
@@ -37,10 +38,6 @@ pub(super) struct History {
     /// Paths that were seen last, and for which there is no room.
     left_out: usize,
     reservation: Reservation,
-    /// The most bytes that it may have.
-    most: usize,
-    /// When it is to be written next.
-    next: Instant,
 }
 
 /// A step of time: the last moments of so many, the oldest of which is written over.
@@ -58,8 +55,8 @@ struct Ring {
 struct Moment {
     /// Seconds since 1970.
     now: f64,
-    resident: Option<u64>,
-    caches: u64,
+    resident: Option<usize>,
+    caches: usize,
     refused: u64,
 }
 
@@ -79,21 +76,13 @@ pub(super) struct Then<'h> {
     process: &'h Process,
     now: f64,
     accounts: Vec<Held<'h>>,
-    memory: MemoryThen,
+    memory: Memory,
 }
 
 #[derive(Debug, Serialize)]
 struct Held<'h> {
     path: &'h [String],
     held_bytes: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct MemoryThen {
-    resident_bytes: Option<u64>,
-    pools_bytes: u64,
-    block_cache_bytes: u64,
-    other_bytes: Option<u64>,
 }
 
 /// All of it, as `/pools.json?history` has it.
@@ -112,8 +101,8 @@ pub(super) struct Whole<'h> {
 struct Step<'h> {
     every_seconds: u64,
     now: Vec<f64>,
-    resident_bytes: Vec<Option<u64>>,
-    block_cache_bytes: Vec<u64>,
+    resident_bytes: Vec<Option<usize>>,
+    block_cache_bytes: Vec<usize>,
     /// Requests that were refused memory until then.
     requests_refused: Vec<u64>,
     accounts: Vec<Series<'h>>,
@@ -127,7 +116,7 @@ struct Series<'h> {
 }
 
 impl History {
-    /// An empty one, of at most so many bytes; `None` if that is not enough for a single path.
+    /// An empty one, of at most so many bytes; `None` for less than [`LEAST`].
     pub(super) fn new(root: &Account, bytes: usize) -> Option<Self> {
         // Who sets a limit wants it for the work.
         let bytes = root.limit().map_or(bytes, |limit| bytes.min(limit / PART_OF_LIMIT));
@@ -143,16 +132,19 @@ impl History {
             next: now,
         };
         let rings = STEPS.map(ring);
-        Some(Self { rings, paths: Vec::new(), left_out: 0, reservation, most: bytes, next: now })
+        Some(Self { rings, paths: Vec::new(), left_out: 0, reservation })
     }
 
     /// When it is to be written next.
     pub(super) fn next(&self) -> Instant {
-        self.next
+        self.rings[0].next
     }
 
     /// Notes what `held` says, for each path from the root, parents first.
     fn note(&mut self, at: Instant, moment: Moment, held: Vec<(Vec<String>, u64)>) {
+        if at >= self.rings[1].next {
+            self.sweep();
+        }
         self.left_out = 0;
         let mut now = vec![ABSENT; self.paths.len()];
         for (names, bytes) in held {
@@ -176,20 +168,30 @@ impl History {
                 path.held[step][place] = *bytes;
             }
         }
-        self.next = self.rings[0].next;
+    }
+
+    /// Forgets the paths of which no moment is left, so that others have room.
+    fn sweep(&mut self) {
+        let reservation = &mut self.reservation;
+        self.paths.retain(|path| {
+            let known = path.held.iter().flatten().any(|&held| held != ABSENT);
+            if !known {
+                reservation.shrink(bytes_of(&path.names));
+            }
+            known
+        });
     }
 
     /// Begins a path, if there is room for it.
     fn begin(&mut self, names: Vec<String>) -> bool {
-        let bytes = SERIES + names.iter().map(|name| name.len() + 32).sum::<usize>();
+        let bytes = bytes_of(&names);
         // Asked in vain each second, an account would count refusals, and tell of them.
-        let all = self.reservation.bytes() + bytes;
-        let above = self.reservation.account().parent();
         let room = |account: &Account| {
             account.limit().is_none_or(|limit| account.held().saturating_add(bytes) <= limit)
         };
-        let began =
-            all <= self.most && above.is_none_or(room) && self.reservation.try_grow(bytes).is_ok();
+        let mut accounts =
+            std::iter::successors(Some(self.reservation.account()), |account| account.parent());
+        let began = accounts.all(room) && self.reservation.try_grow(bytes).is_ok();
         if began {
             let held = STEPS.map(|(_, count)| vec![ABSENT; count].into());
             self.paths.push(Path { names, held });
@@ -204,6 +206,11 @@ impl History {
             Some((step, found))
         })
     }
+}
+
+/// What a path takes.
+fn bytes_of(names: &[String]) -> usize {
+    SERIES + names.iter().map(|name| name.len() + 32).sum::<usize>()
 }
 
 impl Ring {
@@ -223,8 +230,8 @@ impl State {
         if at >= history.next() {
             let moment = Moment {
                 now: seconds(std::time::UNIX_EPOCH.elapsed().unwrap_or_default()),
-                resident: resident_bytes().map(|bytes| bytes as u64),
-                caches: (Blocks::cached_by_all() + SharedBlocks::depot_bytes()) as u64,
+                resident: resident_bytes(),
+                caches: Blocks::cached_by_all() + SharedBlocks::depot_bytes(),
                 refused: crate::requests_refused(),
             };
             history.note(at, moment, self.held_by_path());
@@ -252,14 +259,8 @@ impl State {
             .map(|path| Held { path: &path.names, held_bytes: path.held[step][place] })
             .filter(|held| held.held_bytes != ABSENT)
             .collect();
-        let pools = accounts.first().map_or(0, |root| root.held_bytes);
-        let other = |resident: u64| resident.saturating_sub(pools + moment.caches);
-        let memory = MemoryThen {
-            resident_bytes: moment.resident,
-            pools_bytes: pools,
-            block_cache_bytes: moment.caches,
-            other_bytes: moment.resident.map(other),
-        };
+        let pools = accounts.first().map_or(0, |root| root.held_bytes as usize);
+        let memory = self.memory(moment.resident, pools, moment.caches);
         let process = &self.process;
         Some(told(&Then { schema: 1, process, now: moment.now, accounts, memory }))
     }
@@ -375,6 +376,34 @@ mod tests {
         assert_eq!(history.left_out, 0);
         drop(history);
         assert_eq!(root.held(), 0);
+    }
+
+    #[test]
+    fn a_path_of_which_nothing_is_left_makes_room() {
+        let root = Account::root("process");
+        let mut history = History::new(&root, LEAST).expect("room");
+        let before = root.held();
+        let begun = history.next();
+        let minute = |history: &mut History, minute: u64, name: &str| {
+            let now = held(&[(&["p"], 1), (&["p", name], minute)]);
+            let at = begun + Duration::from_secs(60 * minute);
+            history.note(at, moment(60.0 * minute as f64), now);
+        };
+        // A name a minute, more than there is room for.
+        let names: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+        for (n, name) in names.iter().enumerate() {
+            minute(&mut history, n as u64, name);
+        }
+        assert_eq!(history.left_out, 1);
+        let room = history.paths.len();
+        assert!((3..20).contains(&room), "{room}");
+        // A day later they are forgotten, and others have their room.
+        for n in 20..1500 {
+            minute(&mut history, n, "late");
+        }
+        assert_eq!((history.left_out, history.paths.len()), (0, 2));
+        let paths = history.paths.iter().map(|path| bytes_of(&path.names)).sum::<usize>();
+        assert_eq!(root.held(), before + paths);
     }
 
     #[test]

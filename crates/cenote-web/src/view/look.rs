@@ -151,7 +151,8 @@ impl State {
         let pools = choose(pools);
         let accounts = self.rows(&mut groups);
         let pools_bytes = accounts.first().map_or(0, |row| row.held_bytes);
-        let memory = self.memory(pools_bytes, told.caches.iter().map(|cache| cache.bytes).sum());
+        let caches = told.caches.iter().map(|cache| cache.bytes).sum();
+        let memory = self.memory(resident_bytes(), pools_bytes, caches);
         Look {
             schema: 1,
             name: self.root.name().to_owned(),
@@ -170,8 +171,8 @@ impl State {
         }
     }
 
-    fn memory(&self, pools: usize, caches: usize) -> Memory {
-        let resident = resident_bytes();
+    /// Where the memory is, or was.
+    pub(super) fn memory(&self, resident: Option<usize>, pools: usize, caches: usize) -> Memory {
         let other = resident.map(|bytes| bytes.saturating_sub(pools).saturating_sub(caches));
         let grown = |now: usize, then: usize| now as i64 - then as i64;
         Memory {

@@ -88,7 +88,7 @@ pub(super) const ROWS: &[Row] = &[
         invariant: "K8",
         change: Break {
             file: "crates/cenote-web/src/park/connection.rs",
-            text: "Bytes::copy_from_slice(&parts.read_buf)",
+            text: "[&parts.read_buf[..], &unread[..]].concat().into()",
             by: "Bytes::new()",
             tests: &["-p cenote-web --test parking a_part_of_a_head_that_came_with_the_request"],
         },

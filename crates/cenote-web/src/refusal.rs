@@ -100,10 +100,11 @@ fn within(account: &AccountSnapshot) -> u64 {
 }
 
 /// Whether a response with this status is that of a layer that caught a refusal's panic: a request
-/// that went wrong, and was refused memory, by its own account or where it was polled.
+/// that went wrong, and was refused memory, on its own account or under it, whoever refused and on
+/// whatever thread; or where it was polled.
 pub(crate) fn was_caught(status: StatusCode, pool: &RequestPool, met: bool) -> bool {
-    status == StatusCode::INTERNAL_SERVER_ERROR
-        && (met || pool.account().is_some_and(|own| within(&own.snapshot()) > 0))
+    let was_refused = |own: &Account| own.refused_above() > 0 || within(&own.snapshot()) > 0;
+    status == StatusCode::INTERNAL_SERVER_ERROR && (met || pool.account().is_some_and(was_refused))
 }
 
 /// Where in a text, and for how many bytes, an account of the tree of `root` refuses.

@@ -40,8 +40,8 @@ enum Cause {
         account: Account,
         held: usize,
         limit: usize,
-        /// Whether it was counted, and told.
-        told: bool,
+        /// Whom it refused, the same or one below, until it was counted and told.
+        asked: Option<Account>,
     },
 }
 
@@ -66,10 +66,17 @@ impl AllocError {
         Self { cause: Cause::Format, size }
     }
 
-    /// `account` would have passed its limit.
+    /// `account` would have passed its limit, since `asked`, the same or one below, was to be
+    /// charged.
     #[cold]
-    pub(crate) fn over_limit(account: Account, held: usize, limit: usize, size: usize) -> Self {
-        Self { cause: Cause::Limit { account, held, limit, told: false }, size }
+    pub(crate) fn over_limit(
+        account: Account,
+        held: usize,
+        limit: usize,
+        asked: Account,
+        size: usize,
+    ) -> Self {
+        Self { cause: Cause::Limit { account, held, limit, asked: Some(asked) }, size }
     }
 
     /// The account whose limit refused, if it was a limit.
@@ -81,14 +88,12 @@ impl AllocError {
         }
     }
 
-    /// The account that refused, if that is to be counted and told. It is not a second time.
+    /// The account that refused, and whom, if that is to be counted and told. It is not a second
+    /// time.
     #[cold]
-    pub(crate) fn untold(&mut self) -> Option<&Account> {
+    pub(crate) fn untold(&mut self) -> Option<(&Account, Account)> {
         match &mut self.cause {
-            Cause::Limit { account, told, .. } if !*told => {
-                *told = true;
-                Some(account)
-            }
+            Cause::Limit { account, asked, .. } => Some((account, asked.take()?)),
             _ => None,
         }
     }

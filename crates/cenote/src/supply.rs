@@ -40,11 +40,11 @@ enum Refused<'n> {
 }
 
 impl Refused<'_> {
-    /// The error for it.
+    /// The error for it, of a supply that charges `asked`.
     #[cold]
-    fn explain(self, size: usize) -> AllocError {
+    fn explain(self, asked: Option<&Node>, size: usize) -> AllocError {
         match self {
-            Self::Limit(full) => full.refusal(size),
+            Self::Limit(full) => full.refusal(asked.unwrap_or(full), size),
             Self::Source(error) => error,
         }
     }
@@ -101,7 +101,7 @@ impl<S: BlockSource> Supply<S> {
     #[cold]
     #[inline(never)]
     fn take_slowly(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
-        self.obtain(layout).map_err(|refused| refused.explain(layout.size()))
+        self.obtain(layout).map_err(|refused| refused.explain(self.node(), layout.size()))
     }
 
     /// Takes a block, if no limit is in the way; a limit's refusal is not explained. With a source's
@@ -199,7 +199,7 @@ impl<S: BlockSource> Supply<S> {
         refused: Refused<'_>,
     ) -> Result<(NonNull<u8>, Layout), AllocError> {
         if wanted.size() <= least.size() {
-            return Err(refused.explain(wanted.size()));
+            return Err(refused.explain(self.node(), wanted.size()));
         }
         let room = match refused {
             Refused::Limit(_) => self.node().map_or(0, Node::headroom).min(wanted.size() / 2),
@@ -344,7 +344,8 @@ impl<S: BlockSource> Supply<S> {
     #[cold]
     pub(crate) fn take_apart(&self, layout: Layout) -> Result<NonNull<u8>, AllocError> {
         let charged = self.node().map(|node| node.charge_slowly(layout.size())).transpose();
-        let _awaited = charged.map_err(|full| full.refusal(layout.size()))?;
+        let _awaited =
+            charged.map_err(|full| Refused::Limit(full).explain(self.node(), layout.size()))?;
         let _nested = self.nested();
         match self.source.acquire_apart(layout) {
             Ok(block) if LOWER_HALF && is_upper_half(block, layout) => {

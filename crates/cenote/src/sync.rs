@@ -111,14 +111,14 @@ pub(crate) mod modelled {
     mod imp {
         pub(crate) use super::super::Lock;
         pub(crate) use core::sync::atomic::{
-            AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, fence,
+            AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence,
         };
     }
 
     #[cfg(all(test, loom))]
     mod imp {
         pub(crate) use loom::sync::atomic::{
-            AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, fence,
+            AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence,
         };
 
         pub(crate) struct Lock<T>(loom::sync::Mutex<T>);

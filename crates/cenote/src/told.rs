@@ -202,8 +202,10 @@ pub(crate) fn refused(error: &mut AllocError) {
     if with(|place| place.hush.get() != 0) {
         return;
     }
-    let Some(account) = error.untold() else { return };
-    account.node().count_refusal();
+    let Some((account, asked)) = error.untold() else { return };
+    account.node().count_refusal(asked.node());
+    // It may be the last handle, and to close an account is no part of telling.
+    drop(asked);
     with(|place| place.refusals.set(place.refusals.get() + 1));
     if crate::account::refusals_are_told() {
         note(Note::Refused(error.clone()));

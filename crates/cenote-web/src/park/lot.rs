@@ -14,6 +14,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::slots::Slots;
 use super::times::{Packed, Times};
 use super::{Bound, Idle, Park};
 
@@ -63,10 +64,7 @@ pub struct Lot<I: Park, S> {
     epoll: AsyncFd<OwnedFd>,
     /// What times of slots are counted from.
     begun: Instant,
-    slots: Vec<Slot<I::Parked, S>>,
-    /// The first free slot; as many as there are slots if none is.
-    free: u32,
-    parked: usize,
+    parked: Slots<Parked<I::Parked, S>>,
     /// Out of the `epoll`, and not taken yet.
     left: VecDeque<Left<I, S>>,
     /// No bound passes before this.
@@ -77,9 +75,10 @@ pub struct Lot<I: Park, S> {
 }
 
 /// Small, since it is what a parked connection costs.
-enum Slot<P, S> {
-    Free { next: u32 },
-    Parked { socket: P, service: S, times: Packed },
+struct Parked<P, S> {
+    socket: P,
+    service: S,
+    times: Packed,
 }
 
 struct Trim {
@@ -104,9 +103,7 @@ impl<I: Park, S> Lot<I, S> {
         Ok(Self {
             epoll,
             begun: now,
-            slots: Vec::new(),
-            free: 0,
-            parked: 0,
+            parked: Slots::new(),
             left: VecDeque::new(),
             nearest: None,
             swept: now,
@@ -127,12 +124,12 @@ impl<I: Park, S> Lot<I, S> {
 
     /// How many are parked.
     pub fn len(&self) -> usize {
-        self.parked
+        self.parked.len()
     }
 
     /// Whether none is.
     pub fn is_empty(&self) -> bool {
-        self.parked == 0
+        self.len() == 0
     }
 
     /// A connection has ended without having been parked, and may have held much: has the allocator
@@ -154,32 +151,20 @@ impl<I: Park, S> Lot<I, S> {
         // Closed, if it cannot even leave the runtime.
         let socket = io.park().ok()?;
         self.trim.parked();
-        let index = self.free as usize;
+        let index = self.parked.next();
         let flags = epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
-        // Descriptors are below 2^31, so that slots are.
-        let data = epoll::EventData::new_u64(u64::from(self.free));
+        // Descriptors are below 2^31, so that these are.
+        let data = epoll::EventData::new_u64(u64::from(index));
         if epoll::add(&self.epoll, &socket, data, flags).is_err() {
             self.leave(socket, service, times, false);
             return None;
         }
         let times = Packed::of(times, self.begun);
-        let slot = Slot::Parked { socket, service, times };
-        match self.slots.get_mut(index) {
-            None => {
-                self.slots.push(slot);
-                self.free += 1;
-            }
-            Some(free) => {
-                if let Slot::Free { next } = std::mem::replace(free, slot) {
-                    self.free = next;
-                }
-            }
-        }
-        self.parked += 1;
+        self.parked.put(Parked { socket, service, times });
         if let Some((at, _)) = times.closed(self.begun) {
             self.nearest = Some(self.nearest.map_or(at, |nearest| nearest.min(at)));
         }
-        Some(index)
+        Some(index as usize)
     }
 
     /// Takes one out that is parked there, to be resumed, or shut down gracefully. Where it was parked
@@ -225,12 +210,7 @@ impl<I: Park, S> Lot<I, S> {
 
     /// Closes the one that has been idle longest; its service, if there is one. Looks at all.
     pub fn close_longest(&mut self) -> Option<S> {
-        let since = |slot: &Slot<I::Parked, S>| match slot {
-            Slot::Parked { times, .. } => Some(times.quiet),
-            Slot::Free { .. } => None,
-        };
-        let all = self.slots.iter().enumerate();
-        let (_, index) = all.filter_map(|(index, slot)| Some((since(slot)?, index))).min()?;
+        let (index, _) = self.parked.iter().min_by_key(|(_, parked)| parked.times.quiet())?;
         self.take(index).map(|(_, service, _)| service)
     }
 
@@ -268,22 +248,9 @@ impl<I: Park, S> Lot<I, S> {
 
     /// Takes one out of its slot and of the `epoll`.
     fn take(&mut self, index: usize) -> Option<(I::Parked, S, Times)> {
-        let slot = self.slots.get_mut(index)?;
-        match std::mem::replace(slot, Slot::Free { next: self.free }) {
-            Slot::Parked { socket, service, times } => {
-                self.free = index as u32;
-                self.parked -= 1;
-                let _ = epoll::delete(&self.epoll, &socket);
-                if self.parked == 0 {
-                    (self.slots, self.free) = (Vec::new(), 0);
-                }
-                Some((socket, service, times.unpacked(self.begun)))
-            }
-            free => {
-                *slot = free;
-                None
-            }
-        }
+        let Parked { socket, service, times } = self.parked.take(index)?;
+        let _ = epoll::delete(&self.epoll, &socket);
+        Some((socket, service, times.unpacked(self.begun)))
     }
 
     /// When there is something to do, if nobody is heard from.
@@ -302,16 +269,13 @@ impl<I: Park, S> Lot<I, S> {
         }
         self.swept = now;
         self.nearest = None;
-        for index in 0..self.slots.len() {
-            let Slot::Parked { times, .. } = &self.slots[index] else { continue };
+        for index in 0..self.parked.end() {
+            let Some(Parked { times, .. }) = self.parked.get(index) else { continue };
             let Some((at, bound)) = times.closed(self.begun) else { continue };
             if at > now {
                 self.nearest = Some(self.nearest.map_or(at, |nearest| nearest.min(at)));
             } else if let Some((socket, service, _)) = self.take(index) {
                 self.left.push_back(Left::Late { socket, service, bound });
-            }
-            if self.slots.is_empty() {
-                break;
             }
         }
     }
@@ -357,6 +321,6 @@ impl Trim {
 
 impl<I: Park, S> fmt::Debug for Lot<I, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lot").field("parked", &self.parked).finish_non_exhaustive()
+        f.debug_struct("Lot").field("parked", &self.len()).finish_non_exhaustive()
     }
 }

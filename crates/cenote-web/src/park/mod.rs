@@ -48,6 +48,7 @@ mod alarm;
 mod connection;
 mod lot;
 mod reread;
+mod slots;
 mod socket;
 mod times;
 mod watch;

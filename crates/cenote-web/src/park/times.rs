@@ -19,18 +19,24 @@ pub(super) struct Times {
     pub(super) closed: Option<(Instant, Bound)>,
 }
 
-/// [`Times`] in fewer bytes, for what is parked: since when it is idle, exactly, and from there on in
+/// [`Times`] in 16 bytes, for what is parked: since when it is idle, exactly, and from there on in
 /// [`TICK`]s. All of it relative to when its lot was made.
 #[derive(Clone, Copy)]
 pub(super) struct Packed {
-    /// Nanoseconds from then to when it became idle.
-    pub(super) quiet: i64,
+    /// Nanoseconds from then to when it became idle: an `i64`, in halves, for its alignment.
+    quiet: [u32; 2],
     /// How old it was then.
     age: u32,
-    /// How long after it it is closed. The largest: never, or in sixteen months and more.
+    /// How long after it it is closed, and in the lowest two bits why. [`NEVER`]: never, or in
+    /// four months and more.
     closes: u32,
-    bound: Bound,
 }
+
+const _: () = assert!(size_of::<Packed>() == 16 && align_of::<Packed>() == 4);
+/// Two bits that no bound has.
+const NEVER: u32 = u32::MAX;
+const HEAD: u32 = Bound::Head as u32;
+const LIFETIME: u32 = Bound::Lifetime as u32;
 
 impl Packed {
     pub(super) fn of(times: Times, begun: Instant) -> Self {
@@ -42,24 +48,37 @@ impl Packed {
         let ticks = |to: Instant, from: Instant| {
             to.saturating_duration_since(from).as_nanos().div_ceil(TICK.as_nanos())
         };
-        let (closes, bound) = closed.map_or((u32::MAX, Bound::Idle), |(at, bound)| {
-            (u32::try_from(ticks(at, quiet)).unwrap_or(u32::MAX), bound)
+        let closes = closed.map_or(NEVER, |(at, bound)| {
+            let after = u32::try_from(ticks(at, quiet)).ok().and_then(|ticks| ticks.checked_mul(4));
+            after.map_or(NEVER, |after| after | bound as u32)
         });
         let age = u32::try_from(ticks(quiet, born)).unwrap_or(u32::MAX);
-        Self { quiet: after - before, age, closes, bound }
+        let quiet = (after - before).cast_unsigned();
+        Self { quiet: [(quiet >> 32) as u32, quiet as u32], age, closes }
+    }
+
+    /// Nanoseconds from when its lot was made to when it became idle.
+    pub(super) fn quiet(self) -> i64 {
+        let [high, low] = self.quiet.map(u64::from);
+        (high << 32 | low).cast_signed()
     }
 
     fn quiet_at(self, begun: Instant) -> Instant {
-        let nanos = Duration::from_nanos(self.quiet.unsigned_abs());
-        let quiet =
-            if self.quiet < 0 { begun.checked_sub(nanos) } else { begun.checked_add(nanos) };
+        let quiet = self.quiet();
+        let nanos = Duration::from_nanos(quiet.unsigned_abs());
+        let quiet = if quiet < 0 { begun.checked_sub(nanos) } else { begun.checked_add(nanos) };
         quiet.unwrap_or(begun)
     }
 
     /// When it is closed, and why.
     pub(super) fn closed(self, begun: Instant) -> Option<(Instant, Bound)> {
-        let closes = (self.closes != u32::MAX).then_some(self.closes)?;
-        Some((self.quiet_at(begun).checked_add(TICK * closes)?, self.bound))
+        let closes = (self.closes != NEVER).then_some(self.closes)?;
+        let bound = match closes % 4 {
+            HEAD => Bound::Head,
+            LIFETIME => Bound::Lifetime,
+            _ => Bound::Idle,
+        };
+        Some((self.quiet_at(begun).checked_add(TICK * (closes / 4))?, bound))
     }
 
     pub(super) fn unpacked(self, begun: Instant) -> Times {
@@ -84,26 +103,29 @@ mod tests {
             (begun + Duration::from_nanos(7), Duration::from_nanos(1), Some(ms(10))),
             (begun + Duration::from_secs(400 << 20), ms(86_400_000), Some(ms(3_600_000))),
         ] {
-            let closed = closes.map(|after| (quiet + after, Bound::Lifetime));
-            let packed = Packed::of(Times { born: quiet - age, quiet, closed }, begun);
-            let times = packed.unpacked(begun);
-            assert_eq!(times.quiet, quiet);
-            // A connection that has not said anything yet is told by that.
-            assert_eq!(times.born == quiet, age.is_zero());
-            let old = quiet - times.born;
-            assert!(old >= age && old < age + TICK, "{old:?} for {age:?}");
-            match (times.closed, closed) {
-                (Some((at, Bound::Lifetime)), Some((wanted, _))) => {
-                    assert!(at >= wanted && at < wanted + TICK, "{at:?} for {wanted:?}");
+            for bound in [Bound::Head, Bound::Idle, Bound::Lifetime] {
+                let closed = closes.map(|after| (quiet + after, bound));
+                let packed = Packed::of(Times { born: quiet - age, quiet, closed }, begun);
+                let times = packed.unpacked(begun);
+                assert_eq!(times.quiet, quiet);
+                // A connection that has not said anything yet is told by that.
+                assert_eq!(times.born == quiet, age.is_zero());
+                let old = quiet - times.born;
+                assert!(old >= age && old < age + TICK, "{old:?} for {age:?}");
+                match (times.closed, closed) {
+                    (Some((at, why)), Some((wanted, _))) => {
+                        assert_eq!(why, bound);
+                        assert!(at >= wanted && at < wanted + TICK, "{at:?} for {wanted:?}");
+                    }
+                    (None, None) => {}
+                    other => panic!("{other:?}"),
                 }
-                (None, None) => {}
-                other => panic!("{other:?}"),
             }
         }
         let far = Times {
             born: begun,
             quiet: begun,
-            closed: Some((begun + TICK * u32::MAX, Bound::Idle)),
+            closed: Some((begun + TICK * (u32::MAX / 4 + 1), Bound::Idle)),
         };
         assert!(Packed::of(far, begun).closed(begun).is_none());
     }

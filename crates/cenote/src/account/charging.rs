@@ -309,23 +309,30 @@ impl Node {
         self.credit_rest(size, thread::record());
     }
 
-    /// The error that names this account, whose limit refused a charge of `size` bytes. It is
+    /// The error that names this account, whose limit refused a charge of `size` bytes to `asked`:
+    /// itself or one below. It is
     /// counted and told by [`told`](crate::told), if it reaches a caller.
     #[cold]
     #[inline(never)]
-    pub(crate) fn refusal(&self, size: usize) -> AllocError {
+    pub(crate) fn refusal(&self, asked: &Self, size: usize) -> AllocError {
         let Some(limit) = self.limit() else {
             // No limit at all, and yet no room: a size that nobody can have.
             return AllocError::out_of_memory(size);
         };
         let account = self.handle();
-        AllocError::over_limit(account, self.held(), limit, size)
+        AllocError::over_limit(account, self.held(), limit, asked.handle(), size)
     }
 
-    /// Counts a refusal that reached a caller.
+    /// Counts a refusal that reached a caller: here, and at `asked` and those in between, which were
+    /// refused.
     #[cold]
-    pub(crate) fn count_refusal(&self) {
+    pub(crate) fn count_refusal(&self, asked: &Self) {
         self.refused.fetch_add(1, Relaxed);
+        let mut at = Some(asked);
+        while let Some(node) = at.filter(|node| !ptr::eq(*node, self)) {
+            node.refused_above.fetch_add(1, Relaxed);
+            at = node.parent();
+        }
     }
 
     /// Sets how much threads may take beyond their need: a part of the room that is left,

@@ -3,6 +3,7 @@
 use super::Node;
 use crate::sync::modelled::Ordering::*;
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::panic::Location;
 use core::ptr::{self, NonNull};
@@ -26,7 +27,7 @@ pub(crate) struct History {
     pub(crate) sums: Sums,
     /// How many generations `children` goes down.
     pub(super) height: u32,
-    pub(crate) children: Vec<History>,
+    children: Histories,
 }
 
 /// The figures of accounts that closed: sums, and the largest of them where a sum would say nothing.
@@ -38,8 +39,13 @@ pub(crate) struct Sums {
     pub(crate) overcommitted: u64,
     pub(crate) recycled: u64,
     pub(crate) peak: usize,
-    pub(crate) limit: Option<usize>,
+    /// The largest of them and one; 0 where none had one.
+    limit: usize,
 }
+
+/// A list that is one word while it is empty, as most are: each account has two.
+#[derive(Clone, Debug)]
+struct Histories(Option<Box<[Vec<History>; 1]>>);
 
 /// How many names a parent remembers; those beyond are counted together.
 const REMEMBERED_NAMES: usize = 64;
@@ -104,7 +110,7 @@ impl Family {
                     created_at: node.created_at(),
                     sums: Sums::of(node),
                     height: 0,
-                    children: Vec::new(),
+                    children: Histories::NONE,
                 };
                 history.adopt(below);
                 self.closed.insert(history);
@@ -122,8 +128,8 @@ fn find<'a>(closed: &'a mut [History], name: &str) -> Option<&'a mut History> {
 
 /// Adds a closed account's history to its parent's. Where there is no memory to remember it
 /// in, it is forgotten.
-fn remember(closed: &mut Vec<History>, history: History) {
-    match find(closed, &history.name) {
+fn remember(closed: &mut Histories, history: History) {
+    match find(closed.as_mut_slice(), &history.name) {
         Some(known) => known.absorb(history),
         None => remember_new(closed, history, REMEMBERED_NAMES),
     }
@@ -131,7 +137,8 @@ fn remember(closed: &mut Vec<History>, history: History) {
 
 /// Adds one of a name that is not there; beyond `most` names they are counted together.
 #[cold]
-fn remember_new(closed: &mut Vec<History>, mut history: History, most: usize) {
+fn remember_new(closed: &mut Histories, mut history: History, most: usize) {
+    let Some(closed) = closed.list() else { return };
     let full = closed.len() >= most;
     let others = closed.iter_mut().find(|known| full && known.name == OTHER_NAMES);
     if let Some(others) = others {
@@ -148,17 +155,17 @@ fn remember_new(closed: &mut Vec<History>, mut history: History, most: usize) {
 /// its own: most remember one name, a connection its requests, and what connections keep is to be little.
 pub(super) struct Remembered {
     first: Option<History>,
-    others: Vec<History>,
+    others: Histories,
 }
 
 impl Remembered {
     const fn new() -> Self {
-        Self { first: None, others: Vec::new() }
+        Self { first: None, others: Histories::NONE }
     }
 
     fn find(&mut self, name: &str) -> Option<&mut History> {
         // In this order, so that those that are found most are found first.
-        find(self.first.as_mut_slice(), name).or_else(|| find(&mut self.others, name))
+        find(self.first.as_mut_slice(), name).or_else(|| find(self.others.as_mut_slice(), name))
     }
 
     /// Adds one of a name that is not there. Where there is no memory for it, it is forgotten.
@@ -172,7 +179,7 @@ impl Remembered {
 
     /// All of it, of which nothing is left here.
     fn take(&mut self) -> Vec<History> {
-        let (first, mut all) = (self.first.take(), core::mem::take(&mut self.others));
+        let (first, mut all) = (self.first.take(), self.others.take());
         if let Some(first) = first
             && all.try_reserve_exact(1).is_ok()
         {
@@ -182,21 +189,60 @@ impl Remembered {
     }
 
     pub(super) fn to_vec(&self) -> Vec<History> {
-        self.first.iter().chain(&self.others).cloned().collect()
+        self.first.iter().chain(self.others.as_slice()).cloned().collect()
+    }
+}
+
+impl Histories {
+    const NONE: Self = Self(None);
+
+    fn as_slice(&self) -> &[History] {
+        self.0.as_deref().map_or(&[], |[list]| list)
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [History] {
+        self.0.as_deref_mut().map_or(&mut [], |[list]| list)
+    }
+
+    /// The list, to add to; `None` where there is no memory for it.
+    fn list(&mut self) -> Option<&mut Vec<History>> {
+        if self.0.is_none() {
+            // As a box is had that may fail.
+            let mut one = Vec::new();
+            one.try_reserve_exact(1).ok()?;
+            one.push(Vec::new());
+            self.0 = one.into_boxed_slice().try_into().ok();
+        }
+        self.0.as_deref_mut().map(|[list]| list)
+    }
+
+    fn take(&mut self) -> Vec<History> {
+        self.0.take().map_or(Vec::new(), |one| {
+            let [list] = *one;
+            list
+        })
     }
 }
 
 impl History {
+    /// Of those that were under them.
+    pub(crate) fn children(&self) -> &[History] {
+        self.children.as_slice()
+    }
+
     /// Adds what is left of accounts under these. It is forgotten where that would go too deep.
     #[cold]
     fn adopt(&mut self, children: Vec<History>) {
-        let height = children.iter().map(|child| child.height + 1).max().unwrap_or(0);
+        // Nothing to be adopted costs nothing.
+        let Some(height) = children.iter().map(|child| child.height + 1).max() else { return };
         if height > REMEMBERED_GENERATIONS {
             return;
         }
         self.height = self.height.max(height);
-        if self.children.is_empty() {
-            self.children = children;
+        if self.children().is_empty() {
+            if let Some(list) = self.children.list() {
+                *list = children;
+            }
             return;
         }
         for child in children {
@@ -204,9 +250,9 @@ impl History {
         }
     }
 
-    fn absorb(&mut self, other: History) {
+    fn absorb(&mut self, mut other: History) {
         self.sums.add(other.sums);
-        self.adopt(other.children);
+        self.adopt(other.children.take());
     }
 }
 
@@ -220,8 +266,14 @@ impl Sums {
             overcommitted: node.overcommitted.load(Relaxed),
             recycled: node.recycled(),
             peak: node.peak(),
-            limit: node.limit(),
+            // Limits end far below the largest number.
+            limit: node.limit().map_or(0, |limit| limit + 1),
         }
+    }
+
+    /// The largest limit that any of them had.
+    pub(crate) fn limit(&self) -> Option<usize> {
+        self.limit.checked_sub(1)
     }
 
     #[inline(always)]

@@ -20,7 +20,7 @@
 
 use super::node::{nobodys, owning_thread, released};
 use super::{Account, Node, Record, record};
-use crate::sync::modelled::{AtomicBool, AtomicPtr, Ordering::*};
+use crate::sync::modelled::Ordering::*;
 use crate::thread;
 use core::mem::ManuallyDrop;
 use core::ptr::{self, NonNull};
@@ -36,20 +36,6 @@ pub(super) const BIAS: i64 = 1 << 52;
 /// The part of `far_live` that is pools.
 pub(super) fn unbiased(far_live: i64) -> i64 {
     far_live.wrapping_add(BIAS / 2).rem_euclid(BIAS) - BIAS / 2
-}
-
-/// A node's place in its owner's mail; guarded by the owner record's lock.
-pub(super) struct Mail {
-    pub(super) next: AtomicPtr<Node>,
-    /// Whether it is there, with one bias for the owner to take away. More than one never
-    /// waits: the others can go at once, since that one keeps the node.
-    posted: AtomicBool,
-}
-
-impl Mail {
-    pub(super) fn new() -> Self {
-        Self { next: AtomicPtr::new(ptr::null_mut()), posted: AtomicBool::new(false) }
-    }
 }
 
 /// Gives up one handle; frees the node, and accounts above it, where that was the last of all.
@@ -192,10 +178,10 @@ impl Record {
             release(this);
             return true;
         }
-        if this.mail.posted.swap(true, Relaxed) {
+        if this.posted.swap(true, Relaxed) {
             return true;
         }
-        this.mail.next.store(inbox.first, Relaxed);
+        this.next_in_mail.store(inbox.first, Relaxed);
         inbox.first = node.as_ptr();
         self.mail.store(true, Relaxed);
         false
@@ -212,12 +198,12 @@ impl Record {
         while let Some(node) = NonNull::new(at) {
             // SAFETY: a node in the mail has biases that wait for this.
             let this = unsafe { node.as_ref() };
-            at = this.mail.next.load(Relaxed);
+            at = this.next_in_mail.load(Relaxed);
             release(this);
             {
                 // Under the lock, as it is set: from here on a bias is posted anew.
                 let _inbox = self.inbox.lock();
-                this.mail.posted.store(false, Relaxed);
+                this.posted.store(false, Relaxed);
             }
             // SAFETY: the one bias that was left to this thread.
             unsafe { drop_far(node, BIAS) };

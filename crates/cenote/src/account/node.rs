@@ -24,7 +24,7 @@ use crate::BlockSource;
 use crate::gate::{self, Gate};
 use crate::sync::modelled::Lock;
 use crate::sync::modelled::{
-    AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU64, AtomicUsize, Ordering::*,
+    AtomicBool, AtomicI64, AtomicIsize, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering::*,
 };
 use crate::thread;
 use alloc::borrow::Cow;
@@ -94,6 +94,8 @@ pub(crate) struct Node {
     far_created: AtomicU64,
     pub(super) far_recycled: AtomicU64,
     pub(super) refused: AtomicU64,
+    /// How often one above refused what was to be charged here, or below.
+    pub(super) refused_above: AtomicU64,
     /// Of the bytes held, those of reservations, on this account and on those under it.
     pub(super) reservations: AtomicUsize,
     /// Bytes that reservations charged beyond the limit, all in all.
@@ -108,6 +110,12 @@ pub(crate) struct Node {
     bound: AtomicPtr<Record>,
     /// Whether threads may have reserves of this account, or of one under it.
     pub(super) shares: AtomicBool,
+    /// Whether it is in the owner's mail, with one bias for the owner to take away; guarded by the
+    /// owner record's lock. More than one never waits: the others can go at once, since that one keeps
+    /// the node.
+    pub(super) posted: AtomicBool,
+    /// The second in which the period that `most` is of began; 0 before anybody has asked.
+    pub(super) period_began: AtomicU32,
     /// For a root: who charges several accounts of the tree that others charge as well is within.
     pub(super) gate: Gate,
     /// The first account above that is not the owner's: always one that there is, since a root
@@ -120,8 +128,8 @@ pub(crate) struct Node {
     pub(super) lacking: AtomicUsize,
     /// Of what came before the period that `most` is of; nothing of it costs a charge anything.
     pub(super) before: Before,
-    /// Links in the owner's mail, guarded by the owner record's lock.
-    pub(super) mail: life::Mail,
+    /// The next one in the owner's mail; guarded by the owner record's lock.
+    pub(super) next_in_mail: AtomicPtr<Node>,
 
     // What it is.
     /// This node, as it was allocated: for handles, one of which will free it.
@@ -152,9 +160,9 @@ fn memory() -> NonNull<Node> {
     }
 }
 
-// A block of the caches.
+// A block of the caches: see `blocks::LEAN`, which is for this.
 #[cfg(not(all(test, loom)))]
-const _: () = assert!(size_of::<Node>() <= 512);
+const _: () = assert!(size_of::<Node>() <= 448);
 
 impl Node {
     /// A new node, in its parent's list; the handle is the first.
@@ -183,19 +191,22 @@ impl Node {
             far_created: AtomicU64::new(0),
             far_recycled: AtomicU64::new(0),
             refused: AtomicU64::new(0),
+            refused_above: AtomicU64::new(0),
             reservations: AtomicUsize::new(0),
             overcommitted: AtomicU64::new(0),
             limit: AtomicIsize::new(NO_LIMIT),
             spare: AtomicUsize::new(2 * LARGEST_QUANTUM + 1),
             bound: AtomicPtr::new(ptr::null_mut()),
             shares: AtomicBool::new(shared),
+            posted: AtomicBool::new(false),
+            period_began: AtomicU32::new(0),
             gate: Gate::new(),
             awaited: AtomicUsize::new(0),
             awaits: AtomicUsize::new(0),
             door: Door::new(),
             lacking: AtomicUsize::new(0),
             before: Before::new(),
-            mail: life::Mail::new(),
+            next_in_mail: AtomicPtr::new(ptr::null_mut()),
             itself: AtomicPtr::new(ptr::null_mut()),
             name,
             created_at,
@@ -420,6 +431,10 @@ impl Node {
 
     pub(crate) fn refused(&self) -> u64 {
         self.refused.load(Relaxed)
+    }
+
+    pub(crate) fn refused_above(&self) -> u64 {
+        self.refused_above.load(Relaxed)
     }
 
     pub(crate) fn limit(&self) -> Option<usize> {

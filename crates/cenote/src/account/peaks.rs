@@ -5,11 +5,11 @@
 //! credits know of no periods: they make `most` higher, which is the peak of the period that is.
 
 use super::{Account, Node};
-use crate::sync::modelled::{AtomicIsize, AtomicU64, Ordering::*};
+use crate::sync::modelled::{AtomicIsize, Ordering::*};
 
 /// Seconds in a period at least. The peak of late is that of the period that is and of the one
 /// before.
-const PERIOD: u64 = 30;
+const PERIOD: u32 = 30;
 
 /// How often is looked at what others change all the while.
 const LOOKS: usize = 100;
@@ -20,13 +20,11 @@ pub(super) struct Before {
     ever: AtomicIsize,
     /// That of the last one.
     last: AtomicIsize,
-    /// The second in which the period that is began; 0 before anybody has asked.
-    began: AtomicU64,
 }
 
 impl Before {
     pub(super) fn new() -> Self {
-        Self { ever: AtomicIsize::new(0), last: AtomicIsize::new(0), began: AtomicU64::new(0) }
+        Self { ever: AtomicIsize::new(0), last: AtomicIsize::new(0) }
     }
 }
 
@@ -68,11 +66,11 @@ impl Node {
     /// The most that was held in the period that is and in the one before; in more, if nobody has
     /// asked meanwhile. `now` is the second that it is, from 1 on.
     #[cfg_attr(not(feature = "std"), allow(dead_code))]
-    pub(crate) fn recent_peak(&self, now: u64) -> usize {
-        let began = self.before.began.load(Acquire);
+    pub(crate) fn recent_peak(&self, now: u32) -> usize {
+        let began = self.period_began.load(Acquire);
         let is_over = began == 0 || now.saturating_sub(began) >= PERIOD;
         // One of those who ask begins it.
-        if is_over && self.before.began.compare_exchange(began, now, AcqRel, Relaxed).is_ok() {
+        if is_over && self.period_began.compare_exchange(began, now, AcqRel, Relaxed).is_ok() {
             self.begin_period();
         }
         self.peak_of_period().max(self.before.last.load(Acquire)).max(0) as usize
@@ -129,12 +127,12 @@ impl Account {
     }
 }
 
-/// The second that it is, from 1 on.
+/// The second that it is, from 1 on; the last one that can be told, after 136 years.
 #[cfg(feature = "std")]
-fn now() -> u64 {
+fn now() -> u32 {
     static BEGAN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     let began = BEGAN.get_or_init(std::time::Instant::now);
-    1 + began.elapsed().as_secs()
+    u32::try_from(1 + began.elapsed().as_secs()).unwrap_or(u32::MAX)
 }
 
 #[cfg(all(test, feature = "std", not(loom)))]

@@ -130,7 +130,7 @@ impl Reservation {
             return Err(AllocError::too_large(more));
         }
         let node = self.account.node();
-        node.charge(more).or_else(|full| Try::refuse(full.refusal(more)))?;
+        node.charge(more).or_else(|full| Try::refuse(full.refusal(node, more)))?;
         node.count_reserved(more);
         self.bytes += more;
         Ok(())

@@ -374,7 +374,7 @@ fn an_account_under_one_of_the_same_thread_may_close_after_that_thread_has_ended
     assert_eq!(children(&root), 1);
     drop(pool);
     assert_eq!(children(&root), 0);
-    assert_eq!(root.closed()[0].children[0].sums.accounts, 1);
+    assert_eq!(root.closed()[0].children()[0].sums.accounts, 1);
 }
 
 #[test]
@@ -430,7 +430,7 @@ fn sizes_that_nobody_can_have_are_refused_without_a_trace() {
             alone(|| {
                 for account in &accounts {
                     let full = account.node().charge(size).expect_err("nobody has so much");
-                    assert!(full.refusal(size).account().is_none(), "no limit is in the way");
+                    assert!(full.refusal(full, size).account().is_none(), "no limit is in the way");
                 }
                 for account in &accounts {
                     let figures = (account.held(), account.peak(), account.refused());

@@ -366,7 +366,7 @@ impl Reserve {
             return Some(Err(AllocError::too_large(bytes)));
         }
         if let Some(never) = node.never(bytes) {
-            return Some(Try::refuse(never.refusal(bytes)));
+            return Some(Try::refuse(never.refusal(node, bytes)));
         }
         if (bytes == 0 || !node.someone_waits()) && node.charge(bytes).is_ok() {
             node.count_reserved(bytes);
@@ -417,7 +417,9 @@ impl Reserve {
         self.stage = Stage::Done;
         Some(match answer {
             Answer::Granted => Ok(self.account.reservation_of(self.bytes)),
-            Answer::Never(account) => Try::refuse(account.node().refusal(self.bytes)),
+            Answer::Never(account) => {
+                Try::refuse(account.node().refusal(self.account.node(), self.bytes))
+            }
         })
     }
 }

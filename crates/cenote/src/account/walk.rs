@@ -100,7 +100,7 @@ impl Closed<'_> {
     /// The largest limit that any of them had, in bytes.
     #[must_use]
     pub fn limit(&self) -> Option<usize> {
-        self.0.sums.limit
+        self.0.sums.limit()
     }
 
     /// Where one of them was made.
@@ -194,7 +194,7 @@ impl Account {
 
 fn walk_closed(history: &History, depth: usize, f: &mut impl FnMut(usize, Seen<'_>)) {
     f(depth, Seen::Closed(Closed(history)));
-    for child in &history.children {
+    for child in history.children() {
         walk_closed(child, depth + 1, f);
     }
 }

@@ -128,13 +128,13 @@ impl AccountSnapshot {
             reserved_bytes: 0,
             peak_bytes: history.sums.peak,
             recent_peak_bytes: 0,
-            limit_bytes: history.sums.limit,
+            limit_bytes: history.sums.limit(),
             refused: history.sums.refused,
             overcommitted_bytes: history.sums.overcommitted,
             recycled_bytes: history.sums.recycled,
             created_at: place(history.created_at),
             children: Vec::new(),
-            closed: history.children.iter().map(|child| Self::recall(child, &path)).collect(),
+            closed: history.children().iter().map(|child| Self::recall(child, &path)).collect(),
             path,
         }
     }

@@ -62,13 +62,22 @@ const LARGEST_SHIFT: u32 = 18;
 /// Classes of powers of two.
 const DOUBLINGS: usize = (DOUBLING_SHIFT - SMALLEST_SHIFT + 1) as usize;
 /// The same of aligned blocks.
-#[cfg(feature = "std")]
 const ALIGNED: usize = (ALIGNED_SHIFT - SMALLEST_SHIFT + 1) as usize;
 /// With the quarters of each doubling above.
 const CLASSES: usize = DOUBLINGS + 4 * (LARGEST_SHIFT - DOUBLING_SHIFT) as usize;
-/// Room for the lists of both sets; a power of two, so that no index is checked.
+/// Room for all lists; a power of two, so that no index is checked.
 #[cfg(feature = "std")]
-pub(super) const BINS: usize = (CLASSES + ALIGNED).next_power_of_two();
+pub(super) const BINS: usize = LISTS.next_power_of_two();
+/// Blocks of one list are as large as an account is, of which each connection has one, and each request:
+/// nothing else of about that size is aligned so.
+pub(super) const LEAN: Layout = match Layout::from_size_align(448, 64) {
+    Ok(lean) => lean,
+    Err(_) => unreachable!(),
+};
+const LEAN_BIN: usize = CLASSES + ALIGNED;
+/// How many lists there are.
+#[cfg(feature = "std")]
+const LISTS: usize = LEAN_BIN + 1;
 /// What every block is aligned to; more is had from the second set of lists.
 const PLAIN_ALIGN: usize = 16;
 /// How many bytes one thread keeps unless told otherwise.
@@ -102,6 +111,9 @@ pub(super) fn class_of(layout: Layout) -> Option<(usize, Layout)> {
         return class_above(wanted, aligned);
     }
     let class = CLASS_OF[usize::from(((wanted - 1) >> SMALLEST_SHIFT) as u8)];
+    if aligned && class == 1 && wanted <= LEAN.size() && layout.align() <= LEAN.align() {
+        return Some((LEAN_BIN, LEAN));
+    }
     let bin = usize::from(class) + if aligned { CLASSES } else { 0 };
     let size = Blocks::SMALLEST << class;
     let align = if aligned { size } else { PLAIN_ALIGN };
@@ -144,7 +156,9 @@ fn may_be_in_a_run(_block: Layout) -> bool {
 
 /// The layout of the blocks of a list.
 fn layout_of(bin: usize) -> Layout {
-    let (size, align) = if bin >= CLASSES {
+    let (size, align) = if bin == LEAN_BIN {
+        (LEAN.size(), LEAN.align())
+    } else if bin >= CLASSES {
         let size = Blocks::SMALLEST << (bin - CLASSES);
         (size, size)
     } else if bin < DOUBLINGS {

@@ -22,6 +22,7 @@
 //! too few blocks or too many. Nothing is asked of the system, or of the allocator, with a lock
 //! held; and a fork waits for all of them, so that the child finds them free.
 
+use super::blocks::LEAN;
 use super::forks::Held;
 use super::pages;
 use super::{BlockSource, System};
@@ -37,7 +38,9 @@ const SMALLEST_SHIFT: u32 = 8;
 const POWERS: usize = 9;
 /// And in between, above 16 KiB, three to each doubling, which are aligned to pages.
 const BETWEEN_SHIFT: u32 = 14;
-const SHELVES: usize = POWERS + 6;
+/// And one that blocks for accounts have.
+const LEAN_SHELF: usize = POWERS + 6;
+const SHELVES: usize = LEAN_SHELF + 1;
 /// What those in between are aligned to, and multiples of.
 const PAGE: usize = 4096;
 /// A run has at most so many blocks, a bit of a word for each, and so many bytes of them.
@@ -90,6 +93,9 @@ pub(super) fn shelf_of(layout: Layout) -> Option<usize> {
         let shelf = size.trailing_zeros().wrapping_sub(SMALLEST_SHIFT) as usize;
         return (align <= size && shelf < POWERS).then_some(shelf);
     }
+    if size == LEAN.size() {
+        return (align <= LEAN.align()).then_some(LEAN_SHELF);
+    }
     let doubling = size.checked_ilog2()?.checked_sub(BETWEEN_SHIFT)? as usize;
     let quarter = (1 << BETWEEN_SHIFT << doubling) / 4;
     let between = doubling < 2 && size % quarter == 0 && align <= PAGE;
@@ -107,6 +113,7 @@ struct Sizes {
 impl Sizes {
     const fn of(shelf: usize) -> Self {
         let (block, align) = match shelf.checked_sub(POWERS) {
+            _ if shelf == LEAN_SHELF => (LEAN.size(), LEAN.align()),
             None => {
                 (1 << (SMALLEST_SHIFT as usize + shelf), 1 << (SMALLEST_SHIFT as usize + shelf))
             }

@@ -1,7 +1,7 @@
 //! [`Cache`]: free lists of blocks, each of one size; a thread's, or those of a [`Cached`](crate::Cached)
 //! source's.
 
-use super::{ALIGNED, BINS, Below, BlockSource, CLASSES, DECAY_PERIOD, PRIVATE, layout_of};
+use super::{BINS, Below, BlockSource, DECAY_PERIOD, LISTS, PRIVATE, layout_of};
 use core::alloc::Layout;
 use core::cell::Cell;
 use core::ptr::{self, NonNull};
@@ -61,7 +61,7 @@ impl Cache {
 
     #[inline(always)]
     fn bin(&self, bin: usize) -> &Bin {
-        debug_assert!(bin < CLASSES + ALIGNED);
+        debug_assert!(bin < LISTS);
         &self.bins[bin % BINS]
     }
 
@@ -272,7 +272,7 @@ impl Batch {
     /// Blocks of lists, of each so many as it says, which are fewer then.
     pub(in crate::source) fn of(cache: &Cache, counts: &mut [u32; BINS]) -> Self {
         let mut batch = Self::default();
-        for (index, left) in counts.iter_mut().enumerate().take(CLASSES + ALIGNED) {
+        for (index, left) in counts.iter_mut().enumerate().take(LISTS) {
             let size = layout_of(index).size();
             while *left > 0 {
                 let Some(slot) = batch.blocks.get_mut(batch.count) else { return batch };

@@ -555,6 +555,6 @@ impl Node {
         self.awaited.with_mut(|_| ());
         self.awaits.with_mut(|_| ());
         self.far_recycled.with_mut(|_| ());
-        self.mail.next.with_mut(|_| ());
+        self.next_in_mail.with_mut(|_| ());
     }
 }

@@ -108,10 +108,12 @@ fn a_thousand_requests_after_warm_up_make_no_call_to_the_system_allocator() {
 
 #[test]
 fn what_accounts_remember_of_one_kind_below_them_takes_no_memory_of_its_own() {
+    common::plain();
     let _alone = alone();
     let worker = Account::root("worker");
     let mut connections = Vec::with_capacity(1000);
-    // But for runs of blocks, and what it takes to tell which shelf is whose.
+    // But for runs of blocks, or one block for each where there are no runs.
+    let blocks = if cfg!(cenote_asan) { 1000 } else { 10 };
     let made = calls(|| {
         for _ in 0..1000 {
             let connection = worker.child("connection");
@@ -121,7 +123,7 @@ fn what_accounts_remember_of_one_kind_below_them_takes_no_memory_of_its_own() {
             connections.push(connection);
         }
     });
-    assert!(made < 40, "{made}");
+    assert!(made < blocks + 30, "{made}");
     assert!(connections.iter().all(|connection| connection.snapshot().closed[0].created == 3));
     connections.clear();
     assert_eq!(worker.snapshot().closed[0].closed[0].created, 3000);

@@ -13,7 +13,7 @@ use core::ptr::NonNull;
 
 /// What a collection needs of a pool.
 #[cfg_attr(
-    not(any(feature = "allocator-api2", feature = "allocator-api2-04", feature = "nightly")),
+    not(any(feature = "allocator-api2", feature = "allocator-api2-04", cenote_allocator)),
     allow(dead_code, reason = "without an allocator trait there are no collections")
 )]
 pub(crate) trait Objects {
@@ -179,7 +179,7 @@ impl<S: crate::BlockSource> Objects for crate::CountedPool<S> {
 }
 
 /// The three traits have the same methods under different paths.
-#[cfg(any(feature = "allocator-api2", feature = "allocator-api2-04", feature = "nightly"))]
+#[cfg(any(feature = "allocator-api2", feature = "allocator-api2-04", cenote_allocator))]
 macro_rules! implement_allocator {
     ($($path:ident)::+ for $pool:ty) => {
         // SAFETY: memory stays where it is, and is nobody else's, until it is deallocated or
@@ -232,7 +232,7 @@ macro_rules! implement_allocator {
     };
 }
 
-#[cfg(any(feature = "allocator-api2", feature = "allocator-api2-04", feature = "nightly"))]
+#[cfg(any(feature = "allocator-api2", feature = "allocator-api2-04", cenote_allocator))]
 #[inline(always)]
 fn sized(start: Option<NonNull<u8>>, size: usize) -> Option<NonNull<[u8]>> {
     start.map(|start| NonNull::slice_from_raw_parts(start, size))
@@ -256,14 +256,18 @@ implement_allocator!(allocator_api2_04::alloc for &crate::ChunkPool<S>);
 #[cfg(feature = "allocator-api2-04")]
 implement_allocator!(allocator_api2_04::alloc for crate::SharedPool<S>);
 
-#[cfg(feature = "nightly")]
+#[cfg(cenote_allocator)]
 implement_allocator!(alloc::alloc for &crate::Pool<S>);
-#[cfg(feature = "nightly")]
+#[cfg(cenote_allocator)]
 implement_allocator!(alloc::alloc for &crate::CountedPool<S>);
-#[cfg(feature = "nightly")]
+#[cfg(cenote_allocator)]
 implement_allocator!(alloc::alloc for &crate::ChunkPool<S>);
-#[cfg(feature = "nightly")]
+#[cfg(cenote_allocator)]
 implement_allocator!(alloc::alloc for crate::SharedPool<S>);
+// SAFETY: a clone is a handle of the same pool, whose objects stay in place as long as there is one,
+// and to make or drop one does not unwind.
+#[cfg(cenote_allocator_clone)]
+unsafe impl<S: crate::BlockSource> alloc::alloc::AllocatorClone for crate::SharedPool<S> {}
 
 /// A pool's memory as another pool's source: its blocks are objects here. A block given back
 /// joins what is free here at once if it is large or the newest, otherwise at the reset.

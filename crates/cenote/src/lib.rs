@@ -56,8 +56,8 @@
 //! Instructions as callgrind counts them on x86-64, for one object of a layout known at run time.
 //!
 //! `&Pool`, `&CountedPool`, `&ChunkPool` and `SharedPool` are allocators for the collections of `allocator-api2` 0.2 (the default; hashbrown
-//! uses it too), of 0.4 (feature `allocator-api2-04`), and of nightly's standard library
-//! (feature `nightly`).
+//! uses it too), of 0.4 (feature `allocator-api2-04`), and of the standard library: from Rust 1.100 on,
+//! where its `Allocator` is stable, with no feature; of nightly's before that with the feature `nightly`.
 //!
 //! # Features
 //!
@@ -66,7 +66,7 @@
 //! | `std` | yes | the block cache, files in pools, `io` traits, panics of cleanups caught |
 //! | `allocator-api2` | yes | `&Pool` as allocator of allocator-api2 0.2 |
 //! | `allocator-api2-04` | no | the same for 0.4 |
-//! | `nightly` | no | the same for the standard library's own trait |
+//! | `nightly` | no | the same for the standard library's own trait, where that is not stable |
 //! | `bytes` | no | `bytes::Buf` for [`Chain`], `bytes::Bytes` that keep their pool |
 //! | `serde` | no | `Serialize` for snapshots |
 //! | `valgrind` | no | valgrind sees each object, see [`debug`]; a gap of 16 bytes behind each |
@@ -74,13 +74,13 @@
 //! Without `std` the crate needs `core` and `alloc` only.
 
 #![no_std]
-#![cfg_attr(feature = "nightly", feature(allocator_api))]
+#![cfg_attr(cenote_allocator_unstable, feature(allocator_api))]
 // Where documentation is made for the web it says which feature gives what.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![warn(missing_docs)]
 // What only the allocator adapters use.
 #![cfg_attr(
-    not(any(feature = "allocator-api2", feature = "allocator-api2-04", feature = "nightly")),
+    not(any(feature = "allocator-api2", feature = "allocator-api2-04", cenote_allocator)),
     allow(dead_code)
 )]
 

@@ -82,7 +82,7 @@ macro_rules! freeze_collections {
 freeze_collections!(allocator_api2);
 #[cfg(feature = "allocator-api2-04")]
 freeze_collections!(allocator_api2_04);
-#[cfg(feature = "nightly")]
+#[cfg(cenote_allocator)]
 freeze_collections!(alloc);
 
 impl<S: BlockSource + Send + 'static> SharedPool<S> {

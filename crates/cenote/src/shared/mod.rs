@@ -270,27 +270,33 @@ const MOST_HANDLES: usize = isize::MAX as usize;
 impl<S: BlockSource> Clone for SharedPool<S> {
     /// Another handle on the same pool.
     ///
-    /// # Panics
-    /// With `isize::MAX` handles, all but a few of which were leaked.
+    /// Ends the process where there are `isize::MAX` handles, all but a few of which were leaked, as
+    /// [`Arc`](alloc::sync::Arc) does: who clones an allocator counts on that not to unwind.
     #[inline]
     fn clone(&self) -> Self {
         // As for `Arc`: whoever has a handle can make one known to others, who then count on
         // no more than it does.
         let before = self.state().handles.fetch_add(1, Relaxed);
         if before > MOST_HANDLES {
-            self.too_many_handles();
+            too_many_handles();
         }
         Self { shared: self.shared, _owns: PhantomData }
     }
 }
 
-impl<S: BlockSource> SharedPool<S> {
-    #[cold]
-    #[inline(never)]
-    fn too_many_handles(&self) {
-        // The count may be passed by one for each thread, which is far from wrapping.
-        self.state().handles.fetch_sub(1, Relaxed);
-        panic!("a shared pool with more than {MOST_HANDLES} handles");
+/// The count may be passed by one for each thread, which is far from wrapping.
+#[cold]
+#[inline(never)]
+fn too_many_handles() -> ! {
+    #[cfg(feature = "std")]
+    std::process::abort();
+    // Out of a function of C's no panic gets, but it ends the process.
+    #[cfg(not(feature = "std"))]
+    {
+        extern "C" fn end() -> ! {
+            panic!("a shared pool with more than {MOST_HANDLES} handles");
+        }
+        end()
     }
 }
 

@@ -1,5 +1,8 @@
 //! Blocks as valgrind's memory pools: so that it knows each object, says where it was allocated
-//! and freed when something is wrong near it, and tells which are leaked.
+//! when something is wrong near it, and tells which are leaked. Of an object that is freed it says where
+//! the block is from that it was in, as a "recently re-allocated block": it looks for blocks of `malloc`'s
+//! that are in use before it looks for what is freed (3.19). Where that was freed it says of
+//! objects that are allocations of their own (`passthrough`).
 //!
 //! A memory pool of valgrind's is one *block*, not one pool: a pool's value may be moved, and an
 //! object that is freed leads to its block, not to its pool. What else is in a block, its header,

@@ -48,7 +48,8 @@
 //! `valgrind`, see into pools at no level: which bytes of a block are objects, with a gap of 16
 //! bytes behind each in such builds, so that writing beyond one is found. To valgrind each block
 //! is a memory pool, so that it tells which object an address is near, and where that was
-//! allocated. It counts an object as lost that nothing refers to, also where its pool is still
+//! allocated. Of an address in a freed object it tells where the pool's block was allocated; with
+//! `passthrough` besides, where the object was, and where it was freed. It counts an object as lost that nothing refers to, also where its pool is still
 //! there: drop pools before the process ends.
 //!
 //! # Cost

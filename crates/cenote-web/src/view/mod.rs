@@ -44,6 +44,12 @@
 //! [`RequestPools::view`](crate::RequestPools::view) and
 //! [`PoolListener::view`](crate::PoolListener::view) show it the pools of requests and connections.
 //!
+//! # For programs
+//!
+//! [`View::look`] gives what the page shows as a value: the process, the accounts as a tree, the pools.
+//! [`View::metrics`] gives what `/metrics` prints as [families of samples](metrics), for services with a
+//! registry of their own.
+//!
 //! # In the log
 //!
 //! [`events::install`] has refused charges and bad frees told as events of `tracing`, once for the
@@ -72,14 +78,16 @@
 mod access;
 mod answer;
 pub mod events;
+mod exposition;
 mod history;
 mod local;
 mod look;
 mod map;
 mod memory;
-mod metrics;
+pub mod metrics;
 mod observer;
 mod page;
+mod pending;
 mod process;
 mod rows;
 mod service;
@@ -93,6 +101,7 @@ pub use answer::Answer;
 pub use local::{Answering, Local, Noted};
 pub use look::{BlockCache, Look, Memory};
 pub use map::{Block, BlockMap, Cluster, Page};
+pub use pending::{Pending, Unavailable};
 pub use process::Process;
 pub use rows::{AccountRow, PoolRow};
 pub use service::{Peer, ViewService};

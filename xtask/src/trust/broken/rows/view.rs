@@ -41,7 +41,7 @@ pub(super) const ROWS: &[Row] = &[
             file: "crates/cenote-web/src/view/metrics.rs",
             text: "!others && named.len() < MOST_NAMED && path",
             by: "!others && named.len() < MOST_NAMED * 100 && path",
-            tests: &["-p cenote-web --test view however_many_accounts"],
+            tests: &["-p cenote-web --test metrics however_many_accounts"],
         },
     },
     Row {
@@ -56,10 +56,10 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         invariant: "V6",
         change: Break {
-            file: "crates/cenote-web/src/view/metrics.rs",
+            file: "crates/cenote-web/src/view/exposition.rs",
             text: r#"            '"' => f.write_str("\\\""),"#,
             by: r#"            '"' => f.write_char('"'),"#,
-            tests: &["-p cenote-web --test view a_name_cannot_break_out_of_its_label"],
+            tests: &["-p cenote-web --test metrics a_name_cannot_break_out_of_its_label"],
         },
     },
     Row {

@@ -48,7 +48,7 @@
 //!
 //! [`View::look`] gives what the page shows as a value: the process, the accounts as a tree, the pools.
 //! [`View::metrics`] gives what `/metrics` prints as [families of samples](metrics), for services with a
-//! registry of their own.
+//! registry of their own; `bridge` has some, behind features.
 //!
 //! # In the log
 //!

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use cenote::{Account, Pool};
 use cenote_web::view::View;
 use cenote_web::view::metrics::{Family, Value};
-use common::scrape::{checked_by_promtool, metrics, parsed};
+use common::scrape::{checked_by_promtool, metrics, open_metrics, parsed};
 
 /// A view of a pool on an account of this name.
 fn service(name: &str) -> (Account, View, Pool) {
@@ -25,6 +25,21 @@ fn wanted(text: &str) -> BTreeMap<(String, String), f64> {
     samples.retain(|(name, _), _| name != "cenote_process_anonymous_bytes");
     samples
 }
+
+/// Requests of one route, and what registries without histograms say of them.
+fn noted(view: &View) {
+    for bytes in [500, 1500, 5000, 100 << 20] {
+        view.note_request("GET /notes/{id}", bytes);
+    }
+}
+
+const COUNTED: [(&str, u64); 5] = [
+    ("cenote_requests_ended_total{route=\"GET /notes/{id}\"}", 4),
+    ("cenote_requests_held_bytes_total{route=\"GET /notes/{id}\"}", 7000 + (100 << 20)),
+    ("cenote_requests_within_total{route=\"GET /notes/{id}\",bytes=\"1024\"}", 1),
+    ("cenote_requests_within_total{route=\"GET /notes/{id}\",bytes=\"67108864\"}", 3),
+    ("cenote_requests_within_total{route=\"GET /notes/{id}\",bytes=\"+Inf\"}", 4),
+];
 
 /// An account whose counters begin anew: what was counted of it goes to others of its parent's when
 /// it closes, since that has as many names as it remembers.
@@ -105,6 +120,18 @@ mod facade {
     }
 
     #[test]
+    fn a_histogram_is_three_counters() {
+        let view = View::builder(&Account::root("process")).build();
+        noted(&view);
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let text = record(&mut Facade::new(), &recorder, &view);
+        checked_by_promtool(&text);
+        for (line, value) in COUNTED {
+            assert!(text.contains(&format!("\n{line} {value}\n")), "{line} {value} in {text}");
+        }
+    }
+
+    #[test]
     fn what_is_gone_holds_nothing_and_counters_stay() {
         let service = Forgotten::new();
         let recorder = PrometheusBuilder::new().build_recorder();
@@ -181,6 +208,35 @@ mod prometheus_client {
         drop(pool);
     }
 
+    #[tokio::test]
+    async fn its_histogram_is_the_views() {
+        let view = View::builder(&Account::root("process")).build();
+        noted(&view);
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Collector::new(&view)));
+        let open = encoded(&registry);
+        checked_by_promtool(&plain(&open));
+        // Sums are floating point numbers there, which is the same to who reads them.
+        let lines = |text: &str| -> std::collections::BTreeSet<String> {
+            let lines = text.lines().filter(|line| line.starts_with("cenote_request_bytes"));
+            lines.map(|line| line.strip_suffix(".0").unwrap_or(line).to_owned()).collect()
+        };
+        let own = lines(&open_metrics(&view).await);
+        // le stands before the others.
+        let turned: std::collections::BTreeSet<_> = lines(&open)
+            .into_iter()
+            .map(|line| match line.split_once("{le=\"") {
+                Some((name, rest)) => {
+                    let (most, rest) = rest.split_once("\",").expect("a route");
+                    let (route, count) = rest.rsplit_once('}').expect("an end");
+                    format!("{name}{{{route},le=\"{most}\"}}{count}")
+                }
+                None => line,
+            })
+            .collect();
+        assert_eq!((turned.len(), turned), (12, own));
+    }
+
     #[test]
     fn each_time_it_is_encoded_there_is_a_look_under_the_registrys_own_name() {
         let (process, view, _pool) = service("up \"loads\"");
@@ -208,9 +264,18 @@ mod opentelemetry {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-    fn account<'a>(mut attributes: impl Iterator<Item = &'a KeyValue>) -> String {
-        let account = attributes.find(|pair| pair.key.as_str() == "account");
-        account.map_or_else(String::new, |pair| pair.value.to_string())
+    /// The account; or else what Prometheus would have in braces, as of those that are counted.
+    fn account<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> String {
+        let all: Vec<_> = attributes.collect();
+        match &all[..] {
+            [only] if only.key.as_str() == "account" => only.value.to_string(),
+            all => {
+                let mut all: Vec<_> =
+                    all.iter().map(|it| format!("{}=\"{}\"", it.key, it.value)).collect();
+                all.sort_by_key(|pair| pair.starts_with("bytes="));
+                all.join(",")
+            }
+        }
     }
 
     struct Collected {
@@ -271,8 +336,27 @@ mod opentelemetry {
             }
         }
         samples.retain(|(name, _), _| name != "cenote_process_anonymous_bytes");
+        // Its labels are others.
+        let build = samples.keys().find(|(name, _)| name == "cenote_build_info").cloned();
+        let one = samples.remove(&build.expect("the build")).expect("it was just there");
+        samples.insert(("cenote_build_info".to_owned(), String::new()), one);
         assert_eq!(samples, wanted(&metrics(&view).await));
         drop(pool);
+    }
+
+    #[test]
+    fn a_histogram_is_three_counters() {
+        let view = View::builder(&Account::root("process")).build();
+        noted(&view);
+        let collected = Collected::new(&view, Temporality::Cumulative).now();
+        for (line, value) in COUNTED {
+            let (name, labels) = line.split_once('{').expect("labels");
+            let name = name.replacen('_', ".", 1);
+            let name = name.trim_end_matches("_total").trim_end_matches("_bytes").to_owned();
+            let unit = if line.contains("_bytes_") { "By" } else { "" };
+            let values = &collected[&(name, unit.to_owned(), true)];
+            assert_eq!(values[labels.trim_end_matches('}')], value, "{line} in {values:?}");
+        }
     }
 
     #[test]

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use cenote::{Account, Pool, SharedPool};
 use cenote_web::view::metrics::Value;
 use cenote_web::view::{Unavailable, View};
-use common::scrape::{ask, checked_by_promtool, metrics, parsed};
-use http::header;
-use http::{HeaderMap, HeaderValue, Method};
+use common::scrape::{ask, checked_by_promtool, metrics, open_metrics, parsed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_what_the_accounts_say_and_parsers_read_them() {
@@ -71,16 +69,7 @@ async fn who_asks_for_openmetrics_is_given_the_same_figures_in_that_format() {
     let view = View::builder(&process).build();
     let pool = Pool::on(&process.child("uploads"));
     pool.alloc(1_u64);
-    let (method, uri) = (Method::GET, "/metrics".parse().expect("a path"));
-    let mut headers = HeaderMap::new();
-    headers.insert(header::HOST, HeaderValue::from_static("localhost"));
-    let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
-    headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
-    let answer = view.answer(&method, &uri, &headers, Some([127, 0, 0, 1].into()));
-    let response = answer.expect("a path of the view").await;
-    let kind = response.headers()[header::CONTENT_TYPE].to_str().expect("text");
-    assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
-    let open = String::from_utf8(response.body().to_vec()).expect("text");
+    let open = open_metrics(&view).await;
     let plain = metrics(&view).await;
     assert!(open.ends_with("\n# EOF\n") && open.matches("# EOF").count() == 1, "{open}");
     let samples = |text: &str| -> Vec<String> {

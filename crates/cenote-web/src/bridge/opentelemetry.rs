@@ -7,7 +7,7 @@ use ::opentelemetry::KeyValue;
 use ::opentelemetry::metrics::{AsyncInstrument, Meter};
 use tracing::warn;
 
-use crate::view::metrics::{Family, Kind, Label, Sample, Unit, Value};
+use crate::view::metrics::{Family, Kind, Label, Unit, without_histograms};
 use crate::view::{Unavailable, View};
 
 /// Makes observable instruments of a view's figures, which are observed whenever a reader of the meter's
@@ -17,6 +17,10 @@ use crate::view::{Unavailable, View};
 /// `cenote.pool_held`, with the unit `By`. An exporter to Prometheus makes `cenote_pool_held_bytes` of that.
 /// Counters are monotonic, whatever the temporality of the exporter: of a path of accounts that comes again
 /// after it had been forgotten, what was counted since is told when it is more than before.
+///
+/// A histogram is made by the SDK of what it is told one by one, which no look can tell. There are three
+/// counters for `cenote_request_bytes`, each by route: `cenote.requests_ended`, `cenote.requests_held` (bytes),
+/// and `cenote.requests_within`, whose attribute `bytes` is the most that is counted.
 ///
 /// The provider keeps the view until it has been shut down. Call it once for each meter: OpenTelemetry takes
 /// the second of two alike for a mistake.
@@ -45,7 +49,7 @@ use crate::view::{Unavailable, View};
 /// # Errors
 /// Where the view cannot answer now: then there are no instruments.
 pub fn instrument(view: &View, meter: &Meter) -> Result<(), Unavailable> {
-    let families = view.metrics().wait()?;
+    let families = without_histograms(&view.metrics().wait()?);
     let observed = Arc::new(Observed {
         view: view.clone(),
         // Taken by all, so that the first of them to be observed has a new look taken.
@@ -85,6 +89,7 @@ pub fn instrument(view: &View, meter: &Meter) -> Result<(), Unavailable> {
                     .with_callback(observe)
                     .build(),
             ),
+            Kind::Histogram => {}
         }
     }
     Ok(())
@@ -97,7 +102,7 @@ struct Observed {
 }
 
 struct Round {
-    families: Arc<[Family]>,
+    families: Vec<Family>,
     /// Whether the instrument of this index had its figures of this look.
     taken: Vec<bool>,
     /// The counters, by name: as many as there are series. All are observed each time: a reader that tells
@@ -115,7 +120,7 @@ impl Observed {
             match self.view.metrics().wait() {
                 Ok(families) => {
                     round.taken.fill(false);
-                    round.families = families;
+                    round.families = without_histograms(&families);
                 }
                 Err(unavailable) => {
                     warn!(target: "cenote", "the figures of pools stay as they were: {unavailable}");
@@ -126,7 +131,10 @@ impl Observed {
         let Round { families, counted, .. } = &mut *round;
         let family = families.iter().find(|family| family.name == name);
         let Some(family) = family else { return Vec::new() };
-        let figures = family.samples.iter().map(figure);
+        let figures = family.samples.iter().filter_map(|sample| {
+            let number = sample.value.number()?;
+            Some((sample.labels.clone(), number))
+        });
         if family.kind == Kind::Gauge {
             return figures.collect();
         }
@@ -137,11 +145,6 @@ impl Observed {
         }
         counted.iter().map(|(labels, &value)| (labels.clone(), value)).collect()
     }
-}
-
-fn figure(sample: &Sample) -> (Arc<[Label]>, u64) {
-    let Value::Number(number) = sample.value;
-    (sample.labels.clone(), number)
 }
 
 fn attributes(labels: &[Label]) -> Vec<KeyValue> {

@@ -10,7 +10,7 @@ use ::prometheus_client::registry;
 use tracing::warn;
 
 use crate::view::View;
-use crate::view::metrics::{Family, Kind, Label, Unit, Value};
+use crate::view::metrics::{Family, Histogram, Kind, Label, Unit, Value};
 
 /// A view's figures in a `Registry` of the crate `prometheus-client`, which looks when that is encoded.
 ///
@@ -69,18 +69,33 @@ fn encode(encoder: &mut DescriptorEncoder, family: &Family) -> fmt::Result {
     let kind = match family.kind {
         Kind::Gauge => MetricType::Gauge,
         Kind::Counter => MetricType::Counter,
+        Kind::Histogram => MetricType::Histogram,
     };
     let mut all = encoder.encode_descriptor(family.stem(), family.help, unit.as_ref(), kind)?;
     for sample in &family.samples {
         let labels = Labels(&sample.labels);
         let mut one = all.encode_family(&labels)?;
-        let Value::Number(number) = sample.value;
-        match family.kind {
-            Kind::Gauge => one.encode_gauge(&number)?,
-            Kind::Counter => one.encode_counter::<NoLabelSet, u64, u64>(&number, None)?,
+        match &sample.value {
+            Value::Number(number) if family.kind == Kind::Counter => {
+                one.encode_counter::<NoLabelSet, u64, u64>(number, None)?;
+            }
+            Value::Number(number) => one.encode_gauge(number)?,
+            Value::Histogram(histogram) => {
+                let Histogram { sum, count, .. } = *histogram;
+                let buckets = apart(histogram);
+                one.encode_histogram::<NoLabelSet>(sum as f64, count, &buckets, None)?;
+            }
         }
     }
     Ok(())
+}
+
+/// The buckets, each without those before: the encoder adds them up.
+fn apart(histogram: &Histogram) -> Vec<(f64, u64)> {
+    let buckets = histogram.buckets.iter().map(|bucket| (bucket.most as f64, bucket.count));
+    let mut before = 0;
+    let all = buckets.chain([(f64::INFINITY, histogram.count)]);
+    all.map(|(most, count)| (most, count - std::mem::replace(&mut before, count))).collect()
 }
 
 struct Labels<'a>(&'a [Label]);

@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use http::{HeaderMap, header};
 
-use super::metrics::{Family, Kind, Label, Unit, Value};
+use super::metrics::{Family, Histogram, Kind, Label, Unit, Value};
 
 /// How they are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,10 +51,24 @@ impl Format {
         let kind = match family.kind {
             Kind::Gauge => "gauge",
             Kind::Counter => "counter",
+            Kind::Histogram => "histogram",
         };
         let _ = writeln!(out, "# HELP {name} {}\n# TYPE {name} {kind}", family.help);
         if self == Self::OpenMetrics && family.unit == Unit::Bytes {
             let _ = writeln!(out, "# UNIT {name} bytes");
+        }
+    }
+}
+
+impl Format {
+    /// A line for each bucket. OpenMetrics has their bounds as floating point numbers.
+    fn buckets(self, out: &mut String, name: &str, labels: &[Label], histogram: &Histogram) {
+        let point = if self == Self::OpenMetrics { ".0" } else { "" };
+        let buckets = histogram.buckets.iter();
+        let buckets = buckets.map(|bucket| (format!("{}{point}", bucket.most), bucket.count));
+        for (most, count) in buckets.chain([("+Inf".to_owned(), histogram.count)]) {
+            let labels = Labels(labels, Some(("le", &most)));
+            let _ = writeln!(out, "{name}_bucket{labels} {count}");
         }
     }
 }
@@ -66,9 +80,14 @@ pub(super) fn text(families: &[Family], format: Format) -> String {
     for family in families {
         format.begin(&mut out, family);
         for sample in &family.samples {
-            let labels = Labels(&sample.labels);
-            let _ = match sample.value {
-                Value::Number(value) => writeln!(out, "{}{labels} {value}", family.name),
+            let (name, labels) = (family.name, Labels(&sample.labels, None));
+            let _ = match &sample.value {
+                Value::Number(value) => writeln!(out, "{name}{labels} {value}"),
+                Value::Histogram(histogram) => {
+                    format.buckets(&mut out, name, &sample.labels, histogram);
+                    let Histogram { sum, count, .. } = histogram;
+                    writeln!(out, "{name}_sum{labels} {sum}\n{name}_count{labels} {count}")
+                }
             };
         }
     }
@@ -78,16 +97,18 @@ pub(super) fn text(families: &[Family], format: Format) -> String {
     out
 }
 
-/// Labels as they stand behind a name: in braces, if there are any.
-struct Labels<'a>(&'a [Label]);
+/// Labels as they stand behind a name, with one more behind them: in braces, if there are any.
+struct Labels<'a>(&'a [Label], Option<(&'static str, &'a str)>);
 
 impl fmt::Display for Labels<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, label) in self.0.iter().enumerate() {
-            let begin = if at == 0 { '{' } else { ',' };
-            write!(f, "{begin}{}=\"{}\"", label.name, Escaped(&label.value))?;
+        let mut begin = '{';
+        let all = self.0.iter().map(|label| (label.name, label.value.as_str()));
+        for (name, value) in all.chain(self.1) {
+            write!(f, "{begin}{name}=\"{}\"", Escaped(value))?;
+            begin = ',';
         }
-        if self.0.is_empty() { Ok(()) } else { f.write_char('}') }
+        if begin == '{' { Ok(()) } else { f.write_char('}') }
     }
 }
 

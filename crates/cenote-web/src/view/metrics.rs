@@ -27,24 +27,12 @@
 //! A series is a path of account names, never one connection. Paths are named first come, first
 //! served, 200 of them for the life of the view; all others are counted under `other`. Bytes are those
 //! of an account's own pools, without what is below, so that sums over accounts mean something.
+//! Of routes 64 are named in the same way; the rest is `(others)`.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
-
-use super::look::Look;
-use super::rows::AccountRow;
-use super::tree::OTHERS;
+use std::sync::Arc;
 
 #[cfg(doc)]
 use super::View;
-
-/// Paths that are named.
-const MOST_NAMED: usize = 200;
-const OTHER: &str = "other";
-
-/// The paths that are named. A path keeps its name for good: if it moved between its own series
-/// and that of the others, their counters would go down.
-pub(super) type Named = HashSet<String>;
 
 /// What all samples of one name have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +75,7 @@ impl Family {
     pub(super) fn untotalled(&self) -> &'static str {
         match self.kind {
             Kind::Counter => self.name.strip_suffix("_total").unwrap_or(self.name),
-            Kind::Gauge => self.name,
+            Kind::Gauge | Kind::Histogram => self.name,
         }
     }
 }
@@ -100,6 +88,8 @@ pub enum Kind {
     Gauge,
     /// They only go up. Of a path that was not there for a while, they may begin anew.
     Counter,
+    /// They count what came, by its size; their counts only go up.
+    Histogram,
 }
 
 /// What the samples of a [`Family`] are counted in.
@@ -123,6 +113,10 @@ pub struct Sample {
 }
 
 impl Sample {
+    pub(super) fn of(labels: impl Into<Arc<[Label]>>, number: u64) -> Self {
+        Self { labels: labels.into(), value: Value::Number(number) }
+    }
+
     /// The value of the label of this name, if there is one.
     #[must_use]
     pub fn label(&self, name: &str) -> Option<&str> {
@@ -141,7 +135,7 @@ pub struct Label {
 }
 
 impl Label {
-    fn new(name: &'static str, value: &str) -> Self {
+    pub(super) fn new(name: &'static str, value: &str) -> Self {
         // Legal in all formats, but nothing that a terminal or an editor should be sent.
         let plain = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
         Self { name, value: value.chars().map(plain).collect() }
@@ -154,262 +148,97 @@ impl Label {
 pub enum Value {
     /// Of gauges and counters: all are whole.
     Number(u64),
+    /// Of histograms.
+    Histogram(Histogram),
 }
 
-/// The figures of one series.
-#[derive(Clone, Debug, Default)]
-struct Series {
-    held: usize,
-    used: Option<usize>,
-    accounts: u64,
-    largest: usize,
-    peak: usize,
-    recent_peak: usize,
-    limit: Option<usize>,
-    live: usize,
-    over_age: usize,
-    created: u64,
-    reserved: usize,
-    overcommitted: u64,
-    refused: u64,
-    recycled: u64,
-}
-
-impl Series {
-    fn add(&mut self, row: &AccountRow) {
-        self.held += row.own_held_bytes - row.own_reserved_bytes;
-        self.used = match (self.used, row.own_used_bytes) {
-            (Some(a), Some(b)) => Some(a + b),
-            (one, other) => one.or(other),
-        };
-        self.accounts += row.accounts;
-        self.largest = self.largest.max(row.largest_bytes);
-        self.peak = self.peak.max(row.peak_bytes);
-        self.recent_peak = self.recent_peak.max(row.recent_peak_bytes);
-        self.limit = self.limit.max(row.limit_bytes);
-        self.live += row.live;
-        self.over_age += row.over_age;
-        self.created += row.created;
-        self.reserved += row.own_reserved_bytes;
-        self.overcommitted += row.overcommitted_bytes;
-        self.refused += row.refused;
-        self.recycled += row.recycled_bytes;
-    }
-}
-
-type Figure = fn(&Series) -> Option<u64>;
-
-/// The families that have a sample for each account.
-const OF_ACCOUNTS: [(&str, Kind, Unit, &str, Figure); 14] = [
-    (
-        "cenote_pool_held_bytes",
-        Kind::Gauge,
-        Unit::Bytes,
-        "Bytes of blocks and large objects that the pools of an account hold.",
-        |series| Some(series.held as u64),
-    ),
-    (
-        "cenote_account_reserved_bytes",
-        Kind::Gauge,
-        Unit::Bytes,
-        "Bytes of an account that are reserved for memory that no pool has.",
-        |series| Some(series.reserved as u64),
-    ),
-    (
-        "cenote_account_overcommitted_bytes_total",
-        Kind::Counter,
-        Unit::Bytes,
-        "Bytes that reservations have charged beyond the limit of an account.",
-        |series| Some(series.overcommitted),
-    ),
-    (
-        "cenote_pool_used_bytes",
-        Kind::Gauge,
-        Unit::Bytes,
-        "Bytes that objects in the pools of an account take.",
-        |series| series.used.map(|bytes| bytes as u64),
-    ),
-    ("cenote_accounts", Kind::Gauge, Unit::None, "Accounts of this path now.", |series| {
-        Some(series.accounts)
-    }),
-    (
-        "cenote_account_largest_bytes",
-        Kind::Gauge,
-        Unit::Bytes,
-        "The most bytes that any one account of this path holds, what is below included.",
-        |series| Some(series.largest as u64),
-    ),
-    (
-        "cenote_pool_peak_bytes",
-        Kind::Gauge,
-        Unit::Bytes,
-        "The most bytes that any one account of this path held at once, what is below included.",
-        |series| Some(series.peak as u64),
-    ),
-    (
-        "cenote_account_recent_peak_bytes",
-        Kind::Gauge,
-        Unit::Bytes,
-        "The most bytes that any one account of this path that is there held in the last half a minute to a minute, what is below included.",
-        |series| Some(series.recent_peak as u64),
-    ),
-    (
-        "cenote_pool_limit_bytes",
-        Kind::Gauge,
-        Unit::Bytes,
-        "The limit of an account, in bytes; absent where there is none.",
-        |series| series.limit.map(|bytes| bytes as u64),
-    ),
-    ("cenote_pools_live", Kind::Gauge, Unit::None, "Pools on an account now.", |series| {
-        Some(series.live as u64)
-    }),
-    (
-        "cenote_pools_over_age",
-        Kind::Gauge,
-        Unit::None,
-        "Pools on an account that are older than its limit of age.",
-        |series| Some(series.over_age as u64),
-    ),
-    (
-        "cenote_pools_created_total",
-        Kind::Counter,
-        Unit::None,
-        "Pools ever made on an account.",
-        |series| Some(series.created),
-    ),
-    (
-        "cenote_pool_refused_total",
-        Kind::Counter,
-        Unit::None,
-        "What the limit of an account refused to callers.",
-        |series| Some(series.refused),
-    ),
-    (
-        "cenote_pool_recycled_bytes_total",
-        Kind::Counter,
-        Unit::Bytes,
-        "Bytes of blocks that the pools of an account gave back.",
-        |series| Some(series.recycled),
-    ),
-];
-
-/// The metrics of a look.
-pub(super) fn families(look: &Look, named: &Mutex<Named>) -> Vec<Family> {
-    let series = by_account(look, named);
-    let mut families: Vec<Family> = OF_ACCOUNTS
-        .into_iter()
-        .map(|(name, kind, unit, help, figure)| {
-            let samples = series.iter().filter_map(|(labels, series)| {
-                Some(Sample { labels: labels.clone(), value: Value::Number(figure(series)?) })
-            });
-            Family { name, help, kind, unit, samples: samples.collect() }
-        })
-        .collect();
-    // As many as threads that the service chose to show; those of one name are one series.
-    let mut caches: BTreeMap<Label, u64> = BTreeMap::new();
-    for cache in &look.block_caches {
-        let label = Label::new("account", &cache.path.join("/"));
-        *caches.entry(label).or_default() += cache.bytes as u64;
-    }
-    families.push(Family {
-        name: "cenote_block_cache_bytes",
-        help: "Bytes that a thread keeps in its cache of free blocks.",
-        kind: Kind::Gauge,
-        unit: Unit::Bytes,
-        samples: caches.into_iter().map(|(label, bytes)| sample([label], bytes)).collect(),
-    });
-    families.push(Family {
-        name: "cenote_requests_refused_total",
-        help: "Requests that were refused memory.",
-        kind: Kind::Counter,
-        unit: Unit::None,
-        samples: vec![sample([], look.requests_refused)],
-    });
-    let version = look.process.version.as_deref().unwrap_or_default();
-    let own = env!("CARGO_PKG_VERSION");
-    let versions = [Label::new("version", version), Label::new("cenote_web", own)];
-    families.push(Family {
-        name: "cenote_build_info",
-        help: "Always 1, with what the service calls its version and that of cenote-web.",
-        kind: Kind::Gauge,
-        unit: Unit::None,
-        samples: vec![sample(versions, 1)],
-    });
-    if let Some(resident) = look.memory.resident_bytes {
-        families.push(Family {
-            name: "cenote_process_anonymous_bytes",
-            help: "Resident anonymous memory of the process, pools and all else.",
-            kind: Kind::Gauge,
-            unit: Unit::Bytes,
-            samples: vec![sample([], resident as u64)],
-        });
-    }
-    families
-}
-
-/// The accounts' figures by what they are labelled with, ordered by name.
-fn by_account(look: &Look, named: &Mutex<Named>) -> Vec<(Arc<[Label]>, Series)> {
-    let mut named = named.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut all: BTreeMap<Label, Series> = BTreeMap::new();
-    for row in &look.accounts {
-        let path = row.path.join("/");
-        let others = row.path.iter().any(|name| name == OTHERS);
-        let name = if named.contains(&path) {
-            path
-        } else if !others && named.len() < MOST_NAMED && path != OTHER {
-            named.insert(path.clone());
-            path
-        } else {
-            OTHER.to_owned()
-        };
-        // Names that are told alike are one series: no format has two with the same labels.
-        all.entry(Label::new("account", &name)).or_default().add(row);
-    }
-    all.into_iter().map(|(label, series)| ([label].into(), series)).collect()
-}
-
-fn sample(labels: impl Into<Arc<[Label]>>, value: u64) -> Sample {
-    Sample { labels: labels.into(), value: Value::Number(value) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::view::View;
-    use cenote::Account;
-
-    #[test]
-    fn names_end_in_what_they_count_and_that_they_only_go_up() {
-        let process = Account::root("process");
-        let view = View::builder(&process).build();
-        let families = view.metrics().wait().expect("a look");
-        assert!(families.len() >= 17, "{}", families.len());
-        for family in families.iter() {
-            let name = family.name;
-            assert_eq!(name.ends_with("_total"), family.kind == Kind::Counter, "{name}");
-            let bytes = family.untotalled().ends_with("_bytes");
-            assert_eq!(bytes, family.unit == Unit::Bytes, "{name}");
-            assert!(family.help.ends_with('.') && !family.help.contains('\n'), "{name}");
-            let alike = families.iter().filter(|other| other.stem() == family.stem()).count();
-            assert_eq!(alike, 1, "registries know {name} by its stem");
+impl Value {
+    /// The figure of a gauge or a counter; `None`: it is a histogram.
+    #[must_use]
+    pub fn number(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Histogram(_) => None,
         }
     }
+}
 
-    #[test]
-    fn names_that_are_told_alike_are_one_series() {
-        let process = Account::root("process");
-        let view = View::builder(&process).build();
-        let odd = [process.child("a\u{1b}"), process.child("a\u{7}")];
-        let families = view.metrics().wait().expect("a look");
-        let accounts = families.iter().find(|family| family.name == "cenote_accounts");
-        let labels: Vec<_> = accounts
-            .expect("the family")
-            .samples
-            .iter()
-            .map(|sample| (sample.label("account").expect("an account"), sample.value.clone()))
-            .collect();
-        let both = ("process/a\u{fffd}", Value::Number(2));
-        assert_eq!(labels, [("process", Value::Number(1)), both]);
-        drop(odd);
+/// How many there were, by size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Histogram {
+    /// The smallest first, each with all that is in those before.
+    pub buckets: Vec<Bucket>,
+    /// How many there were, those above the last bucket included.
+    pub count: u64,
+    /// Their sum.
+    pub sum: u64,
+}
+
+impl Histogram {
+    /// Adds one with the same buckets.
+    pub(super) fn add(&mut self, other: &Self) {
+        for (mine, other) in self.buckets.iter_mut().zip(&other.buckets) {
+            mine.count += other.count;
+        }
+        self.count += other.count;
+        self.sum = self.sum.wrapping_add(other.sum);
     }
+}
+
+/// A bucket of a [`Histogram`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Bucket {
+    /// The most that is counted in it.
+    pub most: u64,
+    /// How many there were of no more than that.
+    pub count: u64,
+}
+
+/// The families, with three counters in the place of each histogram: for registries that cannot be given a
+/// histogram, but make theirs of what they are told one by one.
+#[cfg(any(feature = "metrics", feature = "opentelemetry"))]
+pub(crate) fn without_histograms(families: &[Family]) -> Vec<Family> {
+    let mut all: Vec<Family> = Vec::with_capacity(families.len() + 2);
+    for family in families {
+        if family.kind != Kind::Histogram {
+            all.push(family.clone());
+            continue;
+        }
+        let counter = |name, help, unit| Family {
+            name,
+            help,
+            kind: Kind::Counter,
+            unit,
+            samples: Vec::new(),
+        };
+        let mut ended = counter(
+            "cenote_requests_ended_total",
+            "Requests that have ended, by route.",
+            Unit::None,
+        );
+        let mut held = counter(
+            "cenote_requests_held_bytes_total",
+            "The most bytes that the account of each request held that has ended, added up by route.",
+            Unit::Bytes,
+        );
+        let mut within = counter(
+            "cenote_requests_within_total",
+            "Requests that have ended whose account held no more than so many bytes, by route.",
+            Unit::None,
+        );
+        for Sample { labels, value } in &family.samples {
+            let Value::Histogram(histogram) = value else { continue };
+            ended.samples.push(Sample::of(labels.clone(), histogram.count));
+            held.samples.push(Sample::of(labels.clone(), histogram.sum));
+            let buckets = histogram.buckets.iter().map(|it| (it.most.to_string(), it.count));
+            for (most, count) in buckets.chain([("+Inf".to_owned(), histogram.count)]) {
+                let labels = labels.iter().cloned().chain([Label::new("bytes", &most)]);
+                within.samples.push(Sample::of(labels.collect::<Vec<_>>(), count));
+            }
+        }
+        all.extend([ended, held, within]);
+    }
+    all
 }

@@ -11,10 +11,11 @@ use tokio::sync::oneshot;
 
 use super::State;
 use super::exposition::{self, Format};
+use super::families;
 use super::local::Ask;
 use super::look::Look;
 use super::map::BlockMap;
-use super::metrics::{self, Family};
+use super::metrics::Family;
 use super::pending::Unavailable;
 
 /// How long a thread may take to tell the blocks of one pool.
@@ -165,7 +166,8 @@ impl Now<'_> {
     }
 
     fn families(&self) -> &Arc<[Family]> {
-        self.families.get_or_init(|| metrics::families(self.look(), &self.state.named).into())
+        let State { named, requests, .. } = self.state;
+        self.families.get_or_init(|| families::families(self.look(), named, requests).into())
     }
 
     fn find(&self, wanted: &Wanted) -> Found {

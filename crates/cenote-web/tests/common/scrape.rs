@@ -1,7 +1,7 @@
 //! The metrics as who scrapes them has them: asked for, read by a parser, checked by Prometheus's own tool.
 
 use cenote_web::view::View;
-use http::header::HOST;
+use http::header::{ACCEPT, HOST};
 use http::{HeaderMap, HeaderValue, Method, Response, Uri};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -9,7 +9,10 @@ use std::process::{Command, Stdio};
 
 /// What the view answers to a client of this machine.
 pub(crate) async fn ask(view: &View, path: &str) -> Response<bytes::Bytes> {
-    let mut headers = HeaderMap::new();
+    ask_with(view, path, HeaderMap::new()).await
+}
+
+async fn ask_with(view: &View, path: &str, mut headers: HeaderMap) -> Response<bytes::Bytes> {
     headers.insert(HOST, HeaderValue::from_static("localhost"));
     let uri: Uri = path.parse().expect("an address");
     let peer = Some([127, 0, 0, 1].into());
@@ -23,7 +26,17 @@ pub(crate) async fn metrics(view: &View) -> String {
     String::from_utf8(response.body().to_vec()).expect("text")
 }
 
-/// The samples by name and account, as a parser of the format reads them.
+/// The same in OpenMetrics, as Prometheus asks for it.
+pub(crate) async fn open_metrics(view: &View) -> String {
+    let accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
+    let headers = [(ACCEPT, HeaderValue::from_static(accept))].into_iter().collect();
+    let response = ask_with(view, "/metrics", headers).await;
+    let kind = response.headers()["content-type"].to_str().expect("text");
+    assert_eq!(kind, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    String::from_utf8(response.body().to_vec()).expect("text")
+}
+
+/// The samples by name and account, but for those of histograms, as a parser of the format reads them.
 pub(crate) fn parsed(text: &str) -> BTreeMap<(String, String), f64> {
     let lines = text.lines().map(|line| Ok(line.to_owned()));
     let scrape = prometheus_parse::Scrape::parse(lines).expect("the format of Prometheus");
@@ -33,6 +46,12 @@ pub(crate) fn parsed(text: &str) -> BTreeMap<(String, String), f64> {
             prometheus_parse::Value::Gauge(value) | prometheus_parse::Value::Counter(value) => {
                 value
             }
+            prometheus_parse::Value::Histogram(_) => continue,
+            prometheus_parse::Value::Untyped(_)
+                if sample.metric.starts_with("cenote_request_bytes_") =>
+            {
+                continue;
+            }
             other => panic!("{} is of no declared type: {other:?}", sample.metric),
         };
         let account = sample.labels.get("account").unwrap_or("").to_owned();
@@ -40,6 +59,21 @@ pub(crate) fn parsed(text: &str) -> BTreeMap<(String, String), f64> {
         assert_eq!(twice, None, "{} twice", sample.metric);
     }
     samples
+}
+
+/// The buckets of the histograms by route, each with the most that is in it.
+pub(crate) fn histograms(text: &str) -> BTreeMap<String, Vec<(f64, f64)>> {
+    let lines = text.lines().map(|line| Ok(line.to_owned()));
+    let scrape = prometheus_parse::Scrape::parse(lines).expect("the format of Prometheus");
+    let mut all = BTreeMap::new();
+    for sample in scrape.samples {
+        if let prometheus_parse::Value::Histogram(buckets) = sample.value {
+            let route = sample.labels.get("route").expect("a route").to_owned();
+            let buckets = buckets.iter().map(|bucket| (bucket.less_than, bucket.count)).collect();
+            all.insert(route, buckets);
+        }
+    }
+    all
 }
 
 /// What Prometheus's own tool says of it; nothing where there is none.

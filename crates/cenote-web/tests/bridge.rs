@@ -132,6 +132,22 @@ mod facade {
     }
 
     #[test]
+    fn a_name_cannot_break_what_its_exporter_writes() {
+        let process = Account::root("process");
+        let view = View::builder(&process).build();
+        let odd = ["a\\b", "end\\", "line\\n\n", "quote\\\"} 1"];
+        let odd = odd.map(|name| process.child(name));
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let text = record(&mut Facade::new(), &recorder, &view);
+        checked_by_promtool(&text);
+        for name in ["a\u{fffd}b", "end\u{fffd}", "line\u{fffd}n\\n", "quote\u{fffd}\\\"} 1"] {
+            let line = format!("\ncenote_accounts{{account=\"process/{name}\"}} 1\n");
+            assert!(text.contains(&line), "{line} in {text}");
+        }
+        drop(odd);
+    }
+
+    #[test]
     fn what_is_gone_holds_nothing_and_counters_stay() {
         let service = Forgotten::new();
         let recorder = PrometheusBuilder::new().build_recorder();
@@ -195,7 +211,7 @@ mod prometheus_client {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_registry_that_is_encoded_says_what_the_view_says() {
-        let (_process, view, pool) = service("up \"loads\"");
+        let (_process, view, pool) = service("up \"lo\\ads\n\"} 1");
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Collector::new(&view)));
         // In a task, as a handler of a scrape is.

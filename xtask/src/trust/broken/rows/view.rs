@@ -91,4 +91,24 @@ pub(super) const ROWS: &[Row] = &[
             tests: &["-p cenote-web --test view in_axum_requests_that_are_kept"],
         },
     },
+    Row {
+        invariant: "V10",
+        change: Break {
+            file: "crates/cenote-web/src/peaks.rs",
+            text: r"            self.peaks.note(account, self.route);
+            if self.answered {",
+            by: r"            if self.answered {
+                self.peaks.note(account, self.route);",
+            tests: &["-p cenote-web --test requests whatever_becomes_of_a_request"],
+        },
+    },
+    Row {
+        invariant: "V11",
+        change: Break {
+            file: "crates/cenote-web/src/bridge/opentelemetry.rs",
+            text: "*most = value.max(*most);",
+            by: "*most = value;",
+            tests: &["-p cenote-web --all-features --test bridge no_counter_goes_down"],
+        },
+    },
 ];

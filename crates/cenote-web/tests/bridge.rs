@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use cenote::{Account, Pool};
 use cenote_web::view::View;
 use cenote_web::view::metrics::{Family, Value};
-use common::scrape::{checked_by_promtool, metrics, open_metrics, parsed};
+use common::scrape::{checked_by_promtool, is_ours, metrics, open_metrics, parsed};
 
 /// A view of a pool on an account of this name.
 fn service(name: &str) -> (Account, View, Pool) {
@@ -19,10 +19,10 @@ fn service(name: &str) -> (Account, View, Pool) {
     (process, view, pool)
 }
 
-/// The samples as the view's own text has them, but those that are never quite still.
+/// The samples that are of what the test does.
 fn wanted(text: &str) -> BTreeMap<(String, String), f64> {
     let mut samples = parsed(text);
-    samples.retain(|(name, _), _| name != "cenote_process_anonymous_bytes");
+    samples.retain(|(name, _), _| is_ours(name));
     samples
 }
 
@@ -351,7 +351,7 @@ mod opentelemetry {
                 samples.insert((name.clone(), account), value as f64);
             }
         }
-        samples.retain(|(name, _), _| name != "cenote_process_anonymous_bytes");
+        samples.retain(|(name, _), _| is_ours(name));
         // Its labels are others.
         let build = samples.keys().find(|(name, _)| name == "cenote_build_info").cloned();
         let one = samples.remove(&build.expect("the build")).expect("it was just there");

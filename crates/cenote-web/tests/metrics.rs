@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cenote::{Account, Pool, SharedPool};
 use cenote_web::view::metrics::Value;
 use cenote_web::view::{Unavailable, View};
-use common::scrape::{ask, checked_by_promtool, metrics, open_metrics, parsed};
+use common::scrape::{ask, checked_by_promtool, is_ours, metrics, open_metrics, parsed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_are_what_the_accounts_say_and_parsers_read_them() {
@@ -73,7 +73,7 @@ async fn who_asks_for_openmetrics_is_given_the_same_figures_in_that_format() {
     let plain = metrics(&view).await;
     assert!(open.ends_with("\n# EOF\n") && open.matches("# EOF").count() == 1, "{open}");
     let samples = |text: &str| -> Vec<String> {
-        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let lines = text.lines().filter(|line| !line.starts_with('#') && is_ours(line));
         lines.map(|line| line.rsplit_once(' ').expect("a value").0.to_owned()).collect()
     };
     assert_eq!(samples(&open), samples(&plain));
@@ -101,7 +101,7 @@ async fn who_asks_for_openmetrics_is_given_the_same_figures_in_that_format() {
 
 /// The lines of the text, each as its name and labels, with its value.
 fn lines(text: &str) -> BTreeMap<&str, &str> {
-    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    let samples = text.lines().filter(|line| !line.starts_with('#') && is_ours(line));
     samples.map(|line| line.rsplit_once(' ').expect("a value")).collect()
 }
 
@@ -117,7 +117,7 @@ async fn what_a_program_is_given_is_what_the_text_says() {
     let mut left = lines(&text);
     for family in families.iter() {
         assert!(text.contains(&format!("# HELP {} {}\n", family.name, family.help)));
-        for sample in &family.samples {
+        for sample in family.samples.iter().filter(|_| is_ours(family.name)) {
             let labels: Vec<_> = sample
                 .labels
                 .iter()
@@ -128,10 +128,7 @@ async fn what_a_program_is_given_is_what_the_text_says() {
             let key = format!("{}{labels}", family.name);
             let value = left.remove(key.as_str()).unwrap_or_else(|| panic!("{key} in {text}"));
             let Value::Number(number) = sample.value else { panic!("{key}: {:?}", sample.value) };
-            // The process itself is never quite still.
-            if family.name != "cenote_process_anonymous_bytes" {
-                assert_eq!(value, number.to_string(), "{key}");
-            }
+            assert_eq!(value, number.to_string(), "{key}");
         }
     }
     assert_eq!(left, BTreeMap::new(), "in the text alone");

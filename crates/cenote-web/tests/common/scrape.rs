@@ -36,6 +36,12 @@ pub(crate) async fn open_metrics(view: &View) -> String {
     String::from_utf8(response.body().to_vec()).expect("text")
 }
 
+/// Whether a figure is of what this test does. Some are of all threads of the process.
+pub(crate) fn is_ours(name: &str) -> bool {
+    !name.starts_with("cenote_process_anonymous_bytes")
+        && !name.starts_with("cenote_block_cache_bytes")
+}
+
 /// The samples by name and account, but for those of histograms, as a parser of the format reads them.
 pub(crate) fn parsed(text: &str) -> BTreeMap<(String, String), f64> {
     let lines = text.lines().map(|line| Ok(line.to_owned()));

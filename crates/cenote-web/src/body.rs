@@ -1,6 +1,6 @@
 //! [`PoolBody`]: a response's body, and the pool of its request.
 
-use crate::peaks::RequestPeaks;
+use crate::peaks::Ending;
 use bytes::Bytes;
 use cenote::SharedPool;
 use http_body::{Body, Frame, SizeHint};
@@ -20,19 +20,11 @@ pin_project_lite::pin_project! {
     }
 }
 
-/// The pool of a request whose response is on its way.
+/// What keeps a pool.
 #[derive(Debug)]
-struct Held {
-    pool: SharedPool,
-    peaks: Option<RequestPeaks>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        if let (Some(peaks), Some(account)) = (&self.peaks, self.pool.account()) {
-            peaks.close(account);
-        }
-    }
+enum Held {
+    Pool { _pool: SharedPool },
+    Request { _ending: Ending },
 }
 
 pin_project_lite::pin_project! {
@@ -47,12 +39,12 @@ pin_project_lite::pin_project! {
 impl<B> PoolBody<B> {
     /// A body that keeps `pool`.
     pub fn new(body: B, pool: SharedPool) -> Self {
-        Self { kind: Kind::Inner { body }, held: Some(Held { pool, peaks: None }) }
+        Self { kind: Kind::Inner { body }, held: Some(Held::Pool { _pool: pool }) }
     }
 
-    /// A body that keeps a request's `pool`, and tells how much the request needed.
-    pub(crate) fn of_request(body: B, pool: SharedPool, peaks: RequestPeaks) -> Self {
-        Self { kind: Kind::Inner { body }, held: Some(Held { pool, peaks: Some(peaks) }) }
+    /// A body with which a request ends.
+    pub(crate) fn of_request(body: B, ending: Ending) -> Self {
+        Self { kind: Kind::Inner { body }, held: Some(Held::Request { _ending: ending }) }
     }
 
     /// The body of a request that was refused.

@@ -1,6 +1,7 @@
 //! [`PoolLayer`]: a pool for each request, as a layer of tower's.
 
-use crate::pools::{RequestPool, RequestPools, poll_work};
+use crate::peaks::Ending;
+use crate::pools::{RequestPools, poll_work};
 use crate::refusal::{self, Refused};
 use crate::span::Span;
 use crate::{Asked, Error, PoolBody};
@@ -20,7 +21,7 @@ use tower_service::Service;
 /// - The account is a new one under that given to [`PoolLayer::new`], so a limit is each
 ///   request's own, and views show who holds what. The pool is a
 ///   [`SharedPool`](cenote::SharedPool), a handle on which is in the request's extensions: see
-///   [`RequestPool`].
+///   [`RequestPool`](crate::RequestPool).
 /// - A request that is refused memory is answered with 503 and the account's name, or as
 ///   [`on_refusal`](PoolLayer::on_refusal) says: where its pool cannot be made, where its
 ///   handler returns an [`Error`], and where that panics in a call without `try_`, or by
@@ -158,14 +159,14 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> PoolFuture<S::Future> {
-        let state = match self.pools.try_begin(&request) {
-            Ok(pool) => {
-                request.extensions_mut().insert(pool.clone());
-                let span = Span::of(pool.account());
+        let state = match self.pools.begin(&request) {
+            Ok(ending) => {
+                request.extensions_mut().insert(ending.pool.clone());
+                let span = Span::of(ending.pool.account());
                 let inner = &mut self.inner;
-                match span.within(|| refusal::catch(&pool, || inner.call(request))) {
-                    Ok(work) => State::Working { work, pool: Some(pool), met: false, span },
-                    Err(refused) => State::Panicked { pool: Some(pool), refused: Some(refused) },
+                match span.within(|| refusal::catch(&ending.pool, || inner.call(request))) {
+                    Ok(work) => State::Working { work, ending: Some(ending), met: false, span },
+                    Err(refused) => State::Panicked { failed: Some((ending, refused)) },
                 }
             }
             Err(error) => State::Refused { error: error.into() },
@@ -189,9 +190,9 @@ pin_project_lite::pin_project! {
     #[derive(Debug)]
     enum State<F> {
         // The work before the pool, which it may borrow from handles of.
-        Working { #[pin] work: F, pool: Option<RequestPool>, met: bool, span: Span },
+        Working { #[pin] work: F, ending: Option<Ending>, met: bool, span: Span },
         // Before there was a future.
-        Panicked { pool: Option<RequestPool>, refused: Option<Refused> },
+        Panicked { failed: Option<(Ending, Refused)> },
         Refused { error: Error },
     }
 }
@@ -205,16 +206,15 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         match this.state.project() {
-            StateProjected::Working { work, pool, met, span } => {
-                let held = pool.as_ref().expect("polled after it was ready");
-                let outcome = ready!(span.within(|| poll_work(held, work, met, context)));
-                let pool = pool.take().expect("it was just there");
-                Poll::Ready(this.pools.finish(pool, *met, outcome))
+            StateProjected::Working { work, ending, met, span } => {
+                let pool = &ending.as_ref().expect("polled after it was ready").pool;
+                let outcome = ready!(span.within(|| poll_work(pool, work, met, context)));
+                let ending = ending.take().expect("it was just there");
+                Poll::Ready(this.pools.finish(ending, *met, outcome))
             }
-            StateProjected::Panicked { pool, refused } => {
-                let pool = pool.take().expect("polled after it was ready");
-                let refused = refused.take().expect("it was made with one");
-                Poll::Ready(this.pools.finish(pool, true, Err(refused)))
+            StateProjected::Panicked { failed } => {
+                let (ending, refused) = failed.take().expect("polled after it was ready");
+                Poll::Ready(this.pools.finish(ending, true, Err(refused)))
             }
             StateProjected::Refused { error } => Poll::Ready(Ok(this.pools.refuse(error))),
         }

@@ -53,12 +53,15 @@
 //! | `serve` | yes | [`serve()`]: a service of axum's, whose connections are parked (Linux) |
 //! | `http2` | no | HTTP/2 for [`serve()`], unparked |
 //! | `view` | yes | [`view`]: the live page of pools, as JSON too, and metrics |
+//! | `metrics`, `opentelemetry`, `prometheus-client` | no | `bridge`: the view's figures in a registry of theirs |
 
 // Where documentation is made for the web it says which feature gives what.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod body;
+#[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "prometheus-client"))]
+pub mod bridge;
 #[cfg(feature = "axum")]
 mod connection;
 mod error;

@@ -43,25 +43,25 @@ impl<'r> Asked<'r> {
     #[must_use]
     pub fn route(&self) -> Option<String> {
         let path = self.extensions.get::<axum::extract::MatchedPath>()?.as_str();
-        Some(format!("{} {path}", known(self.method)))
+        Some(format!("{}{path}", known_and_space(self.method)))
     }
 }
 
-/// A method by its name. Clients may make up others, which are all one.
+/// A method by its name, with a space behind it. Clients may make up others, which are all one.
 #[cfg(feature = "axum")]
-fn known(method: &Method) -> &str {
-    let all = [
-        Method::GET,
-        Method::HEAD,
-        Method::POST,
-        Method::PUT,
-        Method::DELETE,
-        Method::OPTIONS,
-        Method::PATCH,
-        Method::TRACE,
-        Method::CONNECT,
-    ];
-    if all.contains(method) { method.as_str() } else { "(other)" }
+pub(crate) fn known_and_space(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET ",
+        Method::HEAD => "HEAD ",
+        Method::POST => "POST ",
+        Method::PUT => "PUT ",
+        Method::DELETE => "DELETE ",
+        Method::OPTIONS => "OPTIONS ",
+        Method::PATCH => "PATCH ",
+        Method::TRACE => "TRACE ",
+        Method::CONNECT => "CONNECT ",
+        _ => "(other) ",
+    }
 }
 
 type Choose = dyn Fn(&Asked<'_>) -> Option<Cow<'static, str>> + Send + Sync;

@@ -1,7 +1,7 @@
 //! [`RequestPools`]: an account and a pool for each request, whatever the service is made of.
 
 use crate::naming::{Asked, Naming};
-use crate::peaks::RequestPeaks;
+use crate::peaks::{Ending, RequestPeaks, Route};
 use crate::refusal::{self, OnRefusal, Refused};
 use crate::span::Span;
 use crate::{Error, PoolBody};
@@ -239,10 +239,21 @@ impl RequestPools {
     /// Shows this view the requests' pools: how much of each is used, its blocks, its age, and
     /// how many handles hold it. The view looks into them from a thread of its own, without
     /// keeping them or making anyone wait; see [`View::watch`](crate::view::View::watch).
+    ///
+    /// As a request ends, what its account held at most is counted in the view's metrics, as
+    /// `cenote_request_bytes`, by route: the method and the path that axum matched, as in
+    /// `GET /notes/{id}`, or else the name that [`name_by`](RequestPools::name_by) chose; `(none)`
+    /// without either. 64 routes of at most 128 bytes are told apart, first come, first served, in
+    /// 20 KiB at most, for which no account is charged; the rest is `(others)`. A request that was
+    /// refused, or that nobody wanted any more, is counted as well; one that was
+    /// [begun](RequestPools::try_begin) without [`serve`](RequestPools::serve) or the layer is not.
     #[cfg(feature = "view")]
     #[must_use]
     pub fn view(self, view: &crate::view::View) -> Self {
-        self.set(|inner| inner.view = Some(view.clone()))
+        self.set(|inner| {
+            inner.view = Some(view.clone());
+            inner.peaks = RequestPeaks::of(view);
+        })
     }
 
     /// An account and a pool for one request.
@@ -250,8 +261,19 @@ impl RequestPools {
     /// # Errors
     /// Where the pool's first block cannot be had.
     pub fn try_begin<B>(&self, request: &Request<B>) -> Result<RequestPool, AllocError> {
+        self.make(request).map(|(pool, _)| pool)
+    }
+
+    /// The same, to be worked on and finished.
+    pub(crate) fn begin<B>(&self, request: &Request<B>) -> Result<Ending, AllocError> {
+        let (pool, route) = self.make(request)?;
+        Ok(Ending::new(pool, self.inner.peaks.clone(), route))
+    }
+
+    fn make<B>(&self, request: &Request<B>) -> Result<(RequestPool, Route), AllocError> {
         let inner = &*self.inner;
         let name = inner.naming.as_ref().and_then(|naming| naming.name(request));
+        let route = inner.peaks.route(request, name.as_deref());
         let name = name.unwrap_or_else(|| inner.name.clone());
         let account = inner.account_above(request).child_at(name, inner.place);
         account.set_limit(inner.limit);
@@ -260,7 +282,7 @@ impl RequestPools {
         if let Some(view) = &inner.view {
             view.watch_shared(&pool);
         }
-        Ok(RequestPool::new(pool))
+        Ok((RequestPool::new(pool), route))
     }
 
     /// The response to a request that was refused, which is counted: see
@@ -283,31 +305,32 @@ impl RequestPools {
     where
         F: Future<Output = Result<Response<R>, E>>,
     {
-        let pool = match self.try_begin(&request) {
-            Ok(pool) => pool,
+        let ending = match self.begin(&request) {
+            Ok(ending) => ending,
             Err(error) => return Ok(self.refuse(&error.into())),
         };
+        let pool = &ending.pool;
         request.extensions_mut().insert(pool.clone());
         let span = Span::of(pool.account());
         let mut met = false;
-        let outcome = match span.within(|| refusal::catch(&pool, || handler(request))) {
+        let outcome = match span.within(|| refusal::catch(pool, || handler(request))) {
             Ok(work) => {
                 let mut work = pin!(work);
                 let poll = |context: &mut Context<'_>| {
-                    span.within(|| poll_work(&pool, work.as_mut(), &mut met, context))
+                    span.within(|| poll_work(pool, work.as_mut(), &mut met, context))
                 };
                 poll_fn(poll).await
             }
             Err(refused) => Err(refused),
         };
-        self.finish(pool, met, outcome)
+        self.finish(ending, met, outcome)
     }
 
     /// The response, with a body that keeps the pool. `met` is whether the work was refused memory
     /// where it was polled.
     pub(crate) fn finish<R, E>(
         &self,
-        pool: RequestPool,
+        mut ending: Ending,
         met: bool,
         outcome: Outcome<Result<Response<R>, E>>,
     ) -> Result<Response<PoolBody<R>>, E> {
@@ -318,11 +341,11 @@ impl RequestPools {
                 if let Some(refused) = response.extensions().get::<crate::error::WasRefused>() {
                     return Ok(self.refuse(&refused.0));
                 }
-                if refusal::was_caught(response.status(), &pool, met) {
-                    return Ok(self.refuse(&Error::Caught(pool.account().cloned())));
+                if refusal::was_caught(response.status(), &ending.pool, met) {
+                    return Ok(self.refuse(&Error::Caught(ending.pool.account().cloned())));
                 }
-                let peaks = self.inner.peaks.clone();
-                Ok(response.map(|body| PoolBody::of_request(body, pool.pool, peaks)))
+                ending.answered = true;
+                Ok(response.map(|body| PoolBody::of_request(body, ending)))
             }
             Err(refused) => {
                 refusal::note_refused_request();

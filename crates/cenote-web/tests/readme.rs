@@ -1,4 +1,4 @@
-//! Proves that what the README shows of the example service is what the service is: each piece of
+//! Proves that what the README and the recipes show of the examples is what these are: each piece of
 //! it stands in the example as it stands there, line for line.
 
 use std::fs;
@@ -31,6 +31,17 @@ fn the_readme_shows_the_example_as_it_is() {
     assert!(strangers.is_empty(), "not in examples/notes.rs:\n{}", strangers.join("\n\n"));
     let lines = shown.lines().filter(|line| !line.is_empty()).count();
     assert!((15..=25).contains(&lines), "some twenty lines, not {lines}");
+}
+
+#[test]
+fn the_recipes_show_the_example_as_it_is() {
+    let (recipes, example) = (read("../../docs/RECIPES.md"), read("examples/live.rs"));
+    for section in ["A WebSocket", "Server-sent events", "One event for all"] {
+        let shown = shown(&recipes, section);
+        let strangers = strangers(&shown, &example);
+        assert!(strangers.is_empty(), "not in examples/live.rs:\n{}", strangers.join("\n\n"));
+    }
+    assert_eq!(recipes.matches("```rust\n").count(), 3, "each is one of these");
 }
 
 #[test]

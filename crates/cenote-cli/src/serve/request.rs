@@ -98,28 +98,42 @@ pub(crate) fn header_value(pool: &Pool, value: fmt::Arguments<'_>) -> Result<Hea
 }
 
 /// A request that is being answered, until its response's body is gone.
-pub(crate) struct Busy(Rc<Connection>);
+pub(crate) struct Busy {
+    connection: Rc<Connection>,
+    account: Account,
+    shape: &'static str,
+}
 
 impl Busy {
     fn new(connection: Rc<Connection>) -> Self {
         connection.progress.request_began();
         connection.seat.busy();
-        Self(connection)
+        let limit = connection.worker.shared.config.request_limit;
+        let account = connection.account.child("request").with_limit(limit);
+        Self { connection, account, shape: ERROR }
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.seat.idle();
+        self.connection.seat.idle();
+        self.connection.worker.shared.view.note_request(self.shape, self.account.peak());
     }
 }
+
+/// What an answer is, for the metrics: there are no routes.
+const FILE: &str = "file";
+const LISTING: &str = "listing";
+const REDIRECT: &str = "redirect";
+const VIEW: &str = "view";
+const ERROR: &str = "error";
 
 /// Answers a request, whatever happens.
 pub(crate) async fn serve(
     connection: Rc<Connection>,
     request: hyper::Request<RequestBody>,
 ) -> Result<Response<Guarded<Busy>>, Infallible> {
-    let busy = Busy::new(connection.clone());
+    let mut busy = Busy::new(connection.clone());
     let worker = &connection.worker;
     let shared = &worker.shared;
     worker.served.set(worker.served.get() + 1);
@@ -127,7 +141,7 @@ pub(crate) async fn serve(
     let head =
         Head { method: head.method, uri: head.uri, version: head.version, headers: head.headers };
     let label = Label { peer: &connection.peer, head: &head };
-    let account = connection.account.child("request").with_limit(shared.config.request_limit);
+    let account = &busy.account;
     // Nothing is formatted, and no span made, unless it is going to be logged.
     let span = debug_span!("request", account = account.path(), number = account.number());
     let close = Cell::new(false);
@@ -147,11 +161,11 @@ pub(crate) async fn serve(
             LeftOver::TooMuch => close.set(true),
         }
         let pool = Rc::new(
-            Pool::builder().name("request").first_block(FIRST_BLOCK).account(&account).build()?,
+            Pool::builder().name("request").first_block(FIRST_BLOCK).account(account).build()?,
         );
         worker.pools.add(&pool);
         let root = &*worker.root;
-        let request = Request { head: &head, pool: &pool, root, worker, label, account: &account };
+        let request = Request { head: &head, pool: &pool, root, worker, label, account };
         route(&request).await
     };
     let mut answer = answer.instrument(span.clone()).await;
@@ -159,13 +173,14 @@ pub(crate) async fn serve(
     if answer.as_ref().is_err_and(Fault::is_memory)
         && let Some(response) = pools::respond(shared, &head, &connection.peer).await
     {
-        answer = Ok(response);
+        answer = Ok((VIEW, response));
     }
     let span = span.enter();
-    let mut response = match answer {
-        Ok(response) => {
+    let (shape, mut response) = match answer {
+        Ok((shape, response)) => {
             debug!("{label}: {}", response.status());
-            response
+            let failed = response.status().is_client_error();
+            (if failed { ERROR } else { shape }, response)
         }
         Err(fault) => {
             if fault.status().is_server_error() {
@@ -176,11 +191,12 @@ pub(crate) async fn serve(
             if fault.is_refusal() {
                 cenote_web::note_refused_request();
             }
-            fault.response()
+            (ERROR, fault.response())
         }
     };
-    worker.peaks.borrow_mut().close(&account);
+    worker.peaks.borrow_mut().close(account);
     drop(span);
+    busy.shape = shape;
     let headers = response.headers_mut();
     headers.insert(header::DATE, worker.date.borrow_mut().now());
     let nosniff = const { HeaderValue::from_static("nosniff") };
@@ -191,7 +207,8 @@ pub(crate) async fn serve(
     Ok(response.map(|body| body.guarded(busy)))
 }
 
-async fn route(request: &Request<'_>) -> Result<Response<Body>, Fault> {
+/// The answer, and what it is.
+async fn route(request: &Request<'_>) -> Result<(&'static str, Response<Body>), Fault> {
     let head = request.head;
     if head.method != Method::GET && head.method != Method::HEAD {
         return Err(Fault::new(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered"));
@@ -200,26 +217,28 @@ async fn route(request: &Request<'_>) -> Result<Response<Body>, Fault> {
     // shown, with what it holds.
     let path = path::decode(request.pool, head.uri.path())?;
     if let Some(response) = pools::respond(&request.worker.shared, head, request.label.peer).await {
-        return Ok(response);
+        return Ok((VIEW, response));
     }
-    match request.root.get(path.bytes)? {
+    let folder = match request.root.get(path.bytes)? {
         Opened::File(..) if path.folder => {
-            Err(Fault::new(StatusCode::NOT_FOUND, "a file, not a folder"))
+            return Err(Fault::new(StatusCode::NOT_FOUND, "a file, not a folder"));
         }
-        Opened::File(file, meta) => file::respond(request, path.bytes, file, &meta),
-        Opened::Folder(..) if !path.folder => to_folder(request, path),
-        Opened::Folder(folder, _) => {
-            let index = index_of(request.pool, path.bytes)?;
-            match request.root.get(index) {
-                Ok(Opened::File(file, meta)) => file::respond(request, index, file, &meta),
-                Ok(Opened::Folder(..)) => listing::respond(request, path.bytes, &folder).await,
-                Err(fault) if fault.status() == StatusCode::NOT_FOUND => {
-                    listing::respond(request, path.bytes, &folder).await
-                }
-                Err(fault) => Err(fault),
-            }
+        Opened::File(file, meta) => {
+            return Ok((FILE, file::respond(request, path.bytes, file, &meta)?));
         }
+        Opened::Folder(..) if !path.folder => return Ok((REDIRECT, to_folder(request, path)?)),
+        Opened::Folder(folder, _) => folder,
+    };
+    let index = index_of(request.pool, path.bytes)?;
+    match request.root.get(index) {
+        Ok(Opened::File(file, meta)) => {
+            return Ok((FILE, file::respond(request, index, file, &meta)?));
+        }
+        Ok(Opened::Folder(..)) => {}
+        Err(fault) if fault.status() == StatusCode::NOT_FOUND => {}
+        Err(fault) => return Err(fault),
     }
+    Ok((LISTING, listing::respond(request, path.bytes, &folder).await?))
 }
 
 /// Sends the client to the folder's own address, without which the links in its page would lead

@@ -120,6 +120,43 @@ fn the_page_can_do_nothing_but_ask_again_and_nobody_can_change_anything() {
 }
 
 #[test]
+fn what_requests_needed_is_told_by_what_they_were_answered_with() {
+    let site = Site::new();
+    site.put("folder/a.txt", "a");
+    let mut client = site.client();
+    for (path, status) in [
+        ("/folder/a.txt", 200),
+        ("/folder/", 200),
+        ("/folder/", 200),
+        ("/folder", 301),
+        ("/nowhere", 404),
+        ("/folder/a.txt/", 404),
+        ("/pools.json", 200),
+    ] {
+        assert_eq!(client.get(path).status, status, "{path}");
+    }
+    assert_eq!(client.ask("POST", "/folder/a.txt", "").status, 405);
+    let counted = || {
+        let metrics = site.get("/metrics").text();
+        let lines = metrics.lines().filter_map(|line| {
+            let (route, count) =
+                line.strip_prefix("cenote_request_bytes_count{route=\"")?.split_once("\"} ")?;
+            // Each time that it is asked for there is one more of these.
+            let count = count.parse::<u64>().expect("a number");
+            (route != "view").then(|| (route.to_owned(), count))
+        });
+        let mut lines: Vec<_> = lines.collect();
+        lines.sort();
+        lines
+    };
+    let all = [("error", 3), ("file", 1), ("listing", 2), ("redirect", 1)];
+    let all = all.map(|(shape, count)| (shape.to_owned(), count));
+    // A response's body is gone some moments after it has been read.
+    eventually("all have ended", || counted() == all);
+    site.is_quiet();
+}
+
+#[test]
 fn a_pool_is_shown_block_by_block_while_it_is_there() {
     let site = Site::new();
     site.put("large.bin", noise(20 << 20));

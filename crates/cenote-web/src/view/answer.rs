@@ -11,8 +11,8 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri};
 use tokio::sync::oneshot;
 
 use super::access::Refusal;
-use super::metrics::Format;
-use super::observer::{Found, Missing, Wanted};
+use super::exposition::Format;
+use super::observer::{Found, Given, Missing, Wanted};
 use super::{View, page};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -84,8 +84,8 @@ impl View {
 
     fn wait_for(&self, wanted: Wanted, kind: HeaderValue) -> Answer {
         match self.observer.ask(wanted) {
-            Some(answer) => Answer { made: Made::Later(answer), kind },
-            None => Answer::now(unavailable()),
+            Ok(answer) => Answer { made: Made::Later(answer), kind },
+            Err(_) => Answer::now(unavailable()),
         }
     }
 }
@@ -113,7 +113,9 @@ impl Future for Answer {
             Made::Later(answer) => Pin::new(answer).poll(cx).map(|answer| {
                 this.made = Made::Now(None);
                 match answer {
-                    Ok(Ok(body)) => respond(StatusCode::OK, this.kind.clone(), body),
+                    Ok(Ok(Given::Body(body))) => {
+                        respond(StatusCode::OK, this.kind.clone(), body)
+                    }
                     Ok(Err(Missing::Gone)) => {
                         words(StatusCode::NOT_FOUND, "there is no such pool, not any more")
                     }
@@ -124,7 +126,8 @@ impl Future for Answer {
                     Ok(Err(Missing::Busy)) => {
                         words(StatusCode::SERVICE_UNAVAILABLE, "its thread has no time now")
                     }
-                    Err(_) => unavailable(),
+                    // Nothing else is given where a body was asked for.
+                    Ok(Ok(Given::Look(_) | Given::Families(_))) | Err(_) => unavailable(),
                 }
             }),
         }

@@ -27,8 +27,11 @@ const DEPOT: &str = "(depot)";
 /// And those of threads that the view was not shown.
 const OTHERS: &str = "(other threads)";
 
-/// Everything, at one moment. Serialized, it is `/pools.json`.
+/// Everything, at one moment: what [`View::look`](super::View::look) gives. Serialized, it is `/pools.json`.
+///
+/// All sizes are in bytes. The accounts are a tree, each path of names one row, parents before children.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct Look {
     /// Counted up when a field changes its meaning or goes.
     pub schema: u32,
@@ -63,8 +66,22 @@ pub struct Look {
     pub history_seconds: Option<f64>,
 }
 
+impl Look {
+    /// The accounts of a path of names from the root.
+    #[must_use]
+    pub fn account(&self, path: &[&str]) -> Option<&AccountRow> {
+        self.accounts.iter().find(|row| row.path == path)
+    }
+
+    /// The rows right below one of the accounts, in the order of their making.
+    pub fn below<'a>(&'a self, above: &'a AccountRow) -> impl Iterator<Item = &'a AccountRow> {
+        self.accounts.iter().filter(|row| row.parent() == Some(&above.path))
+    }
+}
+
 /// A cache of free blocks.
 #[derive(Debug, Serialize)]
+#[non_exhaustive]
 pub struct BlockCache {
     /// The account of the thread whose it is, from the root.
     pub path: Vec<String>,
@@ -75,6 +92,7 @@ pub struct BlockCache {
 /// The process's memory. What is in no pool is what is resident, less what pools and caches
 /// hold: other allocations, of whatever library.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Memory {
     /// Resident anonymous memory; `None` where the system does not say.
     pub resident_bytes: Option<usize>,

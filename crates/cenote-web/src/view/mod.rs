@@ -44,6 +44,12 @@
 //! [`RequestPools::view`](crate::RequestPools::view) and
 //! [`PoolListener::view`](crate::PoolListener::view) show it the pools of requests and connections.
 //!
+//! # For programs
+//!
+//! [`View::look`] gives what the page shows as a value: the process, the accounts as a tree, the pools.
+//! [`View::metrics`] gives what `/metrics` prints as [families of samples](metrics), for services with a
+//! registry of their own; `bridge` has some, behind features.
+//!
 //! # In the log
 //!
 //! [`events::install`] has refused charges and bad frees told as events of `tracing`, once for the
@@ -52,13 +58,13 @@
 //!
 //! # What it costs
 //!
-//! Nothing while nobody looks, but the note of each pool: a look at the clock and a push (and for
-//! a shared one some 30 bytes, in which is kept whether it is there). A look
-//! is made by a thread of the view's own: it reads the accounts without stopping anyone, and asks
-//! each thread for the figures of its pools, which the thread tells between the polls of its
-//! tasks, 64 pools at a time. Into shared pools it looks by itself, without taking anything that
-//! those who use them could have to wait for. Requests that come while it looks wait for the next look, and share
-//! it.
+//! Nothing while nobody looks, but the note of each pool: a look at the clock and a push (and for a
+//! shared one some 30 bytes, in which is kept whether it is there); and as a request ends, two
+//! additions to its route's histogram. A look is made by a thread of the view's own: it reads the
+//! accounts without stopping anyone, and asks each thread for the figures of its pools, which the
+//! thread tells between the polls of its tasks, 64 pools at a time. Into shared pools it looks by
+//! itself, without taking anything that those who use them could have to wait for. Requests that come
+//! while it looks wait for the next look, and share it.
 //!
 //! # Who may see it
 //!
@@ -72,15 +78,19 @@
 mod access;
 mod answer;
 pub mod events;
+mod exposition;
+mod families;
 mod history;
 mod local;
 mod look;
 mod map;
 mod memory;
-mod metrics;
+pub mod metrics;
 mod observer;
 mod page;
+mod pending;
 mod process;
+pub(crate) mod requests;
 mod rows;
 mod service;
 mod shared;
@@ -93,6 +103,7 @@ pub use answer::Answer;
 pub use local::{Answering, Local, Noted};
 pub use look::{BlockCache, Look, Memory};
 pub use map::{Block, BlockMap, Cluster, Page};
+pub use pending::{Pending, Unavailable};
 pub use process::Process;
 pub use rows::{AccountRow, PoolRow};
 pub use service::{Peer, ViewService};
@@ -131,8 +142,10 @@ pub(crate) struct State {
     /// What each thread told last, for when it has no time to answer.
     last: Mutex<look::Last>,
     /// The paths of accounts that metrics name, first come, first served.
-    named: Mutex<metrics::Named>,
+    named: Mutex<families::Named>,
     history: Mutex<Option<history::History>>,
+    /// What requests needed, by route.
+    requests: Arc<requests::Requests>,
 }
 
 /// The way to a thread with pools of its own.
@@ -247,6 +260,7 @@ impl ViewBuilder {
             known: Mutex::default(),
             last: Mutex::default(),
             named: Mutex::default(),
+            requests: Arc::default(),
         });
         View { observer: observer::Observer::start(state.clone()), state }
     }
@@ -301,6 +315,11 @@ impl View {
     /// [`View::watch`] for the layer's pools.
     pub(crate) fn watch_shared(&self, pool: &cenote::SharedPool) {
         self.state.shared.add(shared::Noted::Request(pool.downgrade()));
+    }
+
+    /// Where requests that end are counted.
+    pub(crate) fn requests(&self) -> &Arc<requests::Requests> {
+        &self.state.requests
     }
 
     /// Marks an account with the time, so that the view can tell its age. Worth it for accounts

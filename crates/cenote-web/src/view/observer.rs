@@ -1,5 +1,6 @@
 //! The view's own thread: it looks when asked, so that no thread of the service has to.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
@@ -8,15 +9,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use super::State;
+use super::exposition::{self, Format};
+use super::families;
 use super::local::Ask;
+use super::look::Look;
 use super::map::BlockMap;
-use super::metrics::Format;
-use super::{State, metrics};
+use super::metrics::Family;
+use super::pending::Unavailable;
 
 /// How long a thread may take to tell the blocks of one pool.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// Questions that may wait; beyond that there is no answer.
-const WAITING: usize = 256;
+pub(super) const WAITING: usize = 256;
 
 /// What can be asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,10 +36,23 @@ pub(super) enum Wanted {
     Ago(u32),
     /// All that is known of the past, as JSON.
     History,
+    /// Everything, for a program.
+    Look,
+    /// The metrics, for a program.
+    Families,
 }
 
 /// What comes of it.
-pub(super) type Found = Result<Bytes, Missing>;
+pub(super) type Found = Result<Given, Missing>;
+
+/// What is given to who asked.
+#[derive(Clone, Debug)]
+pub(super) enum Given {
+    /// The body of a response.
+    Body(Bytes),
+    Look(Arc<Look>),
+    Families(Arc<[Family]>),
+}
 
 /// Why something cannot be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +65,30 @@ pub(super) enum Missing {
     Past,
 }
 
-type Question = (Wanted, oneshot::Sender<Found>);
+type Question = (Wanted, Reply);
+
+/// Who waits for the answer.
+pub(super) enum Reply {
+    /// A task.
+    Task(oneshot::Sender<Found>),
+    /// A thread, that does nothing else meanwhile.
+    Thread(mpsc::SyncSender<Found>),
+}
+
+impl Reply {
+    /// Whether nobody waits any more. A thread does until it is answered.
+    fn is_closed(&self) -> bool {
+        matches!(self, Self::Task(task) if task.is_closed())
+    }
+
+    fn send(self, found: Found) {
+        // Who has gone needs nothing.
+        match self {
+            Self::Task(task) => drop(task.send(found)),
+            Self::Thread(thread) => drop(thread.try_send(found)),
+        }
+    }
+}
 
 /// The way to the thread.
 #[derive(Clone)]
@@ -63,11 +104,26 @@ impl Observer {
         Self { questions: started.is_ok().then_some(questions) }
     }
 
-    /// Asks, without waiting; `None` where too many wait already.
-    pub(super) fn ask(&self, wanted: Wanted) -> Option<oneshot::Receiver<Found>> {
+    /// Asks, without waiting.
+    pub(super) fn ask(&self, wanted: Wanted) -> Result<oneshot::Receiver<Found>, Unavailable> {
         let (to, answer) = oneshot::channel();
-        self.questions.as_ref()?.try_send((wanted, to)).ok()?;
-        Some(answer)
+        self.send(wanted, Reply::Task(to))?;
+        Ok(answer)
+    }
+
+    /// Asks, and waits on this thread.
+    pub(super) fn ask_and_wait(&self, wanted: Wanted) -> Result<Found, Unavailable> {
+        let (to, answer) = mpsc::sync_channel(1);
+        self.send(wanted, Reply::Thread(to))?;
+        answer.recv().map_err(|_| Unavailable::NoThread)
+    }
+
+    fn send(&self, wanted: Wanted, to: Reply) -> Result<(), Unavailable> {
+        let questions = self.questions.as_ref().ok_or(Unavailable::NoThread)?;
+        questions.try_send((wanted, to)).map_err(|error| match error {
+            mpsc::TrySendError::Full(_) => Unavailable::Busy,
+            mpsc::TrySendError::Disconnected(_) => Unavailable::NoThread,
+        })
     }
 }
 
@@ -84,27 +140,50 @@ fn observe(state: &State, asked: &mpsc::Receiver<Question>) {
         };
         // All that wait share one look; each wanted it to begin after they asked.
         let waiting: Vec<_> = std::iter::once(first).chain(asked.try_iter()).collect();
-        let mut look = None;
+        let now = Now { state, look: OnceCell::new(), families: OnceCell::new() };
         let mut found: HashMap<Wanted, Found> = HashMap::new();
         for (wanted, to) in waiting {
             // A client that has gone needs nothing.
             if to.is_closed() {
                 continue;
             }
-            let answer = found.entry(wanted).or_insert_with_key(|wanted| match wanted {
-                Wanted::Map(id) => state.map(id).map(|map| json(&Document { schema: 1, id, map })),
-                Wanted::Ago(seconds) => {
-                    state.then((*seconds).into(), |then| json(then)).ok_or(Missing::Past)
-                }
-                Wanted::History => state.whole(|whole| json(whole)).ok_or(Missing::Past),
-                Wanted::Json => Ok(json(look.get_or_insert_with(|| state.look()))),
-                Wanted::Metrics(format) => {
-                    let look = look.get_or_insert_with(|| state.look());
-                    Ok(Bytes::from(metrics::text(look, &state.named, *format)))
-                }
-            });
-            let _ = to.send(answer.clone());
+            let answer = found.entry(wanted).or_insert_with_key(|wanted| now.find(wanted));
+            to.send(answer.clone());
         }
+    }
+}
+
+/// What is made once for all who wait, where one of them wants it.
+struct Now<'a> {
+    state: &'a State,
+    look: OnceCell<Arc<Look>>,
+    families: OnceCell<Arc<[Family]>>,
+}
+
+impl Now<'_> {
+    fn look(&self) -> &Arc<Look> {
+        self.look.get_or_init(|| Arc::new(self.state.look()))
+    }
+
+    fn families(&self) -> &Arc<[Family]> {
+        let State { named, requests, .. } = self.state;
+        self.families.get_or_init(|| families::families(self.look(), named, requests).into())
+    }
+
+    fn find(&self, wanted: &Wanted) -> Found {
+        let state = self.state;
+        let body = match wanted {
+            Wanted::Look => return Ok(Given::Look(self.look().clone())),
+            Wanted::Families => return Ok(Given::Families(self.families().clone())),
+            Wanted::Json => json(&**self.look()),
+            Wanted::Metrics(format) => exposition::text(self.families(), *format).into(),
+            Wanted::Map(id) => json(&Document { schema: 1, id, map: state.map(id)? }),
+            Wanted::Ago(seconds) => {
+                state.then((*seconds).into(), |then| json(then)).ok_or(Missing::Past)?
+            }
+            Wanted::History => state.whole(|whole| json(whole)).ok_or(Missing::Past)?,
+        };
+        Ok(Given::Body(body))
     }
 }
 

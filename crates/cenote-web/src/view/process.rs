@@ -7,6 +7,7 @@ use super::rows::seconds;
 
 /// The process: what tells it from others in a browser's tabs.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct Process {
     /// The machine's name; `None` where the system does not say.
     pub host: Option<String>,

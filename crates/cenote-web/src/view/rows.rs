@@ -11,6 +11,7 @@ use super::watched::Gist;
 /// All accounts of one path. Held, used and peak bytes include what is below, as accounts
 /// charge; the other figures are of their own pools. What nobody told is `None`.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct AccountRow {
     /// The names from the root.
     pub path: Vec<String>,
@@ -67,6 +68,7 @@ pub struct AccountRow {
 
 /// One pool; or, of kind `account`, an account whose pools the view was not shown.
 #[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
 pub struct PoolRow {
     /// What to ask for its block map with; `None` where there is none to be had.
     pub id: Option<String>,
@@ -104,6 +106,21 @@ pub struct PoolRow {
     pub cleanups: Option<usize>,
     /// Handles on it, if it is a shared one: how many still hold it.
     pub handles: Option<usize>,
+}
+
+impl AccountRow {
+    /// Its own name, the last of the path.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.path.last().map_or("", String::as_str)
+    }
+
+    /// The path of the accounts above; `None`: it is the root.
+    #[must_use]
+    pub fn parent(&self) -> Option<&[String]> {
+        let (_, above) = self.path.split_last()?;
+        (!above.is_empty()).then_some(above)
+    }
 }
 
 impl PoolRow {

@@ -38,10 +38,10 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         invariant: "V4",
         change: Break {
-            file: "crates/cenote-web/src/view/metrics.rs",
+            file: "crates/cenote-web/src/view/families.rs",
             text: "!others && named.len() < MOST_NAMED && path",
             by: "!others && named.len() < MOST_NAMED * 100 && path",
-            tests: &["-p cenote-web --test view however_many_accounts"],
+            tests: &["-p cenote-web --test metrics however_many_accounts"],
         },
     },
     Row {
@@ -56,10 +56,10 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         invariant: "V6",
         change: Break {
-            file: "crates/cenote-web/src/view/metrics.rs",
+            file: "crates/cenote-web/src/view/exposition.rs",
             text: r#"            '"' => f.write_str("\\\""),"#,
             by: r#"            '"' => f.write_char('"'),"#,
-            tests: &["-p cenote-web --test view a_name_cannot_break_out_of_its_label"],
+            tests: &["-p cenote-web --test metrics a_name_cannot_break_out_of_its_label"],
         },
     },
     Row {
@@ -89,6 +89,26 @@ pub(super) const ROWS: &[Row] = &[
             text: "        self.look(|look| f(look)).is_some()",
             by: "        self.upgrade().map(|pool| f(&pool)).is_some()",
             tests: &["-p cenote-web --test view in_axum_requests_that_are_kept"],
+        },
+    },
+    Row {
+        invariant: "V10",
+        change: Break {
+            file: "crates/cenote-web/src/peaks.rs",
+            text: r"            self.peaks.note(account, self.route);
+            if self.answered {",
+            by: r"            if self.answered {
+                self.peaks.note(account, self.route);",
+            tests: &["-p cenote-web --test requests whatever_becomes_of_a_request"],
+        },
+    },
+    Row {
+        invariant: "V11",
+        change: Break {
+            file: "crates/cenote-web/src/bridge/opentelemetry.rs",
+            text: "*most = value.max(*most);",
+            by: "*most = value;",
+            tests: &["-p cenote-web --all-features --test bridge no_counter_goes_down"],
         },
     },
 ];

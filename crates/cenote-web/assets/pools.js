@@ -1,7 +1,7 @@
 
 // The page itself: asks once a second, draws what comes, and says when nothing does.
 
-const EVERY = 1000, PATIENCE = 5000, REMEMBERED = 120;
+const EVERY = 1000, PATIENCE = 5000;
 
 const tiles = [
   {id: 'held', title: 'Held by pools', of: look => look.accounts[0].held_bytes, text: bytes,
@@ -58,19 +58,22 @@ const history = new Map();
 const map = treemap($('treemap'), $('tip'), $('map-legend'), pool => open(pool));
 const pools = poolTable($('pools'), pool => open(pool), () => { drawTree(); note(); });
 const accounts = accountTable($('accounts'));
-const panel = blocks(() => { chosen = null; if (last) draw(last); note(); });
+const panel = blocks(() => { chosen = null; draw(); note(); });
 
-const drawTree = () => { if (last) map.draw(last, chosen, pools.find()); };
+const drawTree = () => { if (last) map.draw(areas(when.look(last), pools.find()), chosen, pools.find()); };
 
-const draw = look => {
-  map.draw(look, chosen, pools.find());
+const draw = () => {
+  if (!last) return;
+  const look = when.look(last);
+  drawTree();
   pools.draw(look, chosen);
+  accounts.draw(look, history);
 };
 
 const open = pool => {
   chosen = pool.id;
   panel.open(pool);
-  if (last) draw(last);
+  draw();
   note();
   panel.refresh(ask).catch(() => {});
 };
@@ -96,7 +99,7 @@ const heed = () => {
 const obey = look => {
   const {pool, paused: pause} = Object.fromEntries(asked);
   asked = null;
-  draw(look);
+  draw();
   const found = look.pools.find(row => row.id === pool);
   if (found) open(found);
   else if (pool) put($('tip'), 'text', 'The pool that the address names is not among those shown any more.');
@@ -125,21 +128,15 @@ const show = look => {
   }
   for (const key of history.keys()) if (!seen.has(key)) history.delete(key);
   drawMemory(look);
-  past.add(look);
-  accounts.draw(look, history);
-  draw(look);
+  last = look;
+  known.add(look);
+  when.tell(look);
+  draw();
   put($('since'), 'text', 'Up ' + duration(look.uptime_seconds)
     + (look.silent.length ? '. No answer in time from ' + look.silent.map(path => path.join('/')).join(', ') + '.' : ''));
-  last = look;
   if (asked) obey(look);
 };
 
-const clock = date => date.toLocaleTimeString();
-/** With its day, unless that is today. */
-const moment = seconds => {
-  const date = new Date(seconds * 1000);
-  return date.toDateString() === new Date().toDateString() ? clock(date) : date.toLocaleString();
-};
 const state = (kind, text) => { put(document.body, 'class', kind); put($('state-text'), 'text', text); };
 
 const ask = async address => {
@@ -149,7 +146,15 @@ const ask = async address => {
   } finally { clearTimeout(wait); }
 };
 
-const past = timeline($('history'), $('history-ranges'), $('history-account'), ask);
+const known = moments(ask, () => { chart.draw(); });
+const when = choice(known, () => {
+  // Of the past no pool is known, so none is looked into.
+  if (when.past()) panel.close();
+  chart.mark(when.marks());
+  if (last) when.tell(last);
+  draw();
+});
+const chart = timeline($('history'), $('history-ranges'), $('history-account'), known, when.pick);
 
 const tick = async () => {
   // A round that was begun while another was under way takes its place.
@@ -187,6 +192,9 @@ document.addEventListener('visibilitychange', () => {
   if (!document.hidden && !paused) tick();
 });
 new ResizeObserver(drawTree).observe($('treemap'));
+// What sticks under the head has to know how high that is.
+const head = document.querySelector('header');
+new ResizeObserver(() => document.documentElement.style.setProperty('--head', head.offsetHeight + 'px')).observe(head);
 window.addEventListener('hashchange', heed);
 heed();
 tick();

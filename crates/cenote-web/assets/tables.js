@@ -46,6 +46,7 @@ const poolTable = (table, choose, changed) => {
     put($('fattest'), 'aria-pressed', String(column.id === 'held' && down));
     put($('oldest'), 'aria-pressed', String(column.id === 'age' && down));
     const list = look.pools.filter(pool => matches(pool, find));
+    put($('pools-more'), 'text', look.past ? 'Single pools are not kept: of ' + moment(look.now) + ' it is known what accounts held, and no more.' : more(list));
     const sign = down ? -1 : 1;
     list.sort((a, b) => {
       const [x, y] = [column.sort(a), column.sort(b)];
@@ -72,10 +73,12 @@ const poolTable = (table, choose, changed) => {
       after = row.element;
     }
     for (const key of gone) { rows.get(key).element.remove(); rows.delete(key); }
+  };
+  const more = list => {
     const old = look.accounts.reduce((sum, row) => sum + row.over_age, 0);
-    put($('pools-more'), 'text', list.length + ' shown of ' + count(look.pools_shown) + ' pools: the fattest and the oldest.'
+    return list.length + ' shown of ' + count(look.pools_shown) + ' pools: the fattest and the oldest.'
       + (old ? ' ' + count(old) + ' older than their limit of age (⚠).' : '')
-      + (look.pools_elsewhere ? ' ' + count(look.pools_elsewhere) + ' charge no account here.' : ''));
+      + (look.pools_elsewhere ? ' ' + count(look.pools_elsewhere) + ' charge no account here.' : '');
   };
   $('fattest').addEventListener('click', () => sortBy('held', true));
   $('oldest').addEventListener('click', () => sortBy('age', true));
@@ -118,15 +121,18 @@ const accountTable = table => {
       gone.delete(key);
       const texts = [row.path[row.path.length - 1], count(row.accounts), count(row.live), count(row.created), bytes(row.held_bytes), null,
         bytes(row.reserved_bytes), bytes(row.used_bytes), bytes(row.peak_bytes), bytes(row.recent_peak_bytes), bytes(row.limit_bytes), count(row.refused), bytes(row.recycled_bytes),
-        duration(row.age_seconds), count(row.over_age), row.created_at];
+        duration(row.age_seconds), count(row.over_age), row.created_at ?? '–'];
       texts.forEach((text, i) => { if (text !== null) put(shown.cells[i], 'text', text); });
       put(shown.cells[11], 'class', row.refused ? 'n alarm' : 'n');
       put(shown.element, 'class', row.over_age ? 'old' : '');
-      shown.line.draw(history.get(key) ?? []);
+      shown.line.draw(row.lately ?? history.get(key) ?? []);
       const next = after ? after.nextSibling : body.firstChild;
       if (next !== shown.element) body.insertBefore(shown.element, next);
       after = shown.element;
     }
     for (const key of gone) { rows.get(key).element.remove(); rows.delete(key); }
+    put($('accounts-more'), 'text', look.past
+      ? 'Held includes what is below. More than that is not kept of a moment that has passed, and stands as –.' + unkept(look)
+      : 'Held, used and peak include what is below; the other figures are of an account’s own pools.');
   }};
 };

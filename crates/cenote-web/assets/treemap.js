@@ -57,14 +57,14 @@ const build = (look, find) => {
     const at = place(row.path.slice(0, 1), null), name = row.path[row.path.length - 1], key = at.key + '/reserved/' + row.path.join('/');
     at.children.set(key, {key, name, label: name + ' (reserved)', rest: true, row, value: row.own_reserved_bytes, used: null});
   }
-  const sum = node => {
-    if (!node.children) return node.value;
-    node.value = 0;
-    for (const child of node.children.values()) node.value += sum(child);
-    return node.value;
-  };
-  sum(root);
+  weigh(root);
   return root;
+};
+
+/** Adds up what is in each group. */
+const weigh = node => {
+  if (node.children) node.value = [...node.children.values()].reduce((sum, child) => sum + weigh(child), 0);
+  return node.value;
 };
 
 /** Puts areas into a rectangle, as square as they get: rows along the shorter side. */
@@ -124,7 +124,7 @@ const treemap = (box, tip, legend, choose) => {
   let current = null, areas = [];
   const describe = node => {
     const pool = node.pool;
-    if (!pool) return node.label + ': ' + bytes(node.value) + ' held'
+    if (!pool) return (node.path?.slice(1).join(' › ') || node.label) + ': ' + bytes(node.value) + ' held'
       + (node.used === null || node.used === undefined ? '' : ', ' + percent(node.used, node.value) + ' used');
     return label(pool.path, pool.numbers).slice(1).join(' › ') + ': ' + bytes(pool.held_bytes) + ' held, '
       + percent(pool.used_bytes, pool.held_bytes) + ' used, ' + duration(pool.age_seconds) + ' old'
@@ -162,9 +162,9 @@ const treemap = (box, tip, legend, choose) => {
     element.addEventListener('click', () => element.node.pool && choose(element.node.pool));
     return element;
   };
-  return {draw(look, chosen, find) {
+  return {draw(root, chosen, find) {
     const {width, height} = box.getBoundingClientRect();
-    areas = layout(build(look, find), 0, 0, width, height, []);
+    areas = layout(root, 0, 0, width, height, []);
     const gone = new Map(elements);
     for (const {node, x, y, w, h} of areas) {
       let element = elements.get(node.key);
@@ -183,8 +183,9 @@ const treemap = (box, tip, legend, choose) => {
       }
       const [fill, text] = element.children;
       element.style.setProperty('--hue', hue(node.name));
-      fill.style.height = (node.used === null || node.used === undefined ? 0 : Math.min(100, 100 * node.used / Math.max(1, node.value))) + '%';
-      put(element, 'class', 'leaf' + (node.pool?.over_age ? ' old' : '') + (node.used === null || node.used === undefined ? ' unknown' : ''));
+      const unknown = node.used === null || node.used === undefined;
+      fill.style.height = (node.whole ? 100 : unknown ? 0 : Math.min(100, 100 * node.used / Math.max(1, node.value))) + '%';
+      put(element, 'class', 'leaf' + (node.pool?.over_age ? ' old' : '') + (unknown && !node.whole ? ' unknown' : ''));
       put(element, 'aria-label', describe(node));
       put(element, 'aria-pressed', node.pool ? String(node.pool.id !== null && node.pool.id === chosen) : null);
       put(text.firstChild, 'text', h > 16 && w > 30 ? node.label : '');

@@ -181,6 +181,25 @@ impl Browser {
         }
     }
 
+    /// Clicks in the middle of an element, or at such a part of its width, as a person would.
+    pub(crate) fn click(&mut self, selector: &str, part: f64, shift: bool) {
+        let place = self.get(&format!(
+            "(() => {{
+                const element = document.querySelector('{selector}');
+                element.scrollIntoView({{block: 'center'}});
+                const box = element.getBoundingClientRect();
+                return [box.left + box.width * {part}, box.top + box.height / 2];
+            }})()"
+        ));
+        let modifiers = if shift { 8 } else { 0 };
+        for (kind, count) in [("mouseMoved", 0), ("mousePressed", 1), ("mouseReleased", 1)] {
+            let button = if count > 0 { "left" } else { "none" };
+            let event = json!({ "type": kind, "x": place[0], "y": place[1], "button": button,
+                "clickCount": count, "modifiers": modifiers });
+            self.call("Input.dispatchMouseEvent", event);
+        }
+    }
+
     /// What a screen looks like: its size, and whether it is dark.
     pub(crate) fn screen(&mut self, width: u32, height: u32, dark: bool) {
         self.call(

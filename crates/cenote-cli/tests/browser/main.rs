@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod chromium;
+mod past;
 mod reading;
 mod site;
 
@@ -297,7 +298,7 @@ fn it_can_be_read_in_the_dark_in_the_light_and_on_a_phone() {
 }
 
 /// Texts outside the treemap with a contrast to their ground of less than 4.5 to 1.
-const CONTRAST: &str = "(() => {
+pub(crate) const CONTRAST: &str = "(() => {
     const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
     const rgb = text => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
     const light = ([r, g, b]) => { const [x, y, z] = [r, g, b].map(c => (c /= 255) <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4); return .2126 * x + .7152 * y + .0722 * z; };

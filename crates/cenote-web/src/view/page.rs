@@ -18,10 +18,13 @@ const SCRIPT: &str = concat!(
     "'use strict';\n{\n",
     include_str!("../../assets/uplot/uPlot.js"),
     include_str!("../../assets/format.js"),
+    include_str!("../../assets/moments.js"),
     include_str!("../../assets/treemap.js"),
+    include_str!("../../assets/areas.js"),
     include_str!("../../assets/blocks.js"),
     include_str!("../../assets/tables.js"),
     include_str!("../../assets/history.js"),
+    include_str!("../../assets/when.js"),
     include_str!("../../assets/pools.js"),
     "}\n",
 );

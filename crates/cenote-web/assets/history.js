@@ -1,6 +1,6 @@
 
 // What was held, on a server that keeps a history: fifteen minutes by the second, a day by the minute. A click
-// chooses a moment of it.
+// chooses a moment of it, and with Shift one to compare with.
 
 const timeline = (element, ranges, choice, known, pick) => {
   let step = 0, path = '', plot = null, marks = [];
@@ -9,7 +9,7 @@ const timeline = (element, ranges, choice, known, pick) => {
   /** The figures of a step, in the order of the lines; none where there was nothing. */
   const figures = () => {
     const {now, resident_bytes, block_cache_bytes, accounts} = known.steps[step];
-    const held = of => accounts.find(row => key(row.path) === of)?.held_bytes ?? now.map(() => null);
+    const held = of => { const row = accounts.find(row => key(row.path) === of); return now.map((_, i) => row?.held_bytes[i] ?? null); };
     // Copies: the plot's own moments stay what it has drawn.
     const data = [[...now], resident_bytes, held(root()), block_cache_bytes];
     return path ? [...data, held(path)] : data;
@@ -69,14 +69,14 @@ const timeline = (element, ranges, choice, known, pick) => {
     plot.over.addEventListener('mousedown', event => { from = event.clientX; });
     plot.over.addEventListener('click', event => {
       if (event.detail > 1 || Math.abs(event.clientX - from) > 3) return;
-      pick.at(plot.data[0][plot.posToIdx(event.clientX - plot.over.getBoundingClientRect().left)]);
+      pick[event.shiftKey ? 'since' : 'at'](plot.data[0][plot.posToIdx(event.clientX - plot.over.getBoundingClientRect().left)]);
     });
     plot.over.addEventListener('dblclick', pick.undo);
   };
 
-  /** The place among the moments of the one that is chosen; the newest, if none is. */
-  const chosen = () => {
-    const {now} = known.steps[step], at = marks.find(mark => mark.kind === 'at')?.at ?? Infinity;
+  /** The place among the moments of one that is marked; the newest, if none is. */
+  const chosen = kind => {
+    const {now} = known.steps[step], at = marks.find(mark => mark.kind === kind)?.at ?? Infinity;
     return Math.max(0, now.findLastIndex(moment => moment <= at));
   };
   element.addEventListener('keydown', event => {
@@ -84,14 +84,14 @@ const timeline = (element, ranges, choice, known, pick) => {
     const now = known.steps?.[step].now;
     if (!by || !now?.length) return;
     event.preventDefault();
-    const next = Math.max(0, chosen() + by);
+    const kind = event.shiftKey ? 'since' : 'at', next = Math.max(0, chosen(kind) + by);
     // What comes after the newest is now.
-    if (next < now.length - 1) pick.at(now[next]);
-    else pick.now();
+    if (kind === 'at' && next >= now.length - 1) pick.now();
+    else pick[kind](now[Math.min(next, now.length - 1)]);
   });
 
   const tell = () => {
-    const {now} = known.steps[step], i = chosen(), held = figures()[2];
+    const {now} = known.steps[step], i = chosen('at'), held = figures()[2];
     put(element, 'aria-label', now.length + ' moments, of the last ' + duration(now.at(-1) - now[0])
       + ': in pools now ' + bytes(held.at(-1)) + ', resident ' + bytes(figures()[1].at(-1)));
     put(element, 'aria-valuemax', now.length - 1);

@@ -21,18 +21,24 @@ const tree = rows => {
 };
 
 const moments = (ask, renewed) => {
-  let steps = null, process = null, leftOut = 0, asked = 0, live = null;
+  let steps = null, process = null, leftOut = 0, told = 0, asked = 0, live = null;
 
   /** A moment with the form of a look, as far as it is kept. */
-  const past = ({now, resident_bytes, block_cache_bytes, accounts}, i) => {
+  const past = (step, i) => {
+    const {now, resident_bytes, block_cache_bytes, accounts} = step;
+    // What the page has seen itself lacks nothing.
+    const left = step === steps[0] && i >= told ? 0 : leftOut;
     // Siblings in the order that they have now.
     const rank = new Map(live?.accounts.map((row, i) => [key(row.path), i]));
-    const rows = accounts.filter(row => row.held_bytes[i] !== null).map(({path, held_bytes}) => ({
-      path, held_bytes: held_bytes[i], lately: held_bytes.slice(Math.max(0, i + 1 - REMEMBERED), i + 1),
+    const rows = accounts.filter(row => row.held_bytes[i] != null).map(({path, held_bytes}) => ({
+      path, held_bytes: held_bytes[i], lately: held_bytes.slice(Math.max(0, i + 1 - REMEMBERED), i + 1).map(held => held ?? 0),
     })).sort((a, b) => (rank.get(key(a.path)) ?? Infinity) - (rank.get(key(b.path)) ?? Infinity) || 0);
     const list = tree(rows).map(node => node.row);
+    // Those that were not there, as far as that is known.
+    const absent = new Set(accounts.filter(row => row.held_bytes[i] === null).map(row => key(row.path)));
     return {
-      past: true, name: list[0]?.path[0] ?? '', now: now[i], process, accounts: list, pools: [], left_out: leftOut,
+      past: true, name: list[0]?.path[0] ?? '', now: now[i], process, accounts: list, pools: [], pools_shown: 0, silent: [], left_out: left,
+      unkept: left ? path => !absent.has(path) : null,
       memory: {pools_bytes: list[0]?.held_bytes ?? 0, resident_bytes: resident_bytes[i], block_cache_bytes: block_cache_bytes[i]},
     };
   };
@@ -41,6 +47,7 @@ const moments = (ask, renewed) => {
     const response = await ask('pools.json?history');
     if (!response.ok) return;
     ({steps, process, paths_left_out: leftOut} = await response.json());
+    told = steps[0].now.length;
     renewed();
   };
 
@@ -60,8 +67,9 @@ const moments = (ask, renewed) => {
         row.held_bytes.push(held.get(key(row.path))?.held_bytes ?? null);
         held.delete(key(row.path));
       });
-      // Those that have come since.
-      for (const {path, held_bytes} of held.values()) fine.accounts.push({path, held_bytes: [...fine.now.map(() => null), held_bytes]});
+      // Those that have come since; or that the server had no room for, so that of earlier moments nothing is known.
+      const earlier = fine.now.map((_, i) => leftOut && i < told ? undefined : null);
+      for (const {path, held_bytes} of held.values()) fine.accounts.push({path, held_bytes: [...earlier, held_bytes]});
       fine.now.push(look.now);
       fine.resident_bytes.push(look.memory.resident_bytes);
       fine.block_cache_bytes.push(look.memory.block_cache_bytes);

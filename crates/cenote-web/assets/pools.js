@@ -81,7 +81,7 @@ const open = pool => {
 /** Notes in the address what is shown, so that a link shows the same to others. */
 const note = () => {
   const {sort, find} = pools.state(), said = new URLSearchParams();
-  if (sort !== 'held-') said.set('sort', sort);
+  if (sort) said.set('sort', sort);
   if (find) said.set('find', find);
   if (chosen) said.set('pool', chosen);
   if (paused) said.set('paused', '');

@@ -1,52 +1,93 @@
 
-// Which moment is shown: now, unless somebody chose another. What is shown of it is told in words, and marked as past.
+// Which moment is shown: now, unless somebody chose another; and which one it is compared with, if any. What is
+// shown is told in words, and marked where it is not what is there now.
 
 /** What is not kept of a moment, if anything. */
 const unkept = look => look.left_out ? ' Of ' + count(look.left_out) + (look.left_out === 1 ? ' account' : ' accounts') + ' there was no room to keep anything.' : '';
 
 const choice = (known, changed) => {
-  let at = null, before = null, problem = '';
+  // Looks: that which is shown, where it is not now's, and that with which it is compared.
+  let at = null, since = null, before = [null, null], problem = '';
 
-  const set = (next, why = '') => {
-    at = next;
-    problem = why;
+  const set = (shown, compared, why = '') => {
+    [at, since, problem] = [shown, compared, why];
     changed();
   };
-  /** The look of a moment; without one, why there is none. */
-  const pin = moment => {
-    const look = known.find(moment);
-    set(look, look ? '' : missing(moment));
-  };
   const missing = at => moment(at) + ' is not kept'
-    + (Number.isFinite(known.oldest()) ? ': what is kept begins at ' + moment(known.oldest()) : '') + '. What is shown is now.';
-  const now = () => set(null);
+    + (Number.isFinite(known.oldest()) ? ': what is kept begins at ' + moment(known.oldest()) : '') + '.';
+  const now = () => set(null, null);
 
   const pick = {
-    at(moment) { before = at; pin(moment); },
-    now,
-    undo() { set(before); },
+    /** Shows a moment. */
+    at(moment) {
+      before = [at, since];
+      const look = known.find(moment);
+      set(look ?? at, since, look ? '' : missing(moment));
+    },
+    /** Compares with one. */
+    since(moment) {
+      before = [at, since];
+      const look = known.find(moment);
+      set(at, look ?? since, look ? '' : missing(moment));
+    },
+    /** Shows now; compared with what it was compared with. */
+    now: () => set(null, since),
+    undo() { set(...before); },
   };
 
-  $('moment-back').addEventListener('click', () => { now(); $('history').focus({preventScroll: true}); });
+  const back = $('moment-back'), other = $('moment-compare'), file = $('file');
+  back.addEventListener('click', () => { now(); $('history').focus({preventScroll: true}); });
+  other.addEventListener('click', () => { set(null, since ?? at); back.focus({preventScroll: true}); });
   document.addEventListener('keydown', event => {
     // In a field it clears the field, and in the panel it closes that.
-    if (event.key === 'Escape' && !event.defaultPrevented && (at || problem) && !event.target.closest('input, select, #blocks')) now();
+    if (event.key === 'Escape' && !event.defaultPrevented && (at || since || problem) && !event.target.closest('#find, select, #blocks')) now();
   });
+  file.addEventListener('change', async () => {
+    const [chosen] = file.files;
+    if (!chosen) return;
+    try { set(at, await readLook(chosen)); } catch (error) { set(at, since, error.message); }
+    // So that the same may be chosen again, once it is mended.
+    file.value = '';
+  });
+
+  /** The look that is to be shown: of two, the later. */
+  const look = live => {
+    const shown = at ?? live;
+    if (!since) return shown;
+    return since.now <= shown.now ? compare(since, shown) : compare(shown, since);
+  };
+  const name = look => (look.file ? '“' + look.file + '” of ' : '') + moment(look.now);
+  /** What is told of what is shown, in words that stay the same; and in those that do not. */
+  const words = (look, live) => {
+    const {memory, since} = look, ago = duration(Math.max(0, live.now - look.now)) + ' ago';
+    const above = ' The chart and what stands above it are of now.';
+    if (!since) return ['As of ' + name(look) + ': ' + bytes(memory.pools_bytes) + ' in pools, ' + bytes(memory.resident_bytes) + ' resident.', 'That was ' + ago + '.' + above];
+    const more = (title, field) => memory[field] == null || since.then.memory[field] == null ? [] : [title + ' ' + (plus(memory[field] - since.then.memory[field]) || 'as before')];
+    const change = [...more('in pools', 'pools_bytes'), ...more('resident', 'resident_bytes')].join(', ');
+    return [
+      (look === live || !look.past && !look.file ? 'Now' : name(look)) + ' compared with ' + name(since.then) + (since.same ? '.' : ', of another process: single pools cannot be told apart.'),
+      duration(look.now - since.then.now) + ' lie between' + (change ? ': ' + change : '') + '.' + (at ? above : ''),
+    ];
+  };
 
   return {
     pick,
     past: () => at !== null,
-    /** The look that is to be shown. */
-    look: live => at ?? live,
-    marks: () => at ? [{at: at.now, kind: 'at', text: moment(at.now)}] : [],
+    look,
+    marks: () => [[at, 'at', ''], [since, 'since', 'since ']].filter(([look]) => look)
+      .map(([{now}, kind, word]) => ({at: now, kind, text: word + moment(now)})),
     /** Says which moment that is. */
     tell(live) {
-      const {memory} = at ?? live;
-      $('moment').hidden = !at && !problem;
-      put(document.querySelector('main'), 'class', at ? 'past' : '');
-      put($('moment-text'), 'text', at ? 'As of ' + moment(at.now) + ': ' + bytes(memory.pools_bytes) + ' in pools, ' + bytes(memory.resident_bytes) + ' resident.' : problem);
-      put($('moment-ago'), 'text', at ? 'That was ' + duration(Math.max(0, live.now - at.now)) + ' ago; the chart and what stands above it are of now.' : '');
-      for (const words of document.querySelectorAll('.as-of')) put(words, 'text', at ? ' as of ' + moment(at.now) : '');
+      const shown = look(live), [text, rest] = at || since ? words(shown, live) : ['', ''];
+      $('moment').hidden = !text && !problem;
+      put(document.querySelector('main'), 'class', at ? 'past' : since ? 'since' : '');
+      put($('moment-text'), 'text', problem || text);
+      put($('moment-more'), 'text', problem ? text : rest);
+      other.hidden = !at;
+      put(back, 'text', at ? 'Back to now' : since ? 'Stop comparing' : 'Close');
+      for (const words of document.querySelectorAll('.as-of')) {
+        put(words, 'text', (shown.past || shown.file ? ' as of ' + moment(shown.now) : '') + (since ? ' · compared with ' + moment(shown.since.then.now) : ''));
+      }
     },
   };
 };

@@ -15,6 +15,9 @@ use tungstenite::WebSocket;
 /// Longer than anything takes that does not hang.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The protocol's number for it.
+const SHIFT: u32 = 8;
+
 /// Where a Chromium is, if there is one.
 pub(crate) fn find() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
@@ -168,9 +171,15 @@ impl Browser {
 
     /// Presses a key, as a person would.
     pub(crate) fn press(&mut self, key: &str) {
+        self.press_with(key, false);
+    }
+
+    /// The same, while Shift is held.
+    pub(crate) fn press_with(&mut self, key: &str, shift: bool) {
         let text = if key == "Enter" { "\r" } else { "" };
         for kind in ["keyDown", "keyUp"] {
-            let mut event = json!({ "type": kind, "key": key, "code": key });
+            let mut event = json!({ "type": kind, "key": key, "code": key,
+                "modifiers": if shift { SHIFT } else { 0 } });
             if key == "Enter" {
                 event["windowsVirtualKeyCode"] = 13.into();
             }
@@ -191,13 +200,23 @@ impl Browser {
                 return [box.left + box.width * {part}, box.top + box.height / 2];
             }})()"
         ));
-        let modifiers = if shift { 8 } else { 0 };
+        let modifiers = if shift { SHIFT } else { 0 };
         for (kind, count) in [("mouseMoved", 0), ("mousePressed", 1), ("mouseReleased", 1)] {
             let button = if count > 0 { "left" } else { "none" };
             let event = json!({ "type": kind, "x": place[0], "y": place[1], "button": button,
                 "clickCount": count, "modifiers": modifiers });
             self.call("Input.dispatchMouseEvent", event);
         }
+    }
+
+    /// Chooses a file in a field for one, as its dialogue does.
+    pub(crate) fn choose(&mut self, selector: &str, file: &Path) {
+        let field = format!("document.querySelector('{selector}')");
+        let field = self.call("Runtime.evaluate", json!({ "expression": field }));
+        self.call(
+            "DOM.setFileInputFiles",
+            json!({ "files": [file], "objectId": field["result"]["objectId"] }),
+        );
     }
 
     /// What a screen looks like: its size, and whether it is dark.

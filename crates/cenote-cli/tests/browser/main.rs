@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod chromium;
+mod compared;
 mod past;
 mod reading;
 mod site;

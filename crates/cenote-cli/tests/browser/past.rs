@@ -5,13 +5,13 @@ use crate::site::Site;
 use crate::{CONTRAST, browser, complaints, number};
 
 /// How many moments the chart has.
-const MOMENTS: &str =
+pub(crate) const MOMENTS: &str =
     "(parseInt(document.getElementById('history').getAttribute('aria-label')) || 0)";
-const BANNER: &str = "document.getElementById('moment-text').textContent";
-const HIDDEN: &str = "document.getElementById('moment').hidden";
+pub(crate) const BANNER: &str = "document.getElementById('moment-text').textContent";
+pub(crate) const HIDDEN: &str = "document.getElementById('moment').hidden";
 
 /// The texts of an account's row, by the titles of their columns.
-fn account(name: &str) -> String {
+pub(crate) fn account(name: &str) -> String {
     format!(
         "(() => {{
             const titles = [...document.querySelectorAll('#accounts thead th')].map(th => th.textContent);
@@ -21,14 +21,14 @@ fn account(name: &str) -> String {
     )
 }
 
-fn tile(name: &str) -> String {
+pub(crate) fn tile(name: &str) -> String {
     format!(
         "[...document.querySelectorAll('#treemap .leaf')].find(e => e.getAttribute('aria-label').split(':')[0] === '{name}')"
     )
 }
 
 /// A page that has seen a cache for some moments; what that held.
-fn opened(browser: &mut Browser, site: &Site) -> String {
+pub(crate) fn opened(browser: &mut Browser, site: &Site) -> String {
     browser.screen(1280, 900, false);
     browser.open(&format!("http://{}/pools", site.address()));
     browser.until(&format!("{}?.Held > ''", account("cache")));
@@ -38,7 +38,7 @@ fn opened(browser: &mut Browser, site: &Site) -> String {
 }
 
 /// Ends the cache, and waits until the page shows that.
-fn end_cache(browser: &mut Browser, site: &Site) {
+pub(crate) fn end_cache(browser: &mut Browser, site: &Site) {
     site.end_cache();
     browser.until(&format!("{}.Held === '0 B'", account("cache")));
 }
@@ -68,7 +68,7 @@ fn a_moment_chosen_on_the_chart_is_shown_until_one_goes_back_to_now() {
     assert!(browser.get(&tile("other work › cache")).is_object());
     // It stays, while the figures of now move on, and says how long ago it was.
     browser.until(
-        "/^That was ([3-9]|\\d\\d) s ago/.test(document.getElementById('moment-ago').textContent)",
+        "/^That was ([3-9]|\\d\\d) s ago/.test(document.getElementById('moment-more').textContent)",
     );
     assert_eq!(browser.get(&account("cache")), row);
     // What cannot be known is said.

@@ -19,6 +19,7 @@ const SCRIPT: &str = concat!(
     include_str!("../../assets/uplot/uPlot.js"),
     include_str!("../../assets/format.js"),
     include_str!("../../assets/moments.js"),
+    include_str!("../../assets/since.js"),
     include_str!("../../assets/treemap.js"),
     include_str!("../../assets/areas.js"),
     include_str!("../../assets/blocks.js"),

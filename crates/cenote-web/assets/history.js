@@ -2,8 +2,9 @@
 // What was held, on a server that keeps a history: fifteen minutes by the second, a day by the minute. A click
 // chooses a moment of it, and with Shift one to compare with.
 
-const timeline = (element, ranges, choice, known, pick) => {
-  let step = 0, path = '', plot = null, marks = [];
+const timeline = (element, ranges, choice, known, pick, changed) => {
+  // What an address asks for waits for what is known.
+  let step = 0, path = '', plot = null, marks = [], asked = null;
   const color = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
   /** The figures of a step, in the order of the lines; none where there was nothing. */
@@ -56,7 +57,7 @@ const timeline = (element, ranges, choice, known, pick) => {
       axes: [axis, {...axis, size: 76, incrs: Array.from({length: 50}, (_, i) => 2 ** i), values: (_, values) => values.map(bytes)}],
       scales: {y: {range: (_, low, high) => [0, high > 0 ? high * 1.05 : 1]}},
       cursor: {drag: {x: true, y: false}},
-      hooks: {draw: [refusals, place]},
+      hooks: {draw: [refusals, place], setScale: [(_, name) => { if (name === 'x' && plot) changed(); }]},
     }, figures(), element);
     plot.over.append(el('div', {class: 'marks', 'aria-hidden': 'true'}));
     listen(plot);
@@ -121,18 +122,43 @@ const timeline = (element, ranges, choice, known, pick) => {
 
   [...ranges.children].forEach((button, i) => button.addEventListener('click', () => {
     step = i;
-    if (known.steps?.[step].now.length) { mark(); draw(); }
+    if (known.steps?.[step].now.length) { mark(); draw(); changed(); }
   }));
-  choice.addEventListener('change', () => { path = choice.value; if (known.steps) draw(); });
+  choice.addEventListener('change', () => { path = choice.value; if (known.steps) draw(); changed(); });
   new ResizeObserver(() => { if (plot && plot.width !== element.clientWidth) plot.setSize({width: element.clientWidth, height: 220}); }).observe(element);
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { if (plot) draw(); });
 
+  /** Does what an address asked for; what is not kept of it. */
+  const obey = () => {
+    const {range, account, from, to} = asked;
+    asked = null;
+    const has = ({now}) => now.length > 0 && (!to || now[0] <= to && now.at(-1) >= from);
+    const wanted = range === 'day' ? 1 : 0, found = has(known.steps[wanted]) ? wanted : known.steps.findIndex(has);
+    step = Math.max(0, found);
+    path = known.steps.flatMap(one => one.accounts).map(row => key(row.path)).find(path => path.split('\n').join('/') === account) ?? '';
+    mark();
+    choose();
+    choice.value = path;
+    draw();
+    if (to && found >= 0) plot.setScale('x', {min: from, max: to});
+    return to && found < 0 ? 'Nothing is kept of the time from ' + moment(from) + ' to ' + moment(to) + ', which the address names.' : '';
+  };
+
   return {
-    /** What is known has become more. */
+    /** What is known has become more; what is not kept of what an address asked for, if anything. */
     draw() {
       element.parentElement.hidden = !known.steps[0].now.length;
+      if (asked && known.steps[0].now.length) return obey();
       if (known.steps[step].now.length) { choose(); renew(isWhole()); }
+      return '';
     },
+    /** What part of what is shown, for the address; and back. */
+    state() {
+      if (asked) return asked;
+      const part = plot && !isWhole() ? {from: plot.scales.x.min?.toFixed(3), to: plot.scales.x.max?.toFixed(3)} : {};
+      return {range: step ? 'day' : '', account: path.split('\n').join('/'), ...part};
+    },
+    restore({range, account, from, to}) { asked = {range, account, from: Number(from) || 0, to: Number(to) || 0}; },
     /** The moments to be marked. */
     mark(list) {
       marks = list;

@@ -53,6 +53,10 @@ const drawMemory = look => {
   put(box, 'aria-label', parts.map(([, name, size]) => name + ' ' + bytes(size)).join(', '));
 };
 
+let held = false;
+document.addEventListener('keydown', event => { held = event.repeat; }, true);
+document.addEventListener('keyup', () => { if (held) { held = false; note(); } });
+
 let last = null, chosen = null, paused = false, lostSince = null, timer = 0, round = 0;
 const history = new Map();
 const map = treemap($('treemap'), $('tip'), $('map-legend'), pool => open(pool));
@@ -80,10 +84,10 @@ const open = pool => {
 
 /** Notes in the address what is shown, so that a link shows the same to others. */
 const note = () => {
-  const {sort, find} = pools.state(), said = new URLSearchParams();
-  if (sort) said.set('sort', sort);
-  if (find) said.set('find', find);
-  if (chosen) said.set('pool', chosen);
+  // A browser takes only so many addresses in a while: of a key that is held down the last will do.
+  if (held) return;
+  const said = new URLSearchParams();
+  for (const [name, value] of Object.entries({...pools.state(), ...chart.state(), ...when.state(), pool: chosen})) if (value) said.set(name, value);
   if (paused) said.set('paused', '');
   const address = said.size ? '#' + said : location.pathname + location.search;
   if (location.hash !== (said.size ? address : '')) window.history.replaceState(null, '', address);
@@ -93,12 +97,17 @@ const note = () => {
 let asked = null;
 const heed = () => {
   asked = new URLSearchParams(location.hash.slice(1));
-  pools.restore({sort: asked.get('sort'), find: asked.get('find')});
+  const given = Object.fromEntries(asked);
+  pools.restore(given);
+  chart.restore(given);
+  when.restore(given);
   if (last) obey(last);
 };
 const obey = look => {
   const {pool, paused: pause} = Object.fromEntries(asked);
   asked = null;
+  when.tell(look);
+  if (known.steps) when.say(chart.draw());
   draw();
   const found = look.pools.find(row => row.id === pool);
   if (found) open(found);
@@ -146,15 +155,20 @@ const ask = async address => {
   } finally { clearTimeout(wait); }
 };
 
-const known = moments(ask, () => { chart.draw(); });
+const known = moments(ask, () => {
+  const why = chart.draw();
+  when.tell(last);
+  when.say(why);
+});
 const when = choice(known, () => {
   // Of the past no pool is known, so none is looked into.
   if (when.past()) panel.close();
   chart.mark(when.marks());
   if (last) when.tell(last);
   draw();
+  note();
 });
-const chart = timeline($('history'), $('history-ranges'), $('history-account'), known, when.pick);
+const chart = timeline($('history'), $('history-ranges'), $('history-account'), known, when.pick, () => note());
 
 const tick = async () => {
   // A round that was begun while another was under way takes its place.

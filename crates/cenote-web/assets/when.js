@@ -8,13 +8,15 @@ const unkept = look => look.left_out ? ' Of ' + count(look.left_out) + (look.lef
 const choice = (known, changed) => {
   // Looks: that which is shown, where it is not now's, and that with which it is compared.
   let at = null, since = null, before = [null, null], problem = '';
+  // What an address asks for waits for what is known.
+  let asked = null;
 
   const set = (shown, compared, why = '') => {
-    [at, since, problem] = [shown, compared, why];
+    [at, since, problem, asked] = [shown, compared, why, null];
     changed();
   };
   const missing = at => moment(at) + ' is not kept'
-    + (Number.isFinite(known.oldest()) ? ': what is kept begins at ' + moment(known.oldest()) : '') + '.';
+    + (Number.isFinite(known.oldest()) ? ': what is kept begins at ' + moment(known.oldest()) : ', since this server keeps no history') + '.';
   const now = () => set(null, null);
 
   const pick = {
@@ -70,18 +72,36 @@ const choice = (known, changed) => {
     ];
   };
 
+  /** Does what an address asked for, as soon as it is known whether that is kept. */
+  const obey = live => {
+    if (!known.steps && live.history_seconds !== null) return;
+    const found = moment => moment && moment <= live.now + 1 ? known.find(moment) : null;
+    const {at, since} = asked, looks = [found(at), found(since)];
+    set(...looks, [at, since].filter((moment, i) => moment && !looks[i]).map(missing).join(' '));
+  };
+
   return {
     pick,
+    /** The moments that are chosen, for the address; and back. A file is nobody else's. */
+    state: () => asked ?? {at: at?.now, since: since?.file ? 0 : since?.now},
+    restore({at: shown, since: compared}) {
+      asked = {at: Number(shown) || 0, since: Number(compared) || 0};
+      if (!asked.at && !asked.since && (at || since)) now();
+    },
+    /** Says what was not found. */
+    say(why) { if (why) set(at, since, [problem, why].filter(Boolean).join(' ')); },
     past: () => at !== null,
     look,
     marks: () => [[at, 'at', ''], [since, 'since', 'since ']].filter(([look]) => look)
       .map(([{now}, kind, word]) => ({at: now, kind, text: word + moment(now)})),
     /** Says which moment that is. */
     tell(live) {
+      if (asked?.at || asked?.since) obey(live);
+      const waits = asked?.at || asked?.since;
       const shown = look(live), [text, rest] = at || since ? words(shown, live) : ['', ''];
-      $('moment').hidden = !text && !problem;
+      $('moment').hidden = !text && !problem && !waits;
       put(document.querySelector('main'), 'class', at ? 'past' : since ? 'since' : '');
-      put($('moment-text'), 'text', problem || text);
+      put($('moment-text'), 'text', waits ? 'Looking for ' + moment(waits) + '.' : problem || text);
       put($('moment-more'), 'text', problem ? text : rest);
       other.hidden = !at;
       put(back, 'text', at ? 'Back to now' : since ? 'Stop comparing' : 'Close');

@@ -190,23 +190,47 @@ impl Browser {
         }
     }
 
-    /// Clicks in the middle of an element, or at such a part of its width, as a person would.
-    pub(crate) fn click(&mut self, selector: &str, part: f64, shift: bool) {
-        let place = self.get(&format!(
+    /// A place in an element: the middle, at such a part of its width.
+    fn place(&mut self, selector: &str, part: f64) -> Value {
+        self.get(&format!(
             "(() => {{
                 const element = document.querySelector('{selector}');
                 element.scrollIntoView({{block: 'center'}});
                 const box = element.getBoundingClientRect();
                 return [box.left + box.width * {part}, box.top + box.height / 2];
             }})()"
-        ));
-        let modifiers = if shift { SHIFT } else { 0 };
-        for (kind, count) in [("mouseMoved", 0), ("mousePressed", 1), ("mouseReleased", 1)] {
-            let button = if count > 0 { "left" } else { "none" };
-            let event = json!({ "type": kind, "x": place[0], "y": place[1], "button": button,
-                "clickCount": count, "modifiers": modifiers });
-            self.call("Input.dispatchMouseEvent", event);
-        }
+        ))
+    }
+
+    fn mouse(&mut self, kind: &str, place: &Value, clicks: u32, shift: bool) {
+        let button = if clicks > 0 { "left" } else { "none" };
+        let event = json!({ "type": kind, "x": place[0], "y": place[1], "button": button,
+            "clickCount": clicks, "modifiers": if shift { SHIFT } else { 0 } });
+        self.call("Input.dispatchMouseEvent", event);
+    }
+
+    /// Clicks in an element, at such a part of its width, as a person would.
+    pub(crate) fn click(&mut self, selector: &str, part: f64, shift: bool) {
+        let place = self.place(selector, part);
+        self.mouse("mouseMoved", &place, 0, shift);
+        self.mouse("mousePressed", &place, 1, shift);
+        self.mouse("mouseReleased", &place, 1, shift);
+    }
+
+    pub(crate) fn double_click(&mut self, selector: &str, part: f64) {
+        self.click(selector, part, false);
+        let place = self.place(selector, part);
+        self.mouse("mousePressed", &place, 2, false);
+        self.mouse("mouseReleased", &place, 2, false);
+    }
+
+    /// Drags from one part of an element's width to another.
+    pub(crate) fn drag(&mut self, selector: &str, from: f64, to: f64) {
+        let (from, to) = (self.place(selector, from), self.place(selector, to));
+        self.mouse("mouseMoved", &from, 0, false);
+        self.mouse("mousePressed", &from, 1, false);
+        self.mouse("mouseMoved", &to, 1, false);
+        self.mouse("mouseReleased", &to, 1, false);
     }
 
     /// Chooses a file in a field for one, as its dialogue does.

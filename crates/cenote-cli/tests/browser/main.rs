@@ -8,6 +8,7 @@
 
 mod chromium;
 mod compared;
+mod links;
 mod past;
 mod reading;
 mod site;

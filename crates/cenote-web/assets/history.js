@@ -7,13 +7,13 @@ const timeline = (element, ranges, choice, known, pick, changed) => {
   let step = 0, path = '', plot = null, marks = [], asked = null;
   const color = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-  /** The figures of a step, in the order of the lines; none where there was nothing. */
+  /** The figures of a step, in the order of the lines; none where there was nothing, nor between moments that lie apart. */
   const figures = () => {
-    const {now, resident_bytes, block_cache_bytes, accounts} = known.steps[step];
-    const held = of => { const row = accounts.find(row => key(row.path) === of); return now.map((_, i) => row?.held_bytes[i] ?? null); };
-    // Copies: the plot's own moments stay what it has drawn.
-    const data = [[...now], resident_bytes, held(root()), block_cache_bytes];
-    return path ? [...data, held(path)] : data;
+    const shown = known.steps[step], {now, accounts} = shown, held = of => accounts.find(row => key(row.path) === of)?.held_bytes ?? [];
+    const gap = now.map((_, i) => isGap(shown, i));
+    const spread = (values, between) => now.flatMap((_, i) => gap[i] ? [between(i), values[i] ?? null] : [values[i] ?? null]);
+    const none = () => null;
+    return [spread(now, i => (now[i - 1] + now[i]) / 2), ...[shown.resident_bytes, held(root()), shown.block_cache_bytes, ...path ? [held(path)] : []].map(values => spread(values, none))];
   };
   const root = () => known.steps.flatMap(one => one.accounts).find(row => row.path.length === 1)?.path.join('\n');
 
@@ -34,14 +34,15 @@ const timeline = (element, ranges, choice, known, pick, changed) => {
     });
   };
 
-  /** Moments of which there is something to say, as lines over the chart. */
+  /** Moments and times of which there is something to say, over the chart. */
   const place = plot => {
     const layer = plot.over.querySelector('.marks'), width = plot.over.clientWidth;
-    layer?.replaceChildren(...marks.flatMap(({at, kind, text}) => {
-      const x = plot.valToPos(at, 'x');
-      if (!(x >= -1 && x <= width + 1)) return [];
-      const mark = el('div', {class: 'mark ' + kind + (x > width / 2 ? ' late' : '')}, el('span', {}, text));
-      mark.style.left = x + 'px';
+    layer?.replaceChildren(...[...known.marks(known.steps[step]), ...marks].flatMap(({at, to, kind, text}) => {
+      const x = plot.valToPos(at, 'x'), end = to ? plot.valToPos(to, 'x') : x;
+      if (!(end >= -1 && x <= width + 1)) return [];
+      // A word that does not fit in a gap is left out.
+      const mark = el('div', {class: 'mark ' + kind + (x > width / 2 ? ' late' : '')}, to && end - x < 90 ? null : el('span', {}, text));
+      Object.assign(mark.style, {left: x + 'px', width: to ? end - x + 'px' : null});
       return [mark];
     }));
   };
@@ -70,6 +71,7 @@ const timeline = (element, ranges, choice, known, pick, changed) => {
     plot.over.addEventListener('mousedown', event => { from = event.clientX; });
     plot.over.addEventListener('click', event => {
       if (event.detail > 1 || Math.abs(event.clientX - from) > 3) return;
+      // In the middle of a gap it is the moment before.
       pick[event.shiftKey ? 'since' : 'at'](plot.data[0][plot.posToIdx(event.clientX - plot.over.getBoundingClientRect().left)]);
     });
     plot.over.addEventListener('dblclick', pick.undo);
@@ -92,9 +94,12 @@ const timeline = (element, ranges, choice, known, pick, changed) => {
   });
 
   const tell = () => {
-    const {now} = known.steps[step], i = chosen('at'), held = figures()[2];
+    const {now, resident_bytes, accounts} = known.steps[step], i = chosen('at'), held = accounts.find(row => key(row.path) === root())?.held_bytes ?? [];
+    const all = known.marks(known.steps[step]), gaps = all.filter(mark => mark.kind === 'gap').length;
     put(element, 'aria-label', now.length + ' moments, of the last ' + duration(now.at(-1) - now[0])
-      + ': in pools now ' + bytes(held.at(-1)) + ', resident ' + bytes(figures()[1].at(-1)));
+      + ': in pools now ' + bytes(held.at(-1)) + ', resident ' + bytes(resident_bytes.at(-1))
+      + all.filter(mark => mark.kind === 'start').map(mark => '; ' + mark.text).join('')
+      + (gaps ? '; ' + gaps + (gaps === 1 ? ' time' : ' times') + ' of which nothing is kept' : ''));
     put(element, 'aria-valuemax', now.length - 1);
     put(element, 'aria-valuenow', i);
     put(element, 'aria-valuetext', moment(now[i]) + ', in pools ' + bytes(held[i]));

@@ -137,6 +137,11 @@ impl Browser {
         }
     }
 
+    /// Runs a script in each page before those of its own.
+    pub(crate) fn before_all(&mut self, script: &str) {
+        self.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script }));
+    }
+
     pub(crate) fn open(&mut self, address: &str) {
         self.call("Page.navigate", json!({ "url": address }));
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'");

@@ -34,7 +34,7 @@ fn a_link_shows_others_the_same_moments_and_the_same_part_of_the_chart() {
     let shown = "(() => {
         const said = new URLSearchParams(location.hash.slice(1));
         return [said.get('from'), said.get('to'), said.get('account'), document.getElementById('history-account').value,
-            document.querySelectorAll('#history .mark').length, document.querySelector('main').className];
+            document.querySelectorAll('#history .mark:is(.at, .since)').length, document.querySelector('main').className];
     })()";
     let before = browser.get(shown);
     assert_eq!((&before[4], &before[5]), (&2.into(), &"past".into()));

@@ -8,6 +8,7 @@
 
 mod chromium;
 mod compared;
+mod deploys;
 mod links;
 mod past;
 mod reading;

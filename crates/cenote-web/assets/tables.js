@@ -131,6 +131,7 @@ const accountTable = table => {
         const line = spark();
         const cells = titles.map(([, kind], i) => el(i === 0 ? 'th' : 'td', {class: i === 0 ? 'path' : i === 16 ? 'at opt' : (kind ?? '') + (i === 6 ? ' trend' : ''), scope: i === 0 ? 'row' : null}));
         cells[0].style.setProperty('--depth', row.path.length - 1);
+        cells[0].title = row.path.join('/');
         cells[6].append(line.element);
         shown = {element: el('tr', {}, ...cells), cells, line};
         rows.set(key, shown);

@@ -214,6 +214,12 @@ impl Browser {
         self.call("Input.dispatchMouseEvent", event);
     }
 
+    /// Moves to the beginning of an element.
+    pub(crate) fn hover(&mut self, selector: &str) {
+        let place = self.place(selector, 0.1);
+        self.mouse("mouseMoved", &place, 0, false);
+    }
+
     /// Clicks in an element, at such a part of its width, as a person would.
     pub(crate) fn click(&mut self, selector: &str, part: f64, shift: bool) {
         let place = self.place(selector, part);

@@ -98,7 +98,7 @@ fn what_a_history_had_no_room_for_is_not_said_to_be_new() {
 }
 
 /// What the page is told, with other figures for a moment before.
-fn earlier(browser: &mut Browser) -> Value {
+pub(crate) fn earlier(browser: &mut Browser, uploads: &str) -> Value {
     let text = browser.get("fetch('pools.json').then(answer => answer.text())");
     let mut look: Value = serde_json::from_str(text.as_str().expect("text")).expect("JSON");
     look["now"] = (look["now"].as_f64().expect("seconds") - 3600.0).into();
@@ -108,7 +108,7 @@ fn earlier(browser: &mut Browser) -> Value {
     ghost["path"] = json!(["process", "other work", "ghost"]);
     ghost["held_bytes"] = (1 << 20).into();
     accounts.push(ghost);
-    let uploads = accounts.iter_mut().find(|row| row["path"] == json!(["process", "uploads"]));
+    let uploads = accounts.iter_mut().find(|row| row["path"] == json!(["process", uploads]));
     let held = &mut uploads.expect("its row")["held_bytes"];
     *held = (held.as_u64().expect("bytes") - 4096).into();
     let pools = look["pools"].as_array_mut().expect("rows");
@@ -122,7 +122,7 @@ fn earlier(browser: &mut Browser) -> Value {
     look
 }
 
-fn write(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
+pub(crate) fn write(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
     let file = folder.join(name);
     std::fs::write(&file, text).expect("a file");
     file
@@ -134,7 +134,7 @@ fn what_was_written_to_a_file_is_compared_with_now() {
     let folder = tempfile::tempdir().expect("a folder");
     let site = Site::under_load("uploads", None, 0);
     opened(&mut browser, &site);
-    let mut look = earlier(&mut browser);
+    let mut look = earlier(&mut browser, "uploads");
     browser.choose("#file", &write(folder.path(), "<b>before.json", &look.to_string()));
     browser.until(&format!("!{HIDDEN}"));
     let banner = browser.get(BANNER);
@@ -206,7 +206,7 @@ fn a_file_that_is_no_look_is_told_what_it_is_and_what_it_should_be() {
     let site = Site::under_load("uploads", None, 0);
     opened(&mut browser, &site);
     let history = browser.get("fetch('pools.json?history').then(answer => answer.text())");
-    let look = earlier(&mut browser);
+    let look = earlier(&mut browser, "uploads");
     let with = |pointer: &str, value: Value| {
         let mut look = look.clone();
         *look.pointer_mut(pointer).expect("it is there") = value;
@@ -251,7 +251,7 @@ fn a_comparison_can_be_read_in_the_dark_in_the_light_and_on_a_phone() {
     let folder = tempfile::tempdir().expect("a folder");
     let site = Site::under_load("uploads", None, 0);
     opened(&mut browser, &site);
-    let file = write(folder.path(), "before.json", &earlier(&mut browser).to_string());
+    let file = write(folder.path(), "before.json", &earlier(&mut browser, "uploads").to_string());
     for (name, width, height, dark) in [
         ("since", 1280, 1360, false),
         ("since-dark", 1280, 1360, true),

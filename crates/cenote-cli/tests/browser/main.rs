@@ -10,6 +10,7 @@ mod chromium;
 mod compared;
 mod deploys;
 mod links;
+mod measured;
 mod past;
 mod reading;
 mod site;

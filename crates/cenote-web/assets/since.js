@@ -22,13 +22,13 @@ const compareAccounts = (then, now) => {
   const [before, after] = [by(then), by(now)];
   const rows = now.accounts.map(row => {
     const was = before.get(key(row.path));
-    if (!was && mayHide(then, row.path)) return {...row, more: null, word: 'not kept then'};
+    if (!was && mayHide(then, row.path)) return {...row, more: null, word: 'not told then'};
     return {...row, then_bytes: was?.held_bytes ?? 0, more: row.held_bytes - (was?.held_bytes ?? 0), word: was ? '' : 'new'};
   });
   for (const {path, held_bytes} of then.accounts) {
     if (after.has(key(path))) continue;
     const hidden = mayHide(now, path);
-    rows.push({path, held_bytes: null, then_bytes: held_bytes, more: hidden ? null : -held_bytes, word: hidden ? 'not kept' : 'gone'});
+    rows.push({path, held_bytes: null, then_bytes: held_bytes, more: hidden ? null : -held_bytes, word: hidden ? 'not told now' : 'gone'});
   }
   return tree(rows).map(node => node.row);
 };
@@ -80,5 +80,5 @@ const readLook = async file => {
   check(look.pools ?? [], 'pools');
   const pools = (look.pools ?? []).map(pool => ({name: '', kind: 'pool', numbers: [], created_at: '–', ...pool}));
   // Without pools it is what is kept of a moment.
-  return {...look, file: file.name, past: !look.pools, pools, pools_shown: look.pools_shown ?? 0, name: look.name ?? look.accounts[0]?.path[0] ?? '', silent: look.silent ?? [], memory: look.memory ?? {}};
+  return {...look, left_out: look.paths_left_out, unkept: look.paths_left_out ? () => true : null, file: file.name, past: !look.pools, pools, pools_shown: look.pools_shown ?? 0, name: look.name ?? look.accounts[0]?.path[0] ?? '', silent: look.silent ?? [], memory: look.memory ?? {}};
 };

@@ -91,7 +91,7 @@ fn what_a_history_had_no_room_for_is_not_said_to_be_new() {
     browser.until("/^Held .* Of \\d+ accounts there was no room to keep anything/.test(document.getElementById('accounts-more').textContent)");
     browser.get("document.getElementById('moment-compare').click()");
     // The first that came have no room; of the last there was some, before they came.
-    for (name, wanted) in [("tenant-0", "not kept then"), ("tenant-79", "+4096 B new")] {
+    for (name, wanted) in [("tenant-0", "not told then"), ("tenant-79", "+4096 B new")] {
         browser.until(&format!("{}?.Change === '{wanted}'", account(name)));
     }
     drop(pools);
@@ -195,7 +195,7 @@ fn what_was_written_to_a_file_is_compared_with_now() {
     others["path"] = json!(["process", "(others)"]);
     look["accounts"].as_array_mut().expect("rows").push(others);
     browser.choose("#file", &write(folder.path(), "many.json", &look.to_string()));
-    browser.until(&format!("{}?.Change === 'not kept then'", account("uploads")));
+    browser.until(&format!("{}?.Change === 'not told then'", account("uploads")));
     assert_eq!(complaints(&browser), [] as [&String; 0]);
 }
 

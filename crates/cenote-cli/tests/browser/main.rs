@@ -1,8 +1,8 @@
 //! `/pools` in a real browser, while a load runs.
 //!
 //! Skipped, loudly, where there is no Chromium. With `CENOTE_SCREENSHOTS` set to a folder, the
-//! pictures of the documentation are written there: one test at a time (`--test-threads=1`), since
-//! they show the memory of the whole process.
+//! pictures of the documentation are written there. They show the memory of the whole process, so each of
+//! `it_can_be_read`, `the_page_lives` and `compared::a_comparison` has to be run by itself.
 
 #![forbid(unsafe_code)]
 
@@ -274,8 +274,8 @@ fn it_can_be_read_in_the_dark_in_the_light_and_on_a_phone() {
     let site = Site::under_load("uploads", None, 0);
     let folder = std::env::var_os("CENOTE_SCREENSHOTS");
     for (name, width, height, dark, pool) in [
-        ("light", 1280, 1360, false, "request"),
-        ("dark", 1280, 1360, true, "cache"),
+        ("light", 1280, 1560, false, "request"),
+        ("dark", 1280, 1560, true, "cache"),
         ("phone", 390, 1500, true, "cache"),
     ] {
         browser.screen(width, height, dark);

@@ -51,6 +51,14 @@ const OVERLAPS: &str = "(() => {
     return boxes.length > 30 ? bad : ['there is hardly anything: ' + boxes.length];
 })()";
 
+/// Rows of either table whose cells do not stand side by side, or of which a cell differs in its ground.
+const RAGGED: &str = "[...document.querySelectorAll('#pools tbody tr, #accounts tbody tr')].filter(row => {
+    const cells = [...row.children].filter(cell => cell.getClientRects().length);
+    const boxes = cells.map(cell => cell.getBoundingClientRect());
+    return boxes.some((box, i) => i > 0 && Math.abs(box.left - boxes[i - 1].right) > 1 || Math.abs(box.top - boxes[0].top) > 1)
+        || new Set(cells.map(cell => getComputedStyle(cell).backgroundColor)).size !== 1;
+}).map(row => row.textContent)";
+
 #[test]
 fn accounts_can_be_read_on_every_screen_now_and_compared() {
     let Some(mut browser) = browser() else { return };
@@ -91,6 +99,8 @@ fn accounts_can_be_read_on_every_screen_now_and_compared() {
             );
             assert!(indents.is_sorted_by(|a, b| a[0] + 8 <= b[0]), "{name}: {indents:?}");
             assert_eq!(browser.get(OVERLAPS), json!([]), "{name}");
+            browser.until("document.querySelector('#pools tr.old') !== null");
+            assert_eq!(browser.get(RAGGED), json!([]), "{name}");
             // Also under the mouse: rows as others, over their age, and gone.
             for row in ["tr", "tr.old", "tr.gone"] {
                 let row = format!("#accounts tbody {row}");

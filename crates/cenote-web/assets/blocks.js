@@ -76,7 +76,7 @@ const blocks = (closed) => {
   $('blocks-close').addEventListener('click', close);
   panel.addEventListener('keydown', event => { if (event.key === 'Escape') close(); });
   return {
-    get id() { return pool ? pool.id : null; },
+    close() { if (!panel.hidden) close(); },
     open(row) {
       pool = row; drawn = '';
       if (!panel.contains(document.activeElement)) from = document.activeElement;

@@ -54,6 +54,13 @@ const duration = s => {
   return Math.floor(s / 86400) + ' d';
 };
 
+const clock = date => date.toLocaleTimeString();
+/** With its day, unless that is today. */
+const moment = seconds => {
+  const date = new Date(seconds * 1000);
+  return date.toDateString() === new Date().toDateString() ? clock(date) : date.toLocaleString();
+};
+
 /** Accounts right under the root of which there are several of a name, as of a service's requests. */
 const several = new Set();
 /** Of workers there is one of each name, whatever pools it has had. */
@@ -69,12 +76,14 @@ const label = (path, numbers) => path.map((name, i) =>
 const matches = (pool, find) => !find
   || (label(pool.path, pool.numbers).join('/') + ' ' + pool.name + ' ' + pool.created_at).toLowerCase().includes(find);
 
+/** How many values a line of what was lately has. */
+const REMEMBERED = 120;
 /** A line of what was lately, in an SVG that stays. */
 const spark = () => {
   const under = svg('path', {class: 'under'}), line = svg('path');
   const element = svg('svg', {class: 'spark', viewBox: '0 0 60 20', preserveAspectRatio: 'none', 'aria-hidden': 'true'}, under, line);
   return {element, draw(values) {
-    if (values.length < 2) return;
+    if (values.length < 2) { line.removeAttribute('d'); under.removeAttribute('d'); return; }
     const most = Math.max(...values, 1e-9), step = 60 / (values.length - 1);
     const points = values.map((value, i) => (i * step).toFixed(1) + ' ' + (18.5 - 17 * value / most).toFixed(1));
     line.setAttribute('d', 'M' + points.join('L'));

@@ -1,7 +1,7 @@
 
 // The page itself: asks once a second, draws what comes, and says when nothing does.
 
-const EVERY = 1000, PATIENCE = 5000, REMEMBERED = 120;
+const EVERY = 1000, PATIENCE = 5000;
 
 const tiles = [
   {id: 'held', title: 'Held by pools', of: look => look.accounts[0].held_bytes, text: bytes,
@@ -53,34 +53,41 @@ const drawMemory = look => {
   put(box, 'aria-label', parts.map(([, name, size]) => name + ' ' + bytes(size)).join(', '));
 };
 
+let held = false;
+document.addEventListener('keydown', event => { held = event.repeat; }, true);
+document.addEventListener('keyup', () => { if (held) { held = false; note(); } });
+
 let last = null, chosen = null, paused = false, lostSince = null, timer = 0, round = 0;
 const history = new Map();
 const map = treemap($('treemap'), $('tip'), $('map-legend'), pool => open(pool));
 const pools = poolTable($('pools'), pool => open(pool), () => { drawTree(); note(); });
 const accounts = accountTable($('accounts'));
-const panel = blocks(() => { chosen = null; if (last) draw(last); note(); });
+const panel = blocks(() => { chosen = null; draw(); note(); });
 
-const drawTree = () => { if (last) map.draw(last, chosen, pools.find()); };
+const drawTree = () => { if (last) map.draw(areas(when.look(last), pools.find()), chosen, pools.find()); };
 
-const draw = look => {
-  map.draw(look, chosen, pools.find());
+const draw = () => {
+  if (!last) return;
+  const look = when.look(last);
+  drawTree();
   pools.draw(look, chosen);
+  accounts.draw(look, history);
 };
 
 const open = pool => {
   chosen = pool.id;
   panel.open(pool);
-  if (last) draw(last);
+  draw();
   note();
   panel.refresh(ask).catch(() => {});
 };
 
 /** Notes in the address what is shown, so that a link shows the same to others. */
 const note = () => {
-  const {sort, find} = pools.state(), said = new URLSearchParams();
-  if (sort !== 'held-') said.set('sort', sort);
-  if (find) said.set('find', find);
-  if (chosen) said.set('pool', chosen);
+  // A browser takes only so many addresses in a while: of a key that is held down the last will do.
+  if (held) return;
+  const said = new URLSearchParams();
+  for (const [name, value] of Object.entries({...pools.state(), ...chart.state(), ...when.state(), pool: chosen})) if (value) said.set(name, value);
   if (paused) said.set('paused', '');
   const address = said.size ? '#' + said : location.pathname + location.search;
   if (location.hash !== (said.size ? address : '')) window.history.replaceState(null, '', address);
@@ -90,13 +97,18 @@ const note = () => {
 let asked = null;
 const heed = () => {
   asked = new URLSearchParams(location.hash.slice(1));
-  pools.restore({sort: asked.get('sort'), find: asked.get('find')});
+  const given = Object.fromEntries(asked);
+  pools.restore(given);
+  chart.restore(given);
+  when.restore(given);
   if (last) obey(last);
 };
 const obey = look => {
   const {pool, paused: pause} = Object.fromEntries(asked);
   asked = null;
-  draw(look);
+  when.tell(look);
+  if (known.steps) when.say(chart.draw());
+  draw();
   const found = look.pools.find(row => row.id === pool);
   if (found) open(found);
   else if (pool) put($('tip'), 'text', 'The pool that the address names is not among those shown any more.');
@@ -125,21 +137,15 @@ const show = look => {
   }
   for (const key of history.keys()) if (!seen.has(key)) history.delete(key);
   drawMemory(look);
-  past.add(look);
-  accounts.draw(look, history);
-  draw(look);
+  last = look;
+  known.add(look);
+  when.tell(look);
+  draw();
   put($('since'), 'text', 'Up ' + duration(look.uptime_seconds)
     + (look.silent.length ? '. No answer in time from ' + look.silent.map(path => path.join('/')).join(', ') + '.' : ''));
-  last = look;
   if (asked) obey(look);
 };
 
-const clock = date => date.toLocaleTimeString();
-/** With its day, unless that is today. */
-const moment = seconds => {
-  const date = new Date(seconds * 1000);
-  return date.toDateString() === new Date().toDateString() ? clock(date) : date.toLocaleString();
-};
 const state = (kind, text) => { put(document.body, 'class', kind); put($('state-text'), 'text', text); };
 
 const ask = async address => {
@@ -149,7 +155,20 @@ const ask = async address => {
   } finally { clearTimeout(wait); }
 };
 
-const past = timeline($('history'), $('history-ranges'), $('history-account'), ask);
+const known = moments(ask, () => {
+  const why = chart.draw();
+  when.tell(last);
+  when.say(why);
+});
+const when = choice(known, () => {
+  // Of the past no pool is known, so none is looked into.
+  if (when.past()) panel.close();
+  chart.mark(when.marks());
+  if (last) when.tell(last);
+  draw();
+  note();
+});
+const chart = timeline($('history'), $('history-ranges'), $('history-account'), known, when.pick, () => note());
 
 const tick = async () => {
   // A round that was begun while another was under way takes its place.
@@ -187,6 +206,9 @@ document.addEventListener('visibilitychange', () => {
   if (!document.hidden && !paused) tick();
 });
 new ResizeObserver(drawTree).observe($('treemap'));
+// What sticks under the head has to know how high that is.
+const head = document.querySelector('header');
+new ResizeObserver(() => document.documentElement.style.setProperty('--head', head.offsetHeight + 'px')).observe(head);
 window.addEventListener('hashchange', heed);
 heed();
 tick();

@@ -1,7 +1,8 @@
 
 // The table of pools, which can be sorted, and that of accounts.
 
-const zero = text => el('span', {class: 'zero'}, text);
+/** The class of a cell with a change. */
+const moved = row => 'n more' + (row.more > 0 ? ' grew' : row.more < 0 ? ' shrank' : '');
 
 /** Columns of pools: title, what it sorts by, what it shows. */
 const COLUMNS = [
@@ -9,6 +10,7 @@ const COLUMNS = [
   {id: 'creator', title: 'Made at', opt: true, sort: row => row.created_at, text: row => row.created_at},
   {id: 'age', title: 'Age', number: true, sort: row => row.age_seconds ?? -1, text: row => duration(row.age_seconds)},
   {id: 'held', title: 'Held', number: true, sort: row => row.held_bytes, text: row => bytes(row.held_bytes)},
+  {id: 'more', title: 'Change', number: true, kind: 'more', sort: row => row.more ?? 0, text: change},
   {id: 'used', title: 'Used', number: true, sort: row => row.used_bytes ?? -1, text: row => bytes(row.used_bytes)},
   {id: 'peak', title: 'Peak', number: true, opt: true, sort: row => row.peak_bytes, text: row => bytes(row.peak_bytes)},
   {id: 'late', title: 'Peak, 1 min', number: true, opt: true, sort: row => row.recent_peak_bytes, text: row => bytes(row.recent_peak_bytes)},
@@ -20,9 +22,10 @@ const COLUMNS = [
 ];
 
 const poolTable = (table, choose, changed) => {
-  let column = COLUMNS[3], down = true, find = '', look = null, chosen = null;
+  const [HELD, MORE] = ['held', 'more'].map(id => COLUMNS.find(head => head.id === id));
+  let column = HELD, down = true, find = '', look = null, chosen = null;
   const rows = new Map();
-  const heads = COLUMNS.map(head => el('th', {scope: 'col', class: (head.number ? 'n' : '') + (head.opt ? ' opt' : '')},
+  const heads = COLUMNS.map(head => el('th', {scope: 'col', class: (head.number ? 'n' : '') + (head.opt ? ' opt' : '') + (head === MORE ? ' more' : '')},
     el('button', {type: 'button', 'data-sort': head.id, onclick: () => sortBy(head.id)}, head.title)));
   const body = el('tbody');
   table.replaceChildren(el('thead', {}, el('tr', {}, ...heads)), body);
@@ -46,6 +49,7 @@ const poolTable = (table, choose, changed) => {
     put($('fattest'), 'aria-pressed', String(column.id === 'held' && down));
     put($('oldest'), 'aria-pressed', String(column.id === 'age' && down));
     const list = look.pools.filter(pool => matches(pool, find));
+    put($('pools-more'), 'text', look.past ? 'Single pools are not kept: of ' + moment(look.now) + ' it is known what accounts held, and no more.' : more(list));
     const sign = down ? -1 : 1;
     list.sort((a, b) => {
       const [x, y] = [column.sort(a), column.sort(b)];
@@ -63,7 +67,9 @@ const poolTable = (table, choose, changed) => {
         if (i === 0) { put(row.name, 'text', text); put(row.button, 'title', pool.path.join('/') + ': ' + pool.kind + ' ' + pool.name); }
         else put(row.cells[i], 'text', head.id === 'age' && pool.over_age ? text + ' ⚠' : text);
       });
-      put(row.element, 'class', (pool.over_age ? 'old' : '') + (pool.id && pool.id === chosen ? ' chosen' : ''));
+      put(row.element, 'class', (pool.over_age ? 'old' : '') + (pool.id && pool.id === chosen ? ' chosen' : '') + (pool.word === 'gone' ? ' gone' : ''));
+      row.button.disabled = pool.word === 'gone';
+      put(row.cells[4], 'class', moved(pool));
       put(row.cells[2], 'class', pool.over_age ? 'n mark' : 'n');
       put(row.cells[2], 'title', pool.over_age ? 'older than its account’s limit of age' : null);
       // Moved only if it has to be: a row that has the focus keeps it.
@@ -72,19 +78,33 @@ const poolTable = (table, choose, changed) => {
       after = row.element;
     }
     for (const key of gone) { rows.get(key).element.remove(); rows.delete(key); }
-    const old = look.accounts.reduce((sum, row) => sum + row.over_age, 0);
-    put($('pools-more'), 'text', list.length + ' shown of ' + count(look.pools_shown) + ' pools: the fattest and the oldest.'
-      + (old ? ' ' + count(old) + ' older than their limit of age (⚠).' : '')
-      + (look.pools_elsewhere ? ' ' + count(look.pools_elsewhere) + ' charge no account here.' : ''));
   };
+  const more = list => {
+    const old = look.accounts.reduce((sum, row) => sum + (row.over_age ?? 0), 0);
+    return list.filter(pool => pool.word !== 'gone').length + ' shown of ' + count(look.pools_shown) + ' pools: the fattest and the oldest.'
+      + (old ? ' ' + count(old) + ' older than their limit of age (⚠).' : '')
+      + (look.pools_elsewhere ? ' ' + count(look.pools_elsewhere) + ' charge no account here.' : '') + compared(look.since);
+  };
+  /** What cannot be said of pools that are compared. */
+  const compared = since => !since ? ''
+    : !since.same ? ' Those of another process cannot be told apart, so none is compared.'
+    : since.then.past ? ' Which pools there were is not kept: those that are younger than that are new, and of the others it is not known by how much they grew.'
+    : since.untold ? ' Of ' + count(since.untold) + ' that were told then it is not known whether they are gone, since not all are shown now.' : '';
   $('fattest').addEventListener('click', () => sortBy('held', true));
   $('oldest').addEventListener('click', () => sortBy('age', true));
   $('find').addEventListener('input', event => { find = event.target.value.toLowerCase(); draw(); changed(); });
   return {
-    draw(next, id) { look = next; chosen = id; draw(); },
+    draw(next, id) {
+      // What has changed is what is looked for, until somebody sorts otherwise.
+      if (next.since && !look?.since && column === HELD && down) column = MORE;
+      else if (!next.since && column === MORE) [column, down] = [HELD, true];
+      look = next; chosen = id;
+      put(table, 'class', look.since ? 'compared' : '');
+      draw();
+    },
     find: () => find,
     /** What is looked for and how it is sorted, for the address; and back. */
-    state: () => ({sort: column.id + (down ? '-' : '+'), find: $('find').value}),
+    state: () => ({sort: column === (look?.since ? MORE : HELD) && down ? null : column.id + (down ? '-' : '+'), find: $('find').value}),
     restore({sort, find: text}) {
       const found = COLUMNS.find(head => head.id === (sort ?? '').slice(0, -1));
       if (found) { column = found; down = sort.endsWith('-'); }
@@ -97,7 +117,7 @@ const poolTable = (table, choose, changed) => {
 
 const accountTable = table => {
   const body = el('tbody'), rows = new Map();
-  const titles = [['Account'], ['Now', 'n'], ['Pools', 'n'], ['Made', 'n opt'], ['Held', 'n'], ['', 'opt'], ['Reserved', 'n opt'], ['Used', 'n'], ['Peak', 'n opt'], ['Peak, 1 min', 'n opt'], ['Limit', 'n opt'],
+  const titles = [['Account'], ['Now', 'n'], ['Pools', 'n'], ['Made', 'n opt'], ['Held', 'n'], ['Change', 'n more'], ['', 'opt'], ['Reserved', 'n opt'], ['Used', 'n'], ['Peak', 'n opt'], ['Peak, 1 min', 'n opt'], ['Limit', 'n opt'],
     ['Refused', 'n'], ['Recycled', 'n opt'], ['Oldest', 'n opt'], ['Over age', 'n opt'], ['Made at', 'opt']];
   table.replaceChildren(el('thead', {}, el('tr', {}, ...titles.map(([title, kind]) =>
     el('th', {scope: 'col', class: kind ?? ''}, title || el('span', {class: 'zero'}, 'lately'))))), body);
@@ -109,24 +129,31 @@ const accountTable = table => {
       let shown = rows.get(key);
       if (!shown) {
         const line = spark();
-        const cells = titles.map(([, kind], i) => el(i === 0 ? 'th' : 'td', {class: i === 0 ? 'path' : i === 15 ? 'at opt' : (kind ?? '') + (i === 5 ? ' trend' : ''), scope: i === 0 ? 'row' : null}));
+        const cells = titles.map(([, kind], i) => el(i === 0 ? 'th' : 'td', {class: i === 0 ? 'path' : i === 16 ? 'at opt' : (kind ?? '') + (i === 6 ? ' trend' : ''), scope: i === 0 ? 'row' : null}));
         cells[0].style.setProperty('--depth', row.path.length - 1);
-        cells[5].append(line.element);
+        cells[0].title = row.path.join('/');
+        cells[6].append(line.element);
         shown = {element: el('tr', {}, ...cells), cells, line};
         rows.set(key, shown);
       }
       gone.delete(key);
-      const texts = [row.path[row.path.length - 1], count(row.accounts), count(row.live), count(row.created), bytes(row.held_bytes), null,
+      const texts = [row.path[row.path.length - 1], count(row.accounts), count(row.live), count(row.created), bytes(row.held_bytes), change(row), null,
         bytes(row.reserved_bytes), bytes(row.used_bytes), bytes(row.peak_bytes), bytes(row.recent_peak_bytes), bytes(row.limit_bytes), count(row.refused), bytes(row.recycled_bytes),
-        duration(row.age_seconds), count(row.over_age), row.created_at];
+        duration(row.age_seconds), count(row.over_age), row.created_at ?? '–'];
       texts.forEach((text, i) => { if (text !== null) put(shown.cells[i], 'text', text); });
-      put(shown.cells[11], 'class', row.refused ? 'n alarm' : 'n');
-      put(shown.element, 'class', row.over_age ? 'old' : '');
-      shown.line.draw(history.get(key) ?? []);
+      put(shown.cells[5], 'class', moved(row));
+      put(shown.cells[12], 'class', row.refused ? 'n alarm' : 'n');
+      put(shown.element, 'class', row.over_age ? 'old' : row.word === 'gone' ? 'gone' : '');
+      shown.line.draw(row.lately ?? history.get(key) ?? []);
       const next = after ? after.nextSibling : body.firstChild;
       if (next !== shown.element) body.insertBefore(shown.element, next);
       after = shown.element;
     }
     for (const key of gone) { rows.get(key).element.remove(); rows.delete(key); }
+    put(table, 'class', look.since ? 'compared' : '');
+    put($('accounts-more'), 'text', (look.past
+      ? 'Held includes what is below. More than that is not kept of a moment that has passed, and stands as –.' + unkept(look)
+      : 'Held, used and peak include what is below; the other figures are of an account’s own pools.')
+    + (look.since && !look.past ? unkept(look.since.then) : ''));
   }};
 };

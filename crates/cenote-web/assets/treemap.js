@@ -57,14 +57,14 @@ const build = (look, find) => {
     const at = place(row.path.slice(0, 1), null), name = row.path[row.path.length - 1], key = at.key + '/reserved/' + row.path.join('/');
     at.children.set(key, {key, name, label: name + ' (reserved)', rest: true, row, value: row.own_reserved_bytes, used: null});
   }
-  const sum = node => {
-    if (!node.children) return node.value;
-    node.value = 0;
-    for (const child of node.children.values()) node.value += sum(child);
-    return node.value;
-  };
-  sum(root);
+  weigh(root);
   return root;
+};
+
+/** Adds up what is in each group. */
+const weigh = node => {
+  if (node.children) node.value = [...node.children.values()].reduce((sum, child) => sum + weigh(child), 0);
+  return node.value;
 };
 
 /** Puts areas into a rectangle, as square as they get: rows along the shorter side. */
@@ -124,7 +124,8 @@ const treemap = (box, tip, legend, choose) => {
   let current = null, areas = [];
   const describe = node => {
     const pool = node.pool;
-    if (!pool) return node.label + ': ' + bytes(node.value) + ' held'
+    if (node.said) return node.said;
+    if (!pool) return (node.path?.slice(1).join(' › ') || node.label) + ': ' + bytes(node.value) + ' held'
       + (node.used === null || node.used === undefined ? '' : ', ' + percent(node.used, node.value) + ' used');
     return label(pool.path, pool.numbers).slice(1).join(' › ') + ': ' + bytes(pool.held_bytes) + ' held, '
       + percent(pool.used_bytes, pool.held_bytes) + ' used, ' + duration(pool.age_seconds) + ' old'
@@ -162,9 +163,9 @@ const treemap = (box, tip, legend, choose) => {
     element.addEventListener('click', () => element.node.pool && choose(element.node.pool));
     return element;
   };
-  return {draw(look, chosen, find) {
+  return {draw(root, chosen, find) {
     const {width, height} = box.getBoundingClientRect();
-    areas = layout(build(look, find), 0, 0, width, height, []);
+    areas = layout(root, 0, 0, width, height, []);
     const gone = new Map(elements);
     for (const {node, x, y, w, h} of areas) {
       let element = elements.get(node.key);
@@ -178,17 +179,18 @@ const treemap = (box, tip, legend, choose) => {
       element.node = node;
       Object.assign(element.style, {left: x + 'px', top: y + 'px', width: w + 'px', height: h + 'px'});
       if (node.children) {
-        put(element.firstChild, 'text', h > 40 && w > 46 ? node.label + ' · ' + bytes(node.value) : '');
+        put(element.firstChild, 'text', h > 40 && w > 46 ? node.label + ' · ' + (node.text ?? bytes(node.value)) : '');
         continue;
       }
       const [fill, text] = element.children;
-      element.style.setProperty('--hue', hue(node.name));
-      fill.style.height = (node.used === null || node.used === undefined ? 0 : Math.min(100, 100 * node.used / Math.max(1, node.value))) + '%';
-      put(element, 'class', 'leaf' + (node.pool?.over_age ? ' old' : '') + (node.used === null || node.used === undefined ? ' unknown' : ''));
+      element.style.setProperty('--hue', node.hue ?? hue(node.name));
+      const unknown = node.used === null || node.used === undefined;
+      fill.style.height = (node.whole ? 100 : unknown ? 0 : Math.min(100, 100 * node.used / Math.max(1, node.value))) + '%';
+      put(element, 'class', 'leaf' + (node.pool?.over_age ? ' old' : '') + (unknown && !node.whole ? ' unknown' : ''));
       put(element, 'aria-label', describe(node));
       put(element, 'aria-pressed', node.pool ? String(node.pool.id !== null && node.pool.id === chosen) : null);
       put(text.firstChild, 'text', h > 16 && w > 30 ? node.label : '');
-      put(text.lastChild, 'text', h > 32 && w > 44 ? bytes(node.value) : '');
+      put(text.lastChild, 'text', h > 32 && w > 44 ? node.text ?? bytes(node.value) : '');
     }
     for (const [key, element] of gone) {
       // A tile that had the focus hands it on, or the keyboard would be lost.
@@ -201,12 +203,13 @@ const treemap = (box, tip, legend, choose) => {
     let empty = box.querySelector('.empty');
     if (!first && !empty) box.append(el('p', {class: 'empty'}, find ? 'Nothing that is looked for is held.' : 'Nothing is held.'));
     if (first && empty) empty.remove();
-    const names = [...new Set(leaves().map(area => kind(area.node.name)))];
-    if (legend.dataset.names !== names.join('\n')) {
-      legend.dataset.names = names.join('\n');
-      legend.replaceChildren(...names.map(name => {
+    const names = new Map(leaves().map(({node}) => [node.kind ?? kind(node.name), node.hue ?? hue(node.name)]));
+    const said = [...names].flat().join('\n');
+    if (legend.dataset.names !== said) {
+      legend.dataset.names = said;
+      legend.replaceChildren(...[...names].map(([name, colour]) => {
         const key = el('span', {class: 'key'});
-        key.style.background = hue(name);
+        key.style.background = colour;
         return el('li', {}, key, name);
       }));
     }

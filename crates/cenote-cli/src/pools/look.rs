@@ -3,6 +3,9 @@
 
 use serde::Deserialize;
 
+/// What a view counts the names under that it has no room for.
+const OTHERS: &str = "(others)";
+
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Look {
     pub(super) schema: u32,
@@ -20,6 +23,9 @@ pub(super) struct Look {
     pub(super) memory: Option<Memory>,
     #[serde(default)]
     pub(super) process: Process,
+    /// Paths of which a history had no room to keep anything.
+    #[serde(default)]
+    pub(super) paths_left_out: usize,
     /// Of the past: of accounts nothing is known but what they held, of pools nothing.
     #[serde(skip)]
     pub(super) held_only: bool,
@@ -118,6 +124,18 @@ impl Look {
     pub(super) fn tells_all(&self) -> bool {
         let told = self.pools.iter().filter(|pool| pool.id.is_some()).count();
         self.silent.is_empty() && told >= self.pools_shown
+    }
+
+    /// Whether a path that it does not have may have been left out: no room for its history, or for its
+    /// name, so that it is among the others.
+    pub(super) fn may_hide(&self, path: &[String]) -> bool {
+        let others = |above: &[String]| {
+            let is_there = |row: &Account| {
+                row.path.split_last().is_some_and(|(name, rest)| name == OTHERS && rest == above)
+            };
+            self.accounts.iter().any(is_there)
+        };
+        self.paths_left_out > 0 || (1..path.len()).any(|depth| others(&path[..depth]))
     }
 
     /// The names of a pool's accounts, numbered where a name alone does not tell which.

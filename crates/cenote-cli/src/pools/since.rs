@@ -32,6 +32,8 @@ pub(super) struct Since<'l> {
 pub(super) struct Row<'l> {
     pub(super) then: Option<&'l Account>,
     pub(super) now: Option<&'l Account>,
+    /// Whether the look that does not have it may have left it out.
+    pub(super) untold: bool,
 }
 
 /// A pool that holds more than it did.
@@ -67,14 +69,18 @@ impl<'l> Row<'l> {
         self.now.or(self.then).map_or(&[], |account| &account.path)
     }
 
-    /// How much more a figure is, which is nothing where there is no account.
+    /// How much more a figure is, which is nothing where there is no account; as far as that is known.
     pub(super) fn more(&self, figure: fn(&Account) -> u64) -> i64 {
+        if self.untold {
+            return 0;
+        }
         change(self.then.map_or(0, figure), self.now.map_or(0, figure))
     }
 
     /// A word for rows that are in one of the looks.
     pub(super) fn word(&self) -> &'static str {
         match (self.then, self.now) {
+            _ if self.untold => "not told",
             (None, _) => "new",
             (_, None) => "gone",
             _ => "",
@@ -128,7 +134,7 @@ impl<'l> Since<'l> {
                 false => figures(account),
             };
             json!({ "path": row.path(), "then": row.then.map(before), "now": row.now.map(figures),
-                "held_bytes_more": row.more(|account| account.held_bytes) })
+                "held_bytes_more": (!row.untold).then(|| row.more(|account| account.held_bytes)) })
         });
         let grown = self.grown.iter().map(|grown| {
             json!({ "id": grown.pool.id, "path": grown.pool.path, "numbers": grown.pool.numbers,
@@ -157,15 +163,20 @@ fn rows<'l>(then: &'l Look, now: &'l Look) -> Vec<Row<'l>> {
     let mut rows: Vec<Row<'l>> = now
         .accounts
         .iter()
-        .map(|account| Row { then: before.get(&*account.path).copied(), now: Some(account) })
+        .map(|account| {
+            let known = before.get(&*account.path).copied();
+            let untold = known.is_none() && then.may_hide(&account.path);
+            Row { then: known, now: Some(account), untold }
+        })
         .collect();
     for (at, account) in then.accounts.iter().enumerate() {
         if after.contains_key(&*account.path) {
             continue;
         }
         let previous = at.checked_sub(1).map(|at| &*then.accounts[at].path);
+        let untold = now.may_hide(&account.path);
         let after = rows.iter().position(|row| Some(row.path()) == previous);
-        rows.insert(after.map_or(0, |at| at + 1), Row { then: Some(account), now: None });
+        rows.insert(after.map_or(0, |at| at + 1), Row { then: Some(account), now: None, untold });
     }
     rows
 }
@@ -223,6 +234,34 @@ mod tests {
         ];
         assert_eq!(rows, wanted.map(|(path, more, word)| (path.to_owned(), more, word)));
         assert!((since.seconds - 5.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_may_have_been_left_out_is_neither_new_nor_gone() {
+        let words = |then: &Look, now: &Look| -> Vec<_> {
+            let since = Since::of(then, now);
+            let rows = since.accounts.iter();
+            rows.map(|row| (row.path().join("/"), row.more(|row| row.held_bytes), row.word()))
+                .map(|(path, more, word)| format!("{path} {more} {word}"))
+                .collect()
+        };
+        let few = [account(&["p"], 10), account(&["p", "a"], 4)];
+        let full = [account(&["p"], 20), account(&["p", "b"], 4), account(&["p", "(others)"], 9)];
+        let (few, full) = (look(10.0, 1, &few, &[], 0), look(20.0, 1, &full, &[], 0));
+        assert_eq!(
+            words(&few, &full),
+            ["p 10 ", "p/a 0 not told", "p/b 4 new", "p/(others) 9 new"]
+        );
+        assert_eq!(
+            words(&full, &few),
+            ["p -10 ", "p/b -4 gone", "p/(others) -9 gone", "p/a 0 not told"]
+        );
+        // Of which paths a history had no room is not known.
+        let mut past = few.clone();
+        past.paths_left_out = 3;
+        assert_eq!(words(&past, &full)[2..], ["p/b 0 not told", "p/(others) 0 not told"]);
+        let json = Since::of(&past, &full).to_json();
+        assert!(json["accounts"][2]["held_bytes_more"].is_null(), "{json}");
     }
 
     #[test]

@@ -15,6 +15,9 @@ use tungstenite::WebSocket;
 /// Longer than anything takes that does not hang.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The protocol's number for it.
+const SHIFT: u32 = 8;
+
 /// Where a Chromium is, if there is one.
 pub(crate) fn find() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
@@ -134,6 +137,11 @@ impl Browser {
         }
     }
 
+    /// Runs a script in each page before those of its own.
+    pub(crate) fn before_all(&mut self, script: &str) {
+        self.call("Page.addScriptToEvaluateOnNewDocument", json!({ "source": script }));
+    }
+
     pub(crate) fn open(&mut self, address: &str) {
         self.call("Page.navigate", json!({ "url": address }));
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'");
@@ -168,9 +176,15 @@ impl Browser {
 
     /// Presses a key, as a person would.
     pub(crate) fn press(&mut self, key: &str) {
+        self.press_with(key, false);
+    }
+
+    /// The same, while Shift is held.
+    pub(crate) fn press_with(&mut self, key: &str, shift: bool) {
         let text = if key == "Enter" { "\r" } else { "" };
         for kind in ["keyDown", "keyUp"] {
-            let mut event = json!({ "type": kind, "key": key, "code": key });
+            let mut event = json!({ "type": kind, "key": key, "code": key,
+                "modifiers": if shift { SHIFT } else { 0 } });
             if key == "Enter" {
                 event["windowsVirtualKeyCode"] = 13.into();
             }
@@ -179,6 +193,65 @@ impl Browser {
             }
             self.call("Input.dispatchKeyEvent", event);
         }
+    }
+
+    /// A place in an element: the middle, at such a part of its width.
+    fn place(&mut self, selector: &str, part: f64) -> Value {
+        self.get(&format!(
+            "(() => {{
+                const element = document.querySelector('{selector}');
+                element.scrollIntoView({{block: 'center'}});
+                const box = element.getBoundingClientRect();
+                return [box.left + box.width * {part}, box.top + box.height / 2];
+            }})()"
+        ))
+    }
+
+    fn mouse(&mut self, kind: &str, place: &Value, clicks: u32, shift: bool) {
+        let button = if clicks > 0 { "left" } else { "none" };
+        let event = json!({ "type": kind, "x": place[0], "y": place[1], "button": button,
+            "clickCount": clicks, "modifiers": if shift { SHIFT } else { 0 } });
+        self.call("Input.dispatchMouseEvent", event);
+    }
+
+    /// Moves to the beginning of an element.
+    pub(crate) fn hover(&mut self, selector: &str) {
+        let place = self.place(selector, 0.1);
+        self.mouse("mouseMoved", &place, 0, false);
+    }
+
+    /// Clicks in an element, at such a part of its width, as a person would.
+    pub(crate) fn click(&mut self, selector: &str, part: f64, shift: bool) {
+        let place = self.place(selector, part);
+        self.mouse("mouseMoved", &place, 0, shift);
+        self.mouse("mousePressed", &place, 1, shift);
+        self.mouse("mouseReleased", &place, 1, shift);
+    }
+
+    pub(crate) fn double_click(&mut self, selector: &str, part: f64) {
+        self.click(selector, part, false);
+        let place = self.place(selector, part);
+        self.mouse("mousePressed", &place, 2, false);
+        self.mouse("mouseReleased", &place, 2, false);
+    }
+
+    /// Drags from one part of an element's width to another.
+    pub(crate) fn drag(&mut self, selector: &str, from: f64, to: f64) {
+        let (from, to) = (self.place(selector, from), self.place(selector, to));
+        self.mouse("mouseMoved", &from, 0, false);
+        self.mouse("mousePressed", &from, 1, false);
+        self.mouse("mouseMoved", &to, 1, false);
+        self.mouse("mouseReleased", &to, 1, false);
+    }
+
+    /// Chooses a file in a field for one, as its dialogue does.
+    pub(crate) fn choose(&mut self, selector: &str, file: &Path) {
+        let field = format!("document.querySelector('{selector}')");
+        let field = self.call("Runtime.evaluate", json!({ "expression": field }));
+        self.call(
+            "DOM.setFileInputFiles",
+            json!({ "files": [file], "objectId": field["result"]["objectId"] }),
+        );
     }
 
     /// What a screen looks like: its size, and whether it is dark.

@@ -1,12 +1,17 @@
 //! `/pools` in a real browser, while a load runs.
 //!
 //! Skipped, loudly, where there is no Chromium. With `CENOTE_SCREENSHOTS` set to a folder, the
-//! pictures of the documentation are written there: one test at a time (`--test-threads=1`), since
-//! they show the memory of the whole process.
+//! pictures of the documentation are written there. They show the memory of the whole process, so each of
+//! `it_can_be_read`, `the_page_lives` and `compared::a_comparison` has to be run by itself.
 
 #![forbid(unsafe_code)]
 
 mod chromium;
+mod compared;
+mod deploys;
+mod links;
+mod measured;
+mod past;
 mod reading;
 mod site;
 
@@ -269,8 +274,8 @@ fn it_can_be_read_in_the_dark_in_the_light_and_on_a_phone() {
     let site = Site::under_load("uploads", None, 0);
     let folder = std::env::var_os("CENOTE_SCREENSHOTS");
     for (name, width, height, dark, pool) in [
-        ("light", 1280, 1360, false, "request"),
-        ("dark", 1280, 1360, true, "cache"),
+        ("light", 1280, 1560, false, "request"),
+        ("dark", 1280, 1560, true, "cache"),
         ("phone", 390, 1500, true, "cache"),
     ] {
         browser.screen(width, height, dark);
@@ -297,7 +302,7 @@ fn it_can_be_read_in_the_dark_in_the_light_and_on_a_phone() {
 }
 
 /// Texts outside the treemap with a contrast to their ground of less than 4.5 to 1.
-const CONTRAST: &str = "(() => {
+pub(crate) const CONTRAST: &str = "(() => {
     const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
     const rgb = text => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = text; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
     const light = ([r, g, b]) => { const [x, y, z] = [r, g, b].map(c => (c /= 255) <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4); return .2126 * x + .7152 * y + .0722 * z; };

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use allocator_api2::vec::Vec;
-use cenote::{ChunkPool, Pool, SharedPool};
+use cenote::{Account, ChunkPool, Pool, SharedPool};
 use cenote_cli::serve::{Config, Server};
 use cenote_web::RequestPools;
 use socket2::{Domain, Socket, Type};
@@ -101,6 +101,11 @@ impl Site {
     /// Ends the cache, and the other work that is not the server's.
     pub(crate) fn end_cache(&self) {
         drop(self.cache.take());
+    }
+
+    /// The root account, of all that is charged.
+    pub(crate) fn account(&self) -> &Account {
+        self.server.as_ref().expect("it runs").account()
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

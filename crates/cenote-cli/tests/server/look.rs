@@ -180,6 +180,8 @@ fn what_accounts_held_so_long_ago_is_compared_with() {
     };
     assert!(of("cache")[0].is_null() && of("cache")[times - 1].as_u64() >= Some(300_000));
     assert!(of("history")[0].as_u64() > Some(70_000));
+    let then: Value = serde_json::from_str(&client.get("/pools.json?ago=1").text()).expect("JSON");
+    assert_eq!(then["paths_left_out"], 0, "{then}");
     assert_eq!(client.get("/pools.json?ago=x").status, 400);
     assert_eq!(client.get("/pools.json?ago=100000").status, 404);
     drop((pool, account));

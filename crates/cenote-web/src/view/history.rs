@@ -77,6 +77,8 @@ pub(super) struct Then<'h> {
     now: f64,
     accounts: Vec<Held<'h>>,
     memory: Memory,
+    /// Paths that there is no room for, now.
+    paths_left_out: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -262,7 +264,8 @@ impl State {
         let pools = accounts.first().map_or(0, |root| root.held_bytes as usize);
         let memory = self.memory(moment.resident, pools, moment.caches);
         let process = &self.process;
-        Some(told(&Then { schema: 1, process, now: moment.now, accounts, memory }))
+        let (now, paths_left_out) = (moment.now, history.left_out);
+        Some(told(&Then { schema: 1, process, now, accounts, memory, paths_left_out }))
     }
 
     /// All that is known; `None` without a history.

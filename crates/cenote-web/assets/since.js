@@ -11,24 +11,25 @@ const isSame = (a, b) => Boolean(a?.pid) && ['host', 'pid', 'started'].every(fie
 /** Whether each pool that the view knows is told one by one. */
 const tellsAll = look => !look.past && !look.silent.length && look.pools.filter(pool => pool.id).length >= look.pools_shown;
 
-/** Whether a look may have left out the accounts of a path: there was no room for its history, or none for its name. */
-const mayHide = (look, names) => {
+/** Says of a path that a look does not have whether it may have been left out: there was no room for its history, or none
+ * for its name. */
+const hidden = look => {
   const others = new Set(look.accounts.filter(row => row.path.at(-1) === '(others)').map(row => key(row.path)));
-  return Boolean(look.unkept?.(key(names))) || names.some((_, i) => i > 0 && others.has(key([...names.slice(0, i), '(others)'])));
+  return names => Boolean(look.unkept?.(key(names))) || names.some((_, i) => i > 0 && others.has(key([...names.slice(0, i), '(others)'])));
 };
 
 const compareAccounts = (then, now) => {
   const by = look => new Map(look.accounts.map(row => [key(row.path), row]));
-  const [before, after] = [by(then), by(now)];
+  const [before, after] = [by(then), by(now)], [untoldThen, untoldNow] = [hidden(then), hidden(now)];
   const rows = now.accounts.map(row => {
     const was = before.get(key(row.path));
-    if (!was && mayHide(then, row.path)) return {...row, more: null, word: 'not told then'};
+    if (!was && untoldThen(row.path)) return {...row, more: null, word: 'not told then'};
     return {...row, then_bytes: was?.held_bytes ?? 0, more: row.held_bytes - (was?.held_bytes ?? 0), word: was ? '' : 'new'};
   });
   for (const {path, held_bytes} of then.accounts) {
     if (after.has(key(path))) continue;
-    const hidden = mayHide(now, path);
-    rows.push({path, held_bytes: null, then_bytes: held_bytes, more: hidden ? null : -held_bytes, word: hidden ? 'not told now' : 'gone'});
+    const untold = untoldNow(path);
+    rows.push({path, held_bytes: null, then_bytes: held_bytes, more: untold ? null : -held_bytes, word: untold ? 'not told now' : 'gone'});
   }
   return tree(rows).map(node => node.row);
 };

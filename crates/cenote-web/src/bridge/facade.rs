@@ -10,8 +10,8 @@ use crate::view::metrics::{Family, Kind, Label, Unit, without_histograms};
 /// Sets the gauges and counters of the crate `metrics` from a view's figures, in the recorder that is
 /// installed, or is the thread's. To be called again and again: by a timer, or before each scrape.
 ///
-/// Names are those of `/metrics`, so that alert rules and dashboards for these fit; a backslash in the name
-/// of an account is told as `\u{fffd}`, since the exporter to Prometheus escapes none. What the facade cannot
+/// Names are those of `/metrics`, so that alert rules and dashboards for these fit. (metrics-exporter-prometheus 0.18 takes a backslash in an
+/// account's name that stands before a quotation mark or another one for an escape, and leaves it out.) What the facade cannot
 /// take away is set to what it would be: a gauge of an account that is not there any more to 0, a limit
 /// that was lifted to infinity. A counter never goes down: the recorders keep the largest value.
 ///
@@ -94,9 +94,6 @@ impl Facade {
 }
 
 fn key(name: &'static str, labels: &[Label]) -> Key {
-    // metrics-exporter-prometheus 0.18 takes a backslash for the beginning of an escape, and what it
-    // writes of other ones can be read by nobody: the whole scrape would be lost for one name.
-    let plain = |value: &str| value.replace('\\', "\u{fffd}");
-    let label = |label: &Label| ::metrics::Label::new(label.name, plain(&label.value));
+    let label = |label: &Label| ::metrics::Label::new(label.name, label.value.clone());
     Key::from_parts(name, labels.iter().map(label).collect::<Vec<_>>())
 }

@@ -37,7 +37,7 @@ pub(super) fn all(
         writeln!(lines)?;
         tree(&mut lines, look)?;
         writeln!(lines)?;
-        table(&mut lines, look, args.sort.unwrap_or(Sort::Held), args.top, |_| true)?;
+        table(&mut lines, look, args.sort.unwrap_or(Sort::Held), args.top(), |_| true)?;
     }
     for line in lines.split_inclusive(|&byte| byte == b'\n').take(rows) {
         out.write_all(line)?;
@@ -51,29 +51,23 @@ pub(super) fn lost(out: &mut impl Write, why: &str) -> io::Result<()> {
 }
 
 fn head(out: &mut impl Write, look: &Look, last: Option<&Look>) -> io::Result<()> {
-    let total = |of: fn(&Account) -> u64| look.accounts.iter().map(of).sum::<u64>();
-    let root = look.accounts.first();
-    let (name, held) = root
-        .map_or(("", 0), |root| (root.path.first().map_or("", String::as_str), root.held_bytes));
+    let sum = look.summary(last);
     write!(
         out,
         "{BOLD}{}{BOLD:#}  up {}  {} pools  {} held",
-        Plain(name),
-        Age(Some(look.uptime_seconds)),
-        total(|row| row.live),
-        size(held),
+        Plain(sum.name),
+        Age(Some(sum.uptime)),
+        sum.pools,
+        size(sum.held),
     )?;
-    if let Some(last) = last.filter(|last| look.now > last.now) {
-        let before: u64 = last.accounts.iter().map(|row| row.created).sum();
-        let made = total(|row| row.created).saturating_sub(before);
-        write!(out, "  {:.0} made/s", made as f64 / (look.now - last.now))?;
+    if let Some(made) = sum.made {
+        write!(out, "  {made:.0} made/s")?;
     }
-    let (refused, old) = (total(|row| row.refused), total(|row| row.over_age));
-    if refused > 0 {
-        write!(out, "  {BAD}{refused} refused{BAD:#}")?;
+    if sum.refused > 0 {
+        write!(out, "  {BAD}{} refused{BAD:#}", sum.refused)?;
     }
-    if old > 0 {
-        write!(out, "  {BAD}{old} over age{BAD:#}")?;
+    if sum.over_age > 0 {
+        write!(out, "  {BAD}{} over age{BAD:#}", sum.over_age)?;
     }
     for path in &look.silent {
         write!(out, "  {BAD}no word from {}{BAD:#}", Plain(&path.join("/")))?;
@@ -134,15 +128,10 @@ fn table(
     shown: impl Fn(&Pool) -> bool,
 ) -> io::Result<()> {
     let mut pools: Vec<_> = look.pools.iter().filter(|pool| shown(pool)).collect();
-    let age = |pool: &Pool| pool.age_seconds.unwrap_or(-1.0);
-    pools.sort_by(|a, b| match sort {
-        Sort::Held => b.held_bytes.cmp(&a.held_bytes),
-        Sort::Age => age(b).total_cmp(&age(a)),
-        Sort::Used => b.used_bytes.cmp(&a.used_bytes),
-        Sort::Peak => b.peak_bytes.cmp(&a.peak_bytes),
-        Sort::Refused => b.refused.cmp(&a.refused),
-        Sort::Name => look.label(a).cmp(&look.label(b)),
-    });
+    match sort {
+        Sort::Name => pools.sort_by_cached_key(|pool| look.label(pool)),
+        _ => pools.sort_by(|a, b| sort.order(&a.figures(), &b.figures())),
+    }
     writeln!(
         out,
         "{DIM}  {:<44} {:>8} {:>10} {:>5} {:>10} {:>10} {:>8}  made at{DIM:#}",
@@ -184,7 +173,7 @@ fn leaks(out: &mut impl Write, args: &PoolsArgs, look: &Look) -> io::Result<()> 
         }
     }
     writeln!(out)?;
-    table(out, look, args.sort.unwrap_or(Sort::Age), args.top, |_| true)?;
+    table(out, look, args.sort.unwrap_or(Sort::Age), args.top(), |_| true)?;
     writeln!(out)?;
     let mut found = false;
     for row in look.accounts.iter().filter(|row| row.over_age > 0) {
@@ -283,7 +272,7 @@ fn since(out: &mut impl Write, args: &PoolsArgs, then: &Look, now: &Look) -> io:
         "\n{DIM}  {:<44} {:>8} {:>10} {:>11}       made at{DIM:#}",
         "pool that grew", "age", "held", ""
     )?;
-    for grown in since.grown.iter().take(args.top) {
+    for grown in since.grown.iter().take(args.top()) {
         writeln!(
             out,
             "  {:<44} {:>8} {:>10} {:>11}  {:<4} {DIM}{}{DIM:#}",
@@ -295,8 +284,8 @@ fn since(out: &mut impl Write, args: &PoolsArgs, then: &Look, now: &Look) -> io:
             Plain(&grown.pool.created_at),
         )?;
     }
-    if since.grown.len() > args.top {
-        writeln!(out, "{DIM}  and {} more{DIM:#}", since.grown.len() - args.top)?;
+    if since.grown.len() > args.top() {
+        writeln!(out, "{DIM}  and {} more{DIM:#}", since.grown.len() - args.top())?;
     }
     for (sum, what) in [(since.shrunk, "hold less"), (since.gone, "are gone")] {
         if sum.pools > 0 {
@@ -335,7 +324,7 @@ fn makers(look: &Look, path: &[String]) -> String {
 }
 
 /// Whether what is in no pool has grown, and by more than what is in pools.
-fn grows_outside(memory: &Memory) -> bool {
+pub(super) fn grows_outside(memory: &Memory) -> bool {
     memory
         .other_grown_bytes
         .is_some_and(|grown| grown >= GROWN && grown > 2 * memory.pools_grown_bytes.max(0))
@@ -354,9 +343,10 @@ pub(super) fn size(bytes: u64) -> String {
     Bytes(usize::try_from(bytes).unwrap_or(usize::MAX)).to_string()
 }
 
-fn percent(part: Option<u64>, whole: u64) -> String {
+pub(super) fn percent(part: Option<u64>, whole: u64) -> String {
     match part {
-        Some(part) if whole > 0 => format!("{}%", 100 * part / whole),
+        // Whatever a service says.
+        Some(part) if whole > 0 => format!("{}%", 100 * u128::from(part) / u128::from(whole)),
         Some(_) => "0%".to_owned(),
         None => "-".to_owned(),
     }
@@ -373,7 +363,7 @@ fn clip(text: &str, width: usize) -> String {
 }
 
 /// Text from elsewhere, without what would move a cursor or colour a terminal.
-struct Plain<'a>(&'a str);
+pub(super) struct Plain<'a>(pub(super) &'a str);
 
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -387,7 +377,7 @@ impl fmt::Display for Plain<'_> {
 }
 
 /// A length of time in seconds: `7.3s`, `40s`, `12min`, `5h`, `3d`.
-struct Age(Option<f64>);
+pub(super) struct Age(pub(super) Option<f64>);
 
 impl fmt::Display for Age {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -63,6 +63,7 @@ pub(super) struct Account {
     pub(super) largest_bytes: Option<u64>,
     #[serde(default)]
     pub(super) peak_bytes: u64,
+    pub(super) recent_peak_bytes: Option<u64>,
     pub(super) limit_bytes: Option<u64>,
     #[serde(default)]
     pub(super) refused: u64,
@@ -90,8 +91,64 @@ pub(super) struct Pool {
     pub(super) held_bytes: u64,
     pub(super) used_bytes: Option<u64>,
     pub(super) peak_bytes: u64,
+    pub(super) recent_peak_bytes: Option<u64>,
     pub(super) limit_bytes: Option<u64>,
     pub(super) refused: u64,
+}
+
+/// What accounts and pools both have, and are sorted by.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Figures {
+    pub(super) held: u64,
+    pub(super) used: Option<u64>,
+    pub(super) reserved: u64,
+    pub(super) peak: u64,
+    pub(super) recent: Option<u64>,
+    pub(super) limit: Option<u64>,
+    pub(super) refused: u64,
+    pub(super) age: Option<f64>,
+}
+
+impl Account {
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            held: self.held_bytes,
+            used: self.used_bytes,
+            reserved: self.reserved_bytes,
+            peak: self.peak_bytes,
+            recent: self.recent_peak_bytes,
+            limit: self.limit_bytes,
+            refused: self.refused,
+            age: self.age_seconds,
+        }
+    }
+}
+
+impl Pool {
+    pub(super) fn figures(&self) -> Figures {
+        Figures {
+            held: self.held_bytes,
+            used: self.used_bytes,
+            reserved: 0,
+            peak: self.peak_bytes,
+            recent: self.recent_peak_bytes,
+            limit: self.limit_bytes,
+            refused: self.refused,
+            age: self.age_seconds,
+        }
+    }
+}
+
+/// What one line says of all of it.
+pub(super) struct Summary<'l> {
+    pub(super) name: &'l str,
+    pub(super) uptime: f64,
+    pub(super) pools: u64,
+    pub(super) held: u64,
+    /// Pools made in each second since the look before.
+    pub(super) made: Option<f64>,
+    pub(super) refused: u64,
+    pub(super) over_age: u64,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -118,6 +175,25 @@ impl Look {
             return Err(format!("{whence}: schema {} is not known here", look.schema));
         }
         Ok(look)
+    }
+
+    pub(super) fn summary(&self, last: Option<&Look>) -> Summary<'_> {
+        let total =
+            |of: fn(&Account) -> u64| self.accounts.iter().map(of).fold(0, u64::saturating_add);
+        let root = self.accounts.first();
+        let made = last.filter(|last| self.now > last.now).map(|last| {
+            let before = last.accounts.iter().map(|row| row.created).fold(0, u64::saturating_add);
+            total(|row| row.created).saturating_sub(before) as f64 / (self.now - last.now)
+        });
+        Summary {
+            name: root.and_then(|root| root.path.first()).map_or("", String::as_str),
+            uptime: self.uptime_seconds,
+            pools: total(|row| row.live),
+            held: root.map_or(0, |root| root.held_bytes),
+            made,
+            refused: total(|row| row.refused),
+            over_age: total(|row| row.over_age),
+        }
     }
 
     /// Whether each pool that the view knows is told one by one.

@@ -3,13 +3,15 @@
 //! Reads `/pools.json` of anything that serves cenote's view: `cenote serve`, or a service with
 //! `cenote-web`. Prints the tree of accounts and the pools that hold most; with `--leaks` who has
 //! held what for how long; with `--since` what has grown, is new or is gone; with `--watch` again each
-//! second; with `--check` one line and an exit code for a monitor.
+//! second, on a terminal as a screen with keys; with `--check` one line and an exit code for a monitor.
 
 mod check;
 mod draw;
 mod look;
+mod screen;
 mod since;
 
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
@@ -19,7 +21,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 
 use crate::units::parse_duration;
-use look::Look;
+use look::{Figures, Look};
 use since::Since;
 
 /// How often `--watch` asks.
@@ -36,7 +38,8 @@ pub struct PoolsArgs {
     #[arg(value_name = "URL")]
     pub url: String,
 
-    /// Print it again each second
+    /// Again each second. On a terminal that is a screen with keys (`?` shows them): sort, find, scroll,
+    /// pause; elsewhere, and with --leaks or --since, it is printed again
     #[arg(long, short, conflicts_with = "json")]
     pub watch: bool,
 
@@ -72,9 +75,25 @@ pub struct PoolsArgs {
     #[arg(long, value_enum)]
     pub sort: Option<Sort>,
 
-    /// How many pools are shown
-    #[arg(long, value_name = "COUNT", default_value_t = 10)]
-    pub top: usize,
+    /// How many pools are shown [default: 10; all of them on the screen of --watch]
+    #[arg(long, value_name = "COUNT")]
+    pub top: Option<usize>,
+}
+
+impl PoolsArgs {
+    fn top(&self) -> usize {
+        self.top.unwrap_or(10)
+    }
+
+    /// Whether `--watch` is the screen: only with a terminal that has a cursor to move and keys to press.
+    fn is_screen(&self) -> bool {
+        self.watch
+            && !self.leaks
+            && self.since.is_none()
+            && io::stdout().is_terminal()
+            && io::stdin().is_terminal()
+            && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    }
 }
 
 /// What pools are sorted by.
@@ -88,10 +107,28 @@ pub enum Sort {
     Used,
     /// Those whose account held the most first
     Peak,
+    /// Those whose account held the most in the last half a minute to a minute first
+    Recent,
     /// Those whose account was refused most often first
     Refused,
     /// By name
     Name,
+}
+
+impl Sort {
+    /// What comes first; of names the figures know nothing.
+    fn order(self, a: &Figures, b: &Figures) -> Ordering {
+        let age = |figures: &Figures| figures.age.unwrap_or(-1.0);
+        match self {
+            Sort::Held => b.held.cmp(&a.held),
+            Sort::Age => age(b).total_cmp(&age(a)),
+            Sort::Used => b.used.cmp(&a.used),
+            Sort::Peak => b.peak.cmp(&a.peak),
+            Sort::Recent => b.recent.cmp(&a.recent),
+            Sort::Refused => b.refused.cmp(&a.refused),
+            Sort::Name => Ordering::Equal,
+        }
+    }
 }
 
 /// Why nothing can be shown; one line.
@@ -106,6 +143,9 @@ pub fn run(args: &PoolsArgs) -> Result<ExitCode, Failure> {
         return Ok(check(args));
     }
     let service = Service::at(&args.url)?;
+    if args.is_screen() {
+        return screen::run(service, args);
+    }
     let stdout = io::stdout();
     let terminal = stdout.is_terminal();
     // Leaves colours out where there is no terminal, or nobody wants them (NO_COLOR).

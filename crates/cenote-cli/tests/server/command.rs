@@ -12,14 +12,14 @@ use crate::support::{eventually, noise};
 const CENOTE: &str = env!("CARGO_BIN_EXE_cenote");
 
 /// `cenote serve`, running.
-struct Running {
+pub(crate) struct Running {
     child: Child,
     stdout: BufReader<std::process::ChildStdout>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Running {
-    fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child =
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command");
         let mut stdout = BufReader::new(child.stdout.take().expect("its output"));
@@ -38,13 +38,13 @@ impl Running {
         Self { child, stdout, address }
     }
 
-    fn signal(&self, signal: rustix::process::Signal) {
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, signal).expect("it runs");
     }
 
     /// Its exit code, and what it said last on stdout and stderr.
-    fn end(mut self) -> (Option<i32>, String, String) {
+    pub(crate) fn end(mut self) -> (Option<i32>, String, String) {
         let (mut said, mut log) = (String::new(), String::new());
         self.stdout.read_to_string(&mut said).expect("text");
         self.child.stderr.take().expect("its log").read_to_string(&mut log).expect("text");
@@ -52,7 +52,7 @@ impl Running {
     }
 }
 
-fn serve(folder: &std::path::Path) -> Command {
+pub(crate) fn serve(folder: &std::path::Path) -> Command {
     let mut command = Command::new(CENOTE);
     command.arg("serve").arg(folder).args(["--listen", "127.0.0.1:0", "--workers", "2"]);
     command

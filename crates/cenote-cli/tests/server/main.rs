@@ -16,4 +16,5 @@ mod look;
 mod ops;
 mod pools;
 mod ranges;
+mod screen;
 mod support;

@@ -34,14 +34,21 @@ fn the_readme_shows_the_example_as_it_is() {
 }
 
 #[test]
-fn the_recipes_show_the_example_as_it_is() {
-    let (recipes, example) = (read("../../docs/RECIPES.md"), read("examples/live.rs"));
-    for section in ["A WebSocket", "Server-sent events", "One event for all"] {
-        let shown = shown(&recipes, section);
-        let strangers = strangers(&shown, &example);
-        assert!(strangers.is_empty(), "not in examples/live.rs:\n{}", strangers.join("\n\n"));
+fn the_recipes_show_the_examples_as_they_are() {
+    let recipes = read("../../docs/RECIPES.md");
+    let sections = [
+        ("A WebSocket", "live"),
+        ("Server-sent events", "live"),
+        ("One event for all", "live"),
+        ("gRPC", "grpc"),
+        ("actix-web", "actix"),
+    ];
+    for (section, example) in sections {
+        let (shown, path) = (shown(&recipes, section), format!("examples/{example}.rs"));
+        let strangers = strangers(&shown, &read(&path));
+        assert!(strangers.is_empty(), "not in {path}:\n{}", strangers.join("\n\n"));
     }
-    assert_eq!(recipes.matches("```rust\n").count(), 3, "each is one of these");
+    assert_eq!(recipes.matches("```rust\n").count(), sections.len(), "each is one of these");
 }
 
 #[test]

@@ -76,6 +76,40 @@ fn what_idle_threads_keep_in_reserve_is_refused_to_nobody() {
     }
 }
 
+/// What threads have in reserve they could go on with, a quantum each, whatever the limit had become.
+#[test]
+fn a_limit_that_was_lowered_is_passed_by_no_threads_reserve() {
+    common::plain();
+    let root = Account::root("root").with_limit(Some(64 << 20));
+    let (shared, child) = (root.shared_child("shared"), root.child("child"));
+    for (lowered, charged) in
+        [(&root, &root), (&root, &child), (&root, &shared), (&shared, &shared)]
+    {
+        thread::scope(|scope| {
+            let (ended, lives) = mpsc::channel();
+            let threads = [(); 3].map(|()| {
+                let (go_on, goes_on) = mpsc::channel();
+                let ended = ended.clone();
+                scope.spawn(move || {
+                    while goes_on.recv().is_ok() {
+                        let refused = pool(charged).try_alloc_bytes(3000).err();
+                        ended.send(refused.and_then(|error| error.account().cloned())).unwrap();
+                    }
+                });
+                go_on
+            });
+            for (limit, refuses) in [(64 << 20, None), (1000, Some(lowered)), (64 << 20, None)] {
+                lowered.set_limit(Some(limit));
+                threads.iter().for_each(|go_on| go_on.send(()).unwrap());
+                for _ in 0..3 {
+                    assert_eq!(lives.recv().unwrap().as_ref(), refuses, "{limit}");
+                }
+            }
+        });
+        assert_eq!(root.held(), 0);
+    }
+}
+
 #[test]
 fn what_is_taken_of_a_reserve_is_not_paid_with() {
     // Threads that pay from their reserves all the time, and one that calls them in again and again.

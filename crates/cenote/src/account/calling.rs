@@ -54,11 +54,11 @@ pub(super) fn charge(low: &Node, size: usize, me: *const Record) -> Result<(), &
     }
 }
 
-/// Calls in all that threads have in reserve of accounts in this tree.
-pub(super) fn recall(root: &Node, me: *const Record) {
+/// Calls in all that threads have in reserve of this account and of those under it.
+pub(super) fn recall(top: &Node, me: *const Record) {
     let _within = CALLING.gate.enter();
-    CALLING.root.store(ptr::from_ref(root).cast_mut(), Relaxed);
-    take_all(root, me);
+    CALLING.root.store(ptr::from_ref(top.root()).cast_mut(), Relaxed);
+    take_all(top, me);
 }
 
 /// Calls in what threads have in reserve of accounts in the tree of this root, of which nobody is to

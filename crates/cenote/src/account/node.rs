@@ -19,7 +19,7 @@ use super::charging::LARGEST_QUANTUM;
 use super::family::Family;
 use super::peaks::Before;
 use super::waiting::Door;
-use super::{Account, Record, life, record};
+use super::{Account, Record, calling, life, record};
 use crate::BlockSource;
 use crate::gate::{self, Gate};
 use crate::sync::modelled::Lock;
@@ -457,6 +457,10 @@ impl Node {
         self.set_quantum();
         // Or a credit would go into a reserve, which pays for what there is no room for any more.
         record::set_quanta(self);
+        // And what is in reserve would, by as much on each thread.
+        if new < old && self.shares() && self.charged() > 0 {
+            calling::recall(self, thread::record());
+        }
         self.root().limit_changed();
     }
 

@@ -76,6 +76,8 @@ const readLook = async file => {
     const path = Array.isArray(row?.path) && row.path.every(part => typeof part === 'string');
     if (!path || name === 'accounts' && !row.path.length) throw wrong('has no path in ' + name + '[' + i + '].');
     if (!(row.held_bytes >= 0)) throw wrong('has no held_bytes in ' + name + '[' + i + '].');
+    if (row.numbers !== undefined && !Array.isArray(row.numbers)) throw wrong('has numbers that are no list in ' + name + '[' + i + '].');
+    if (row.age_seconds != null && !Number.isFinite(row.age_seconds)) throw wrong('has an age_seconds that is no number in ' + name + '[' + i + '].');
   });
   check(look.accounts, 'accounts');
   check(look.pools ?? [], 'pools');

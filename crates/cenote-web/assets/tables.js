@@ -23,7 +23,7 @@ const COLUMNS = [
 
 const poolTable = (table, choose, changed) => {
   const [HELD, MORE] = ['held', 'more'].map(id => COLUMNS.find(head => head.id === id));
-  let column = HELD, down = true, find = '', look = null, chosen = null;
+  let column = HELD, down = true, find = '', look = null, chosen = null, linked = null;
   const rows = new Map();
   const heads = COLUMNS.map(head => el('th', {scope: 'col', class: (head.number ? 'n' : '') + (head.opt ? ' opt' : '') + (head === MORE ? ' more' : '')},
     el('button', {type: 'button', 'data-sort': head.id, onclick: () => sortBy(head.id)}, head.title)));
@@ -34,6 +34,7 @@ const poolTable = (table, choose, changed) => {
     // Figures begin with the largest, names with the first.
     down = downwards ?? (next === column ? !down : Boolean(next.number));
     column = next;
+    linked = null;
     draw();
     changed();
   };
@@ -68,7 +69,8 @@ const poolTable = (table, choose, changed) => {
         else put(row.cells[i], 'text', head.id === 'age' && pool.over_age ? text + ' ⚠' : text);
       });
       put(row.element, 'class', (pool.over_age ? 'old' : '') + (pool.id && pool.id === chosen ? ' chosen' : '') + (pool.word === 'gone' ? ' gone' : ''));
-      row.button.disabled = pool.word === 'gone';
+      // What a file tells of is not this server's.
+      row.button.disabled = pool.word === 'gone' || Boolean(look.file);
       put(row.cells[4], 'class', moved(pool));
       put(row.cells[2], 'class', pool.over_age ? 'n mark' : 'n');
       put(row.cells[2], 'title', pool.over_age ? 'older than its account’s limit of age' : null);
@@ -95,8 +97,10 @@ const poolTable = (table, choose, changed) => {
   $('find').addEventListener('input', event => { find = event.target.value.toLowerCase(); draw(); changed(); });
   return {
     draw(next, id) {
-      // What has changed is what is looked for, until somebody sorts otherwise.
-      if (next.since && !look?.since && column === HELD && down) column = MORE;
+      // What has changed is what is looked for, until somebody sorts otherwise: by a click, or by a link, which waits
+      // for its moments.
+      if (next.since && !look?.since && linked) { [column, down] = linked; linked = null; }
+      else if (next.since && !look?.since && column === HELD && down) column = MORE;
       else if (!next.since && column === MORE) [column, down] = [HELD, true];
       look = next; chosen = id;
       put(table, 'class', look.since ? 'compared' : '');
@@ -108,6 +112,7 @@ const poolTable = (table, choose, changed) => {
     restore({sort, find: text}) {
       const found = COLUMNS.find(head => head.id === (sort ?? '').slice(0, -1));
       if (found) { column = found; down = sort.endsWith('-'); }
+      linked = found ? [column, down] : null;
       $('find').value = text ?? '';
       find = $('find').value.toLowerCase();
       draw();
@@ -144,7 +149,7 @@ const accountTable = table => {
       put(shown.cells[5], 'class', moved(row));
       put(shown.cells[12], 'class', row.refused ? 'n alarm' : 'n');
       put(shown.element, 'class', row.over_age ? 'old' : row.word === 'gone' ? 'gone' : '');
-      shown.line.draw(row.lately ?? history.get(key) ?? []);
+      shown.line.draw(row.lately ?? (look.file ? [] : history.get(key)) ?? []);
       const next = after ? after.nextSibling : body.firstChild;
       if (next !== shown.element) body.insertBefore(shown.element, next);
       after = shown.element;

@@ -5,6 +5,9 @@
 /** What is not kept of a moment, if anything. */
 const unkept = look => look.left_out ? ' Of ' + count(look.left_out) + (look.left_out === 1 ? ' account' : ' accounts') + ' there was no room to keep anything.' : '';
 
+/** A moment of another page's own looks is not kept, but one that is this close. */
+const NEAR = 2.5;
+
 const choice = (known, changed) => {
   // Looks: that which is shown, where it is not now's, and that with which it is compared.
   let at = null, since = null, before = [null, null], problem = '';
@@ -77,7 +80,10 @@ const choice = (known, changed) => {
     if (!known.steps && live.history_seconds !== null) return;
     const found = moment => moment && moment <= live.now + 1 ? known.find(moment) : null;
     const {at, since} = asked, looks = [found(at), found(since)];
-    set(...looks, [at, since].filter((moment, i) => moment && !looks[i]).map(missing).join(' '));
+    // What is kept closest to it may be a minute before, or be on the other side of a gap.
+    const why = (wanted, look) => !wanted ? '' : !look ? missing(wanted)
+      : wanted - look.now > NEAR ? 'Nothing is kept of ' + moment(wanted) + ': ' + moment(look.now) + ' is the last moment before it.' : '';
+    set(...looks, [why(at, looks[0]), why(since, looks[1])].filter(Boolean).join(' '));
   };
 
   return {

@@ -277,7 +277,12 @@ impl RequestPools {
         let name = name.unwrap_or_else(|| inner.name.clone());
         let account = inner.account_above(request).child_at(name, inner.place);
         account.set_limit(inner.limit);
-        let pool = inner.builder.made_at(inner.place).try_build_on(&account)?;
+        // One that is refused here has ended, and held nothing.
+        let pool = inner
+            .builder
+            .made_at(inner.place)
+            .try_build_on(&account)
+            .inspect_err(|_| inner.peaks.note(&account, route))?;
         #[cfg(feature = "view")]
         if let Some(view) = &inner.view {
             view.watch_shared(&pool);

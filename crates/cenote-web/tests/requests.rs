@@ -87,6 +87,19 @@ async fn ask(app: &Router, method: &str, path: &str) -> (u16, Response<Body>) {
 }
 
 #[test]
+fn a_request_that_is_refused_before_it_has_a_pool_is_counted_as_well() {
+    common::plain(async {
+        let process = Account::root("process").with_limit(Some(100));
+        let view = View::builder(&process).build();
+        let app = app(PoolLayer::new(&process).view(&view));
+        assert_eq!(ask(&app, "GET", "/notes/1").await.0, 503);
+        let all = told(&view).await;
+        let notes = &all["GET /notes/{id}"];
+        assert_eq!((notes.count, notes.sum, notes.buckets[0].count), (1, 0, 1));
+    });
+}
+
+#[test]
 fn a_request_is_counted_by_its_route_when_its_body_is_gone_and_by_its_peak() {
     common::plain(async {
         let process = Account::root("process");

@@ -264,8 +264,8 @@ implement_allocator!(alloc::alloc for &crate::CountedPool<S>);
 implement_allocator!(alloc::alloc for &crate::ChunkPool<S>);
 #[cfg(cenote_allocator)]
 implement_allocator!(alloc::alloc for crate::SharedPool<S>);
-// SAFETY: a clone is a handle of the same pool, whose objects stay in place as long as there is one,
-// and to make or drop one does not unwind.
+// SAFETY: a clone is a handle of the same pool, whose objects stay in place as long as there is one;
+// to make one does not unwind.
 #[cfg(cenote_allocator_clone)]
 unsafe impl<S: crate::BlockSource> alloc::alloc::AllocatorClone for crate::SharedPool<S> {}
 

@@ -10,8 +10,8 @@ use core::fmt;
 ///
 /// The cases, told apart by [`AllocError::account`] and the message: an account's limit (the
 /// account is named), a size or alignment that no object can have, or a system out of memory.
-/// Whatever the case, nothing has changed: no object, no pool, and no figure but the account's
-/// count of refusals.
+/// Whatever the case, nothing has changed: no object, no pool, and no figure but the accounts'
+/// counts of refusals.
 ///
 /// ```
 /// use cenote::{Account, Pool};

@@ -199,10 +199,10 @@ impl Drop for Nested {
 #[cold]
 #[inline(never)]
 pub(crate) fn refused(error: &mut AllocError) {
+    let Some((account, asked)) = error.untold() else { return };
     if with(|place| place.hush.get() != 0) {
         return;
     }
-    let Some((account, asked)) = error.untold() else { return };
     account.node().count_refusal(asked.node());
     // It may be the last handle, and to close an account is no part of telling.
     drop(asked);

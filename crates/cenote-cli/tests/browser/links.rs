@@ -26,7 +26,8 @@ fn a_link_shows_others_the_same_moments_and_the_same_part_of_the_chart() {
     let part = browser.get(LEFT);
     assert_ne!(part, whole);
     end_cache(&mut browser, &site);
-    browser.click("#history .u-over", 0.3, true);
+    // Far enough from the left end that the server's moment before it is in that part as well.
+    browser.click("#history .u-over", 0.7, true);
     browser.click("#history .u-over", 0.9, false);
     browser.get("const choice = document.getElementById('history-account'); choice.value = 'process\\nother work'; choice.dispatchEvent(new Event('change'))");
     browser.drag("#history .u-over", 0.4, 0.95);
@@ -38,9 +39,11 @@ fn a_link_shows_others_the_same_moments_and_the_same_part_of_the_chart() {
     })()";
     let before = browser.get(shown);
     assert_eq!((&before[4], &before[5]), (&2.into(), &"past".into()));
+    // By what is held: what is compared is sorted by what has changed, unless somebody says otherwise.
+    browser.get("document.querySelector('[data-sort=held]').click()");
     let link = browser.get("location.href");
     let link = link.as_str().expect("an address");
-    for name in ["at=", "since=", "from=", "to=", "account="] {
+    for name in ["at=", "since=", "from=", "to=", "account=", "sort=held-"] {
         assert!(link.contains(name), "{link}");
     }
     let mut other = crate::browser().expect("there was one");
@@ -49,6 +52,10 @@ fn a_link_shows_others_the_same_moments_and_the_same_part_of_the_chart() {
     other.until(&format!("{BANNER}.includes(' compared with ')"));
     other.until("document.querySelector('#history .u-over') !== null");
     other.until(&format!("JSON.stringify({shown}) === {:?}", before.to_string()));
+    let sorted = "new URLSearchParams(location.hash.slice(1)).get('sort')";
+    assert_eq!(other.get(sorted), "held-");
+    other.get("document.querySelector('[data-sort=more]').click()");
+    assert_eq!(other.get(sorted), serde_json::Value::Null);
     // What the server keeps lies between the looks that a page has: a moment is the same within a second
     // or so.
     for name in ["at", "since"] {

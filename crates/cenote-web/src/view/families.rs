@@ -19,7 +19,22 @@ const OTHER: &str = "other";
 
 /// The paths that are named. A path keeps its name for good: if it moved between its own series
 /// and that of the others, their counters would go down.
-pub(super) type Named = HashSet<String>;
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    paths: HashSet<String>,
+    /// What the counters of the others were at most. The tree's `(others)` are not the same from look to
+    /// look: one of them may come to have room there, and be named.
+    others: Counters,
+}
+
+/// The figures of a series that never go down.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters {
+    created: u64,
+    overcommitted: u64,
+    refused: u64,
+    recycled: u64,
+}
 
 /// The figures of one series.
 #[derive(Clone, Debug, Default)]
@@ -33,11 +48,20 @@ struct Series {
     limit: Option<usize>,
     live: usize,
     over_age: usize,
-    created: u64,
     reserved: usize,
-    overcommitted: u64,
-    refused: u64,
-    recycled: u64,
+    counters: Counters,
+}
+
+impl Counters {
+    /// The larger of each.
+    fn max(self, other: Self) -> Self {
+        Self {
+            created: self.created.max(other.created),
+            overcommitted: self.overcommitted.max(other.overcommitted),
+            refused: self.refused.max(other.refused),
+            recycled: self.recycled.max(other.recycled),
+        }
+    }
 }
 
 impl Series {
@@ -54,11 +78,12 @@ impl Series {
         self.limit = self.limit.max(row.limit_bytes);
         self.live += row.live;
         self.over_age += row.over_age;
-        self.created += row.created;
         self.reserved += row.own_reserved_bytes;
-        self.overcommitted += row.overcommitted_bytes;
-        self.refused += row.refused;
-        self.recycled += row.recycled_bytes;
+        let counters = &mut self.counters;
+        counters.created += row.created;
+        counters.overcommitted += row.overcommitted_bytes;
+        counters.refused += row.refused;
+        counters.recycled += row.recycled_bytes;
     }
 }
 
@@ -85,7 +110,7 @@ const OF_ACCOUNTS: [(&str, Kind, Unit, &str, Figure); 14] = [
         Kind::Counter,
         Unit::Bytes,
         "Bytes that reservations have charged beyond the limit of an account.",
-        |series| Some(series.overcommitted),
+        |series| Some(series.counters.overcommitted),
     ),
     (
         "cenote_pool_used_bytes",
@@ -140,21 +165,21 @@ const OF_ACCOUNTS: [(&str, Kind, Unit, &str, Figure); 14] = [
         Kind::Counter,
         Unit::None,
         "Pools ever made on an account.",
-        |series| Some(series.created),
+        |series| Some(series.counters.created),
     ),
     (
         "cenote_pool_refused_total",
         Kind::Counter,
         Unit::None,
         "What the limit of an account refused to callers.",
-        |series| Some(series.refused),
+        |series| Some(series.counters.refused),
     ),
     (
         "cenote_pool_recycled_bytes_total",
         Kind::Counter,
         Unit::Bytes,
         "Bytes of blocks that the pools of an account gave back.",
-        |series| Some(series.recycled),
+        |series| Some(series.counters.recycled),
     ),
 ];
 
@@ -230,16 +255,20 @@ fn by_account(look: &Look, named: &Mutex<Named>) -> Vec<(Arc<[Label]>, Series)> 
     for row in &look.accounts {
         let path = row.path.join("/");
         let others = row.path.iter().any(|name| name == OTHERS);
-        let name = if named.contains(&path) {
+        let name = if named.paths.contains(&path) {
             path
-        } else if !others && named.len() < MOST_NAMED && path != OTHER {
-            named.insert(path.clone());
+        } else if !others && named.paths.len() < MOST_NAMED && path != OTHER {
+            named.paths.insert(path.clone());
             path
         } else {
             OTHER.to_owned()
         };
         // Names that are told alike are one series: no format has two with the same labels.
         all.entry(Label::new("account", &name)).or_default().add(row);
+    }
+    if let Some(others) = all.get_mut(&Label::new("account", OTHER)) {
+        others.counters = others.counters.max(named.others);
+        named.others = others.counters;
     }
     all.into_iter().map(|(label, series)| ([label].into(), series)).collect()
 }
@@ -265,6 +294,30 @@ mod tests {
             let alike = families.iter().filter(|other| other.stem() == family.stem()).count();
             assert_eq!(alike, 1, "registries know {name} by its stem");
         }
+    }
+
+    /// Of so many names under one parent the tree has room for 128, those that came last first; so which
+    /// are the others changes when one goes.
+    #[test]
+    fn the_counters_of_the_others_stay_when_one_of_them_gets_a_name() {
+        let process = Account::root("process");
+        let view = View::builder(&process).build();
+        let mut names: Vec<_> =
+            (0..129).map(|number| process.child(format!("tenant-{number}"))).collect();
+        for _ in 0..1000 {
+            drop(cenote::Pool::on(&names[0]));
+        }
+        let created = |name: &str| {
+            let families = view.metrics().wait().expect("a look");
+            let made = families.iter().find(|family| family.name == "cenote_pools_created_total");
+            let samples = &made.expect("the family").samples;
+            let of = samples.iter().find(|sample| sample.label("account") == Some(name));
+            of.and_then(|sample| sample.value.number())
+        };
+        assert_eq!((created("other"), created("process/tenant-0")), (Some(1000), None));
+        names.truncate(128);
+        Account::settle();
+        assert_eq!((created("other"), created("process/tenant-0")), (Some(1000), Some(1000)));
     }
 
     #[test]

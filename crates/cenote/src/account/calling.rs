@@ -1,4 +1,5 @@
-//! Calling in what threads have in reserve, so that nobody is refused what nobody holds.
+//! Calling in what threads have in reserve, so that nobody is refused what nobody holds, and nobody goes on
+//! with what there is no room for any more.
 //!
 //! A thread that does nothing keeps a reserve, and need not run for it to be taken: see `record`.
 //! One thread of the process calls at a time, and while it does, nobody adds a quantum to a reserve

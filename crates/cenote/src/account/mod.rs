@@ -75,7 +75,8 @@ use core::ptr::NonNull;
 /// In the child of a process with several threads, pools work on, new ones can be made, accounts
 /// charged, and their own figures read. Making and dropping accounts, reading those under one
 /// ([`Account::snapshot`], [`Account::walk`]) and [`Account::settle`] take locks, which another
-/// thread may have held at the fork.
+/// thread may have held at the fork; so may a refusal, where pools alone keep the account that was to
+/// be charged.
 ///
 /// # Cost
 ///

@@ -21,6 +21,7 @@ use super::peaks::Before;
 use super::waiting::Door;
 use super::{Account, Record, calling, life, record};
 use crate::BlockSource;
+use crate::asymmetric;
 use crate::gate::{self, Gate};
 use crate::sync::modelled::Lock;
 use crate::sync::modelled::{
@@ -457,8 +458,10 @@ impl Node {
         self.set_quantum();
         // Or a credit would go into a reserve, which pays for what there is no room for any more.
         record::set_quanta(self);
-        // And what is in reserve would, by as much on each thread.
+        // And what is in reserve would, by as much on each thread. A thread that credits it just now sees the
+        // new quantum after this fence, or is found.
         if new < old && self.shares() && self.charged() > 0 {
+            asymmetric::heavy();
             calling::recall(self, thread::record());
         }
         self.root().limit_changed();

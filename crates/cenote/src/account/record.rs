@@ -5,7 +5,7 @@
 //! reserve, so that a request's block is charged by one plain store. A thread has a reserve
 //! on one shared account at a time. The nearer the account is to its limit, the smaller the
 //! quantum; near it, the quantum is 0 and every charge is exact. Who would be refused calls in what
-//! others have in reserve first (see `calling`).
+//! others have in reserve first, and so does who lowers a limit (see `calling`).
 //!
 //! Of a reserve, `reserve` is its thread's alone, who writes it by plain stores; `taken` is what
 //! others have taken of it, by whoever is within the record's gate. What there is, is the

@@ -57,7 +57,7 @@ impl Account {
     ///
     /// # Errors
     /// A limit of this account or of one above it has no room for so many; nothing has changed then
-    /// but that account's count of refusals. More than `isize::MAX` bytes are refused as too large.
+    /// but accounts' counts of refusals. More than `isize::MAX` bytes are refused as too large.
     ///
     /// ```
     /// use cenote::Account;

@@ -50,7 +50,7 @@ impl Drop for Awaited<'_> {
 
 impl Node {
     /// Charges `size` bytes here and to every account above. A refusal, by the account that is
-    /// returned, changes nothing; [`Node::refusal`] counts it and makes the error.
+    /// returned, changes nothing; [`Node::refusal`] makes the error.
     ///
     /// The caller keeps what is returned until it has the memory, or has [taken the charge
     /// back](Node::uncharge).

@@ -12,7 +12,7 @@ use bytes::Bytes;
 /// Turns what is in a pool into [`Bytes`] that keep the pool.
 ///
 /// For what owns its place in a pool: a [`SharedBuffer`], a [`Kept`] slice or text, and the
-/// vectors and boxes of allocator-api2 in a [`SharedPool`]; of a chain there is
+/// vectors and boxes of allocator-api2, and of the standard library where it has them, in a [`SharedPool`]; of a chain there is
 /// [`SharedPool::try_freeze_chain`]. The pool's blocks go back when
 /// the last of the `Bytes`, and of whatever else keeps the pool, goes.
 ///

@@ -2,7 +2,7 @@
 //!
 //! A free list for each power of two from 256 bytes to 16 KiB, and four to each doubling from there
 //! to 256 KiB, so that a large object leaves a fifth of its block unused at most; and for blocks
-//! aligned to their own size, each power of two to 64 KiB. The lists belong to one thread and take no lock; a
+//! aligned to their own size, each power of two to 64 KiB, and those for accounts ([`LEAN`]). The lists belong to one thread and take no lock; a
 //! block released on another thread than it was taken on joins that thread's lists. A block in
 //! the cache holds the link to the next in its first bytes.
 //!
@@ -28,7 +28,8 @@ use core::ptr::NonNull;
 /// 64 KiB that are aligned to more than 16 bytes.
 ///
 /// Blocks up to 64 KiB come out of pieces of about a MiB at most, for each size, that are had from the
-/// system; those aligned to more than 16 bytes are aligned to their size. Of those that are free
+/// system; those aligned to more than 16 bytes are aligned to their size (those of 448 bytes, which is what an
+/// account takes, to 64). Of those that are free
 /// there, and not in a cache, at most a MiB of each size stays resident, whatever lies between them
 /// (on Linux; elsewhere until a piece is free): what a burst took goes back when it is over. Pages of
 /// 4 KiB do; a page that blocks of 2 KiB or less share stays until none of them is used.
@@ -78,7 +79,7 @@ const LEAN_BIN: usize = CLASSES + ALIGNED;
 /// How many lists there are.
 #[cfg(feature = "std")]
 const LISTS: usize = LEAN_BIN + 1;
-/// What every block is aligned to; more is had from the second set of lists.
+/// What every block is aligned to; more is had from the second set of lists, and from that of accounts.
 const PLAIN_ALIGN: usize = 16;
 /// How many bytes one thread keeps unless told otherwise.
 #[cfg(feature = "std")]

@@ -39,8 +39,8 @@ pub(super) const ROWS: &[Row] = &[
         invariant: "V4",
         change: Break {
             file: "crates/cenote-web/src/view/families.rs",
-            text: "!others && named.len() < MOST_NAMED && path",
-            by: "!others && named.len() < MOST_NAMED * 100 && path",
+            text: "!others && named.paths.len() < MOST_NAMED && path",
+            by: "!others && named.paths.len() < MOST_NAMED * 100 && path",
             tests: &["-p cenote-web --test metrics however_many_accounts"],
         },
     },

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use hyper::rt::{Read, ReadBuf, Write};
-use hyper::server::conn::http1::UpgradeableConnection;
+use hyper::server::conn::http1::{self, UpgradeableConnection};
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
@@ -288,15 +288,13 @@ where
 {
     /// Has hyper serve it.
     fn build(&mut self, io: I, service: S, read: Bytes) {
-        self.build_for(io, service, read, false);
+        let inner = self.parking.inner.clone();
+        let watch = Arc::new(Watch::default());
+        let io = WatchedIo::new(io, read, watch.clone(), inner.wide.is_some());
+        self.serve(&inner.http, io, service, watch);
     }
 
-    /// Has hyper serve it; with room for many headers, if `wide`.
-    fn build_for(&mut self, io: I, service: S, read: Bytes, wide: bool) {
-        let inner = &*self.parking.inner;
-        let http = inner.wide.as_ref().filter(|_| wide).unwrap_or(&inner.http);
-        let watch = Arc::new(Watch::default());
-        let io = WatchedIo::new(io, read, watch.clone(), !wide && inner.wide.is_some());
+    fn serve(&mut self, http: &http1::Builder, io: WatchedIo<I>, service: S, watch: Arc<Watch>) {
         let service = Watched { service, watch: watch.clone() };
         let http = http.serve_connection(io, service).with_upgrades();
         let http = Box::new(http);
@@ -309,8 +307,11 @@ where
         let State::Serving { http, .. } = mem::replace(&mut self.state, State::Gone) else {
             return None;
         };
-        let Some((io, service, read)) = apart(*http) else { return Some(End::Closed) };
-        self.build_for(io, service, read, true);
+        let Some((io, service, read, refusal)) = apart(*http) else { return Some(End::Closed) };
+        let inner = self.parking.inner.clone();
+        let watch = Arc::new(Watch::default());
+        let io = WatchedIo::wide(io, read, watch.clone(), refusal);
+        self.serve(inner.wide.as_ref().unwrap_or(&inner.http), io, service, watch);
         self.head.get_or_insert_with(Instant::now);
         None
     }
@@ -326,7 +327,7 @@ where
             }
             State::Serving { http, .. } => {
                 // Of an upgraded one there would be nothing; but that does not say pending.
-                let Some((io, service, read)) = apart(*http) else { return Some(End::Closed) };
+                let Some((io, service, read, _)) = apart(*http) else { return Some(End::Closed) };
                 if read.is_empty() {
                     return Some(End::Idle(Idle { io, service, times, heard: false }));
                 }
@@ -410,16 +411,19 @@ where
     }
 }
 
-/// hyper's part of a connection: its IO, its service, and what was read and not understood yet, in memory
-/// of its own.
-fn apart<I, S: App>(http: UpgradeableConnection<WatchedIo<I>, Watched<S>>) -> Option<(I, S, Bytes)>
+/// hyper's part of a connection: its IO, its service, what was read and not understood yet, in memory
+/// of its own; and the refusal that was held back.
+fn apart<I, S: App>(
+    http: UpgradeableConnection<WatchedIo<I>, Watched<S>>,
+) -> Option<(I, S, Bytes, Bytes)>
 where
     I: Read + Write + Unpin + Send + 'static,
 {
     let parts = http.into_parts()?;
-    let (io, unread) = parts.io.into_inner().into_parts();
+    let (io, refusal) = parts.io.into_parts();
+    let (io, unread) = io.into_parts();
     let read = [&parts.read_buf[..], &unread[..]].concat().into();
-    Some((io, parts.service.service, read))
+    Some((io, parts.service.service, read, refusal))
 }
 
 impl<I, S> Future for Connection<I, S>

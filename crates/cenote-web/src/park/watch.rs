@@ -5,13 +5,14 @@
 //! Each rule has a number, which `docs/design/parking.md` explains.
 
 use std::io::{self, IoSlice};
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, fence};
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -110,11 +111,21 @@ pub(super) struct WatchedIo<I> {
     widens: bool,
     /// Requests so far when a flush was ready last: when all was written that hyper had to say.
     flushed: u32,
+    /// The refusal that was held back: by this build, or by the one before it.
+    refusal: Bytes,
+    /// What is being written in place of a refusal of hyper's.
+    instead: Bytes,
 }
 
 impl<I> WatchedIo<I> {
     pub(super) fn new(io: I, read: Bytes, watch: Arc<Watch>, widens: bool) -> Self {
-        Self { io: Reread::new(io, read), watch, widens, flushed: 0 }
+        let io = Reread::new(io, read);
+        Self { io, watch, widens, flushed: 0, refusal: Bytes::new(), instead: Bytes::new() }
+    }
+
+    /// The IO of a build with more room, which takes the place of one whose `refusal` was held back.
+    pub(super) fn wide(io: I, read: Bytes, watch: Arc<Watch>, refusal: Bytes) -> Self {
+        Self { refusal, ..Self::new(io, read, watch, false) }
     }
 
     /// Keeps hyper from refusing a head for the number of its headers, where another build may take
@@ -122,21 +133,61 @@ impl<I> WatchedIo<I> {
     ///
     /// They are hyper's own and not a service's if no request has come since all was written; and
     /// hyper has the head in its buffer still.
-    fn holds_back(&self, bytes: &[u8]) -> bool {
+    fn holds_back(&mut self, bytes: &[u8]) -> bool {
         let refusal = self.widens
-            && bytes.get(..12).is_some_and(|line| line.starts_with(b"HTTP/1.") && line.ends_with(b" 431"))
+            && is_refusal(bytes)
+            && bytes.get(8..12) == Some(b" 431")
             && self.flushed == self.watch.calls()
             // Rule 5.
             && !self.watch.upgrade.load(Relaxed);
         if refusal {
             self.watch.too_many.store(true, Relaxed);
+            self.refusal = Bytes::copy_from_slice(bytes);
         }
         refusal
     }
 
-    pub(super) fn into_inner(self) -> Reread<I> {
-        self.io
+    /// Of a build with more room that refuses the head too: says it as the build before would have.
+    /// hyper answers a bad head in the version of the last request, which only that build has seen.
+    fn says_instead(&mut self, bytes: &[u8]) {
+        if self.widens || self.refusal.is_empty() || self.watch.calls() != 0 || !is_refusal(bytes) {
+            return;
+        }
+        let (before, now) = (mem::take(&mut self.refusal), bytes);
+        let (Some(end), Some(end_now)) = (line_end(&before), line_end(now)) else { return };
+        // The version and the headers of the one, the status of the other.
+        self.instead = [&before[..8], &now[8..end_now], &before[end..]].concat().into();
     }
+
+    /// Whether what is written in place of a refusal is gone.
+    fn poll_instead(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>
+    where
+        I: Write + Unpin,
+    {
+        while !self.instead.is_empty() {
+            let written = ready!(Pin::new(&mut self.io).poll_write(context, &self.instead))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.instead.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The IO, and the refusal that was held back.
+    pub(super) fn into_parts(self) -> (Reread<I>, Bytes) {
+        (self.io, self.refusal)
+    }
+}
+
+/// Whether hyper's `bytes` begin an answer that a client's mistake may have.
+fn is_refusal(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HTTP/1.") && bytes.get(8..10) == Some(b" 4")
+}
+
+/// Where an answer's first line ends.
+fn line_end(answer: &[u8]) -> Option<usize> {
+    answer.windows(2).position(|bytes| bytes == b"\r\n")
 }
 
 impl<I: Read + Unpin> Read for WatchedIo<I> {
@@ -166,6 +217,11 @@ impl<I: Write + Unpin> Write for WatchedIo<I> {
             return Poll::Pending;
         }
         this.watch.unflushed.store(true, Relaxed);
+        this.says_instead(bytes);
+        if !this.instead.is_empty() {
+            ready!(this.poll_instead(context))?;
+            return Poll::Ready(Ok(bytes.len()));
+        }
         Pin::new(&mut this.io).poll_write(context, bytes)
     }
 
@@ -179,10 +235,16 @@ impl<I: Write + Unpin> Write for WatchedIo<I> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if slices.first().is_some_and(|bytes| this.holds_back(bytes)) {
+        let first = slices.first().map_or(&[][..], |bytes| bytes);
+        if this.holds_back(first) {
             return Poll::Pending;
         }
         this.watch.unflushed.store(true, Relaxed);
+        this.says_instead(first);
+        if !this.instead.is_empty() {
+            ready!(this.poll_instead(context))?;
+            return Poll::Ready(Ok(first.len()));
+        }
         Pin::new(&mut this.io).poll_write_vectored(context, slices)
     }
 

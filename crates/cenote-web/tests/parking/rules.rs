@@ -164,6 +164,26 @@ fn a_refusal_of_the_services_own_is_not_taken_for_hypers() {
     });
 }
 
+/// hyper answers a bad head in the version of the last request, and the build that takes more headers
+/// has not seen that one.
+#[test]
+fn a_head_that_is_refused_with_more_room_too_is_answered_in_the_last_requests_version() {
+    let mut wide = http();
+    wide.max_headers(MANY_HEADERS);
+    let parking = || Parking::new(http()).max_headers(MANY_HEADERS).after(Duration::ZERO);
+    let old = "GET /old HTTP/1.0\r\nconnection: keep-alive\r\n\r\n";
+    for before in [old, COUNT] {
+        for (headers, end) in [(MANY_HEADERS + 10, "\r\n"), (200, "bad header\r\n\r\n")] {
+            let headers = "a: b\r\n".repeat(headers);
+            let head = format!("GET /count HTTP/1.1\r\nhost: x\r\n{headers}{end}");
+            same_as(20, wide.clone(), parking(), |pause| {
+                let script = Script::default().send(before).step(Step::Answers(1));
+                script.step(Step::Pause(pause)).send(head.clone())
+            });
+        }
+    }
+}
+
 /// Time passes when everybody waits for it, and then at once.
 fn in_their_own_time<T>(test: impl Future<Output = T>) -> T {
     let mut runtime = tokio::runtime::Builder::new_current_thread();

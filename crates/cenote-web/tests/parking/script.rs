@@ -197,7 +197,9 @@ impl Script {
         let count = [90 + random.below(20), random.below(most)][random.below(2)].min(most);
         let length = body.len();
         let head = format!("POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n");
-        let whole = head + &"a: b\r\n".repeat(count) + "\r\n" + body;
+        let bad = random.one_in(8);
+        let end = if bad { "bad header\r\n\r\n" } else { "\r\n" };
+        let whole = head + &"a: b\r\n".repeat(count) + end + body;
         let glued = match random.below(3) {
             0 => Vec::new(),
             1 => get("/count"),
@@ -212,7 +214,7 @@ impl Script {
         };
         self.push([&glued[..], whole.as_bytes()].concat(), cut);
         self.steps.push(Step::Answers(others));
-        if count + 2 > MANY_HEADERS {
+        if bad || count + 2 > MANY_HEADERS {
             return false;
         }
         self.steps.push(Step::Answers(1));

@@ -7,7 +7,12 @@
 
 mod check;
 mod draw;
+#[cfg_attr(
+    not(feature = "screen"),
+    expect(dead_code, reason = "some columns are the screen's alone")
+)]
 mod look;
+#[cfg(feature = "screen")]
 mod screen;
 mod since;
 
@@ -86,6 +91,7 @@ impl PoolsArgs {
     }
 
     /// Whether `--watch` is the screen: only with a terminal that has a cursor to move and keys to press.
+    #[cfg(feature = "screen")]
     fn is_screen(&self) -> bool {
         self.watch
             && !self.leaks
@@ -143,6 +149,7 @@ pub fn run(args: &PoolsArgs) -> Result<ExitCode, Failure> {
         return Ok(check(args));
     }
     let service = Service::at(&args.url)?;
+    #[cfg(feature = "screen")]
     if args.is_screen() {
         return screen::run(service, args);
     }

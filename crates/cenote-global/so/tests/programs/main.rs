@@ -1,5 +1,7 @@
 //! Programs that were not made for it run on the library; and C and C++ find each call as glibc has it.
 
+mod servers;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -76,6 +78,27 @@ fn new_and_delete_in_all_forms_are_ours() {
     }
     let program = compile("c++", "tests/c/new.cc", "new");
     assert_eq!(says(&mut Command::new(program)), "new: ok");
+}
+
+/// The loader holds its lock while a constructor runs, and a thread that is begun there has its first
+/// memory and its end under it: an allocator that needed the lock for either would wait for ever.
+#[test]
+fn constructors_of_libraries_that_are_loaded_late_allocate_in_threads_of_their_own() {
+    if !have("cc") {
+        return;
+    }
+    let late = output("late.so");
+    let mut command = Command::new("cc");
+    command.args(["-O1", "-Wall", "-fno-builtin", "-pthread", "-shared", "-fPIC", "-DLATE", "-o"]);
+    succeed(command.arg(&late).arg(source("tests/c/late.c")));
+    let program = compile("cc", "tests/c/late.c", "late");
+    assert_eq!(says(Command::new(&program).arg(&late)), "late: ok");
+    // Where the program does not know of the library.
+    let plain = output("late-plain");
+    let mut command = Command::new("cc");
+    command.args(["-O1", "-Wall", "-fno-builtin", "-pthread", "-o"]).arg(&plain);
+    succeed(command.arg(source("tests/c/late.c")));
+    assert_eq!(says(on_it(plain.to_str().unwrap()).arg(&late)), "late: ok");
 }
 
 #[test]

@@ -96,8 +96,9 @@ unsafe impl<S: BlockSource + 'static> Subject for Pool<S> {
     type Source = S;
     common!();
     unsafe fn free(&self, start: NonNull<u8>, layout: Layout) -> bool {
+        // One without bytes may lie where a large one begins.
         // SAFETY: the caller's promise.
-        let large = unsafe { self.free_large(start) };
+        let large = layout.size() != 0 && unsafe { self.free_large(start) };
         if !large {
             // SAFETY: likewise; it is not freed yet.
             unsafe { self.dealloc(start, layout) };

@@ -283,8 +283,10 @@ fn step<S: BlockSource>(
         }
         21 => {
             if let Some(object) = model.pick(dice) {
-                // SAFETY: the model has forgotten it.
-                if !unsafe { pool.free_large(object.start) } {
+                // One without bytes may lie where a large one begins.
+                let has_bytes = object.layout.size() != 0;
+                // SAFETY: the model has forgotten it, and it has bytes.
+                if !(has_bytes && unsafe { pool.free_large(object.start) }) {
                     model.insert(&object);
                     model.objects.push(object);
                 }

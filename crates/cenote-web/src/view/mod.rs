@@ -59,7 +59,8 @@
 //! # What it costs
 //!
 //! Nothing while nobody looks, but the note of each pool: a look at the clock and a push (and for a
-//! shared one some 30 bytes, in which is kept whether it is there); and as a request ends, two
+//! shared one some 30 bytes, in which is kept whether it is there, and one of the layer's or the listener's a small
+//! allocation more, in which is kept whose it is); and as a request ends, two
 //! additions to its route's histogram. A look is made by a thread of the view's own: it reads the
 //! accounts without stopping anyone, and asks each thread for the figures of its pools, which the
 //! thread tells between the polls of its tasks, 64 pools at a time. Into shared pools it looks by
@@ -73,7 +74,9 @@
 //! (`localhost`, an address, or one of [`ViewBuilder::hosts`]), so that a page from elsewhere
 //! cannot reach it by a name of its own. A proxy on this machine is a client of this machine,
 //! whoever asks it: keep it from these paths. The page may use its own script and style and nothing
-//! else; it shows names as text. No answer contains memory of a pool, only sizes.
+//! else; it shows names as text. No answer contains memory of a pool, only sizes. Of requests it tells method,
+//! route or [shape of the path](Who::asking), status and the client's address, unless that is
+//! [hidden](ViewBuilder::hide_peers); queries and headers never.
 
 mod access;
 mod answer;

@@ -115,6 +115,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "NAME")]
     pub pools_host: Vec<String>,
 
+    /// Show the addresses of clients nowhere in /pools: only what they ask for, and what they were answered with
+    #[arg(long)]
+    pub hide_peers: bool,
+
     /// Mark pools of requests that are older, in /pools
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
     pub request_age: Duration,
@@ -196,6 +200,7 @@ impl ServeArgs {
             history: (!self.no_history).then_some(self.history),
             expose_pools: self.expose_pools,
             pools_hosts: self.pools_host,
+            hide_peers: self.hide_peers,
             connection_age: self.connection_age,
             request_age: Some(self.request_age),
             park_after: Some(self.park_after),

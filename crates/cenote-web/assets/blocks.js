@@ -75,12 +75,20 @@ const blocks = (closed) => {
   };
   $('blocks-close').addEventListener('click', close);
   panel.addEventListener('keydown', event => { if (event.key === 'Escape') close(); });
+  /** Whose it is; what was told last stays, when it is told no more. */
+  const tell = row => { put($('blocks-who'), 'text', whose(row)); $('blocks-who').hidden = !whose(row); };
   return {
+    /** What a look says of it. */
+    tell(look) {
+      const row = pool && look.pools.find(row => row.id === pool.id);
+      if (row?.id) tell(row);
+    },
     close() { if (!panel.hidden) close(); },
     open(row) {
       pool = row; drawn = '';
       if (!panel.contains(document.activeElement)) from = document.activeElement;
       put($('blocks-title'), 'text', 'Blocks of ' + label(row.path, row.numbers).slice(1).join(' › '));
+      tell(row);
       put($('blocks-facts'), 'text', row.id ? 'Asking.' : 'The view was not shown the pools of this account: only what it holds is known.');
       $('blocks-map').replaceChildren();
       panel.hidden = false;

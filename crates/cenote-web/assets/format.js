@@ -72,9 +72,12 @@ const countNames = look => look.accounts.filter(row => row.path.length === 2)
 const label = (path, numbers) => path.map((name, i) =>
   (i > 1 || i === 1 && several.has(name)) && numbers && numbers[i] ? name + ' #' + numbers[i] : name);
 
-/** Whether a pool is what is looked for: by its path, its name or the place where it was made. */
+/** Whose a pool is, as far as the server says: what was asked for, what it was answered with, and by whom it was asked. */
+const whose = pool => [pool.request, pool.status, pool.peer && 'from ' + pool.peer].filter(Boolean).join(' ');
+
+/** Whether a pool is what is looked for: by its path, its name, the place where it was made, or whose it is. */
 const matches = (pool, find) => !find
-  || (label(pool.path, pool.numbers).join('/') + ' ' + pool.name + ' ' + pool.created_at).toLowerCase().includes(find);
+  || (label(pool.path, pool.numbers).join('/') + ' ' + pool.name + ' ' + pool.created_at + ' ' + whose(pool)).toLowerCase().includes(find);
 
 /** How many values a line of what was lately has. */
 const REMEMBERED = 120;

@@ -180,6 +180,7 @@ const tick = async () => {
     const look = await response.json();
     if (mine !== round) return;
     show(look);
+    panel.tell(look);
     await panel.refresh(ask);
     lostSince = null;
     if (!paused) state('live', 'Live');

@@ -40,9 +40,22 @@ const poolTable = (table, choose, changed) => {
   };
   const make = () => {
     const name = el('bdi'), button = el('button', {type: 'button', onclick: () => choose(row.pool)}, name);
-    const cells = COLUMNS.map((head, i) => el('td', {class: (i === 0 ? 'name' : head.id === 'creator' ? 'at' : head.number ? 'n' : '') + (head.opt ? ' opt' : '')}, i === 0 ? button : ''));
-    const row = {element: el('tr', {}, ...cells), cells, button, name, pool: null};
+    // In one line where there is room. What was asked for is cut where it begins, as names are; the rest is whole.
+    const request = el('bdi'), status = el('span'), peer = el('span');
+    const asked = el('span', {class: 'asked'}, el('span', {class: 'request'}, request), status), whose = el('div', {class: 'whose'}, asked, peer);
+    const cells = COLUMNS.map((head, i) => el('td', {class: (i === 0 ? 'name' : head.id === 'creator' ? 'at' : head.number ? 'n' : '') + (head.opt ? ' opt' : '')}, ...(i === 0 ? [button, whose] : [])));
+    const row = {element: el('tr', {}, ...cells), cells, button, name, request, status, peer, asked, whose, pool: null};
     return row;
+  };
+  /** Says whose it is, under its name. */
+  const tell = (row, pool) => {
+    put(row.request, 'text', String(pool.request ?? ''));
+    put(row.status, 'text', String(pool.status ?? ''));
+    put(row.status, 'class', pool.status >= 500 ? 'alarm' : '');
+    put(row.peer, 'text', String(pool.peer ?? ''));
+    put(row.whose, 'title', whose(pool));
+    row.asked.hidden = !pool.request && !pool.status;
+    row.whose.hidden = !whose(pool);
   };
   const draw = () => {
     if (!look) return;
@@ -65,7 +78,7 @@ const poolTable = (table, choose, changed) => {
       row.pool = pool;
       COLUMNS.forEach((head, i) => {
         const text = head.text(pool);
-        if (i === 0) { put(row.name, 'text', text); put(row.button, 'title', pool.path.join('/') + ': ' + pool.kind + ' ' + pool.name); }
+        if (i === 0) { tell(row, pool); put(row.name, 'text', text); put(row.button, 'title', pool.path.join('/') + ': ' + pool.kind + ' ' + pool.name); }
         else put(row.cells[i], 'text', head.id === 'age' && pool.over_age ? text + ' ⚠' : text);
       });
       put(row.element, 'class', (pool.over_age ? 'old' : '') + (pool.id && pool.id === chosen ? ' chosen' : '') + (pool.word === 'gone' ? ' gone' : ''));

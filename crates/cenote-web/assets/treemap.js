@@ -129,7 +129,7 @@ const treemap = (box, tip, legend, choose) => {
       + (node.used === null || node.used === undefined ? '' : ', ' + percent(node.used, node.value) + ' used');
     return label(pool.path, pool.numbers).slice(1).join(' › ') + ': ' + bytes(pool.held_bytes) + ' held, '
       + percent(pool.used_bytes, pool.held_bytes) + ' used, ' + duration(pool.age_seconds) + ' old'
-      + (pool.over_age ? ' (over its limit of age)' : '') + ', made at ' + pool.created_at;
+      + (pool.over_age ? ' (over its limit of age)' : '') + (whose(pool) && ', ' + whose(pool)) + ', made at ' + pool.created_at;
   };
   const leaves = () => areas.filter(area => !area.node.children);
   const point = key => {

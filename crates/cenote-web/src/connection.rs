@@ -13,6 +13,8 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::panic::Location;
 use std::pin::Pin;
+#[cfg(feature = "view")]
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -82,8 +84,8 @@ impl<L> PoolListener<L> {
         self
     }
 
-    /// Shows this view the connections' pools; see
-    /// [`RequestPools::view`](crate::RequestPools::view).
+    /// Shows this view the connections' pools, with the client's address; see
+    /// [`RequestPools::view`](crate::RequestPools::view). It takes a small allocation for each connection.
     #[cfg(feature = "view")]
     #[must_use]
     pub fn view(mut self, view: &crate::view::View) -> Self {
@@ -116,11 +118,12 @@ where
             account.set_limit(self.limit);
             let pool = self.builder.made_at(self.place).try_build_on(&account);
             if let Ok(pool) = pool.or_else(|_| without_room(self.place)) {
+                let peer: Option<SocketAddr> = (&address as &dyn Any).downcast_ref().copied();
                 #[cfg(feature = "view")]
                 if let Some(view) = &self.view {
-                    view.watch_shared(&pool);
+                    let caller = peer.map(|peer| Arc::new(crate::asked::Caller(peer)) as Arc<_>);
+                    view.watch_shared(&pool, caller);
                 }
-                let peer = (&address as &dyn Any).downcast_ref().copied();
                 return (PoolIo { io, pool: ConnectionPool { pool, peer } }, address);
             }
         }

@@ -59,6 +59,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
+mod asked;
 mod body;
 #[cfg(any(feature = "metrics", feature = "opentelemetry", feature = "prometheus-client"))]
 pub mod bridge;

@@ -48,7 +48,7 @@ impl<'r> Asked<'r> {
 }
 
 /// A method by its name, with a space behind it. Clients may make up others, which are all one.
-#[cfg(feature = "axum")]
+#[cfg(any(feature = "axum", feature = "view"))]
 pub(crate) fn known_and_space(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET ",

@@ -7,6 +7,7 @@ pub(crate) use with::{RequestPeaks, Route};
 pub(crate) use without::{RequestPeaks, Route};
 
 use crate::RequestPool;
+use crate::asked::AskedFor;
 
 /// The pool of a request until that has ended: its response's body is gone, or it was refused, or nobody
 /// wants it any more.
@@ -15,13 +16,20 @@ pub(crate) struct Ending {
     pub(crate) pool: RequestPool,
     peaks: RequestPeaks,
     route: Route,
+    /// What the view says of it.
+    pub(crate) asked: AskedFor,
     /// Whether it was answered by who worked on it: others are not what is usual.
     pub(crate) answered: bool,
 }
 
 impl Ending {
-    pub(crate) fn new(pool: RequestPool, peaks: RequestPeaks, route: Route) -> Self {
-        Self { pool, peaks, route, answered: false }
+    pub(crate) fn new(
+        pool: RequestPool,
+        peaks: RequestPeaks,
+        route: Route,
+        asked: AskedFor,
+    ) -> Self {
+        Self { pool, peaks, route, asked, answered: false }
     }
 }
 

@@ -1,5 +1,6 @@
 //! [`RequestPools`]: an account and a pool for each request, whatever the service is made of.
 
+use crate::asked::AskedFor;
 use crate::naming::{Asked, Naming};
 use crate::peaks::{Ending, RequestPeaks, Route};
 use crate::refusal::{self, OnRefusal, Refused};
@@ -238,7 +239,12 @@ impl RequestPools {
 
     /// Shows this view the requests' pools: how much of each is used, its blocks, its age, and
     /// how many handles hold it. The view looks into them from a thread of its own, without
-    /// keeping them or making anyone wait; see [`View::watch`](crate::view::View::watch).
+    /// keeping them or making anyone wait; see [`View::watch`](crate::view::View::watch). Their rows
+    /// say whose they are, also where somebody keeps a pool after its request: the method and
+    /// the route that axum matched, or else the [shape of the path](crate::view::Who::asking), the status once
+    /// there is one, and the client's address where the request tells it, by a
+    /// [`Peer`](crate::view::Peer) or by axum's `ConnectInfo` of a `SocketAddr` or a `ConnectionPool`. It takes
+    /// a small allocation for each request, and without a route another for the path.
     ///
     /// As a request ends, what its account held at most is counted in the view's metrics, as
     /// `cenote_request_bytes`, by route: the method and the path that axum matched, as in
@@ -261,16 +267,16 @@ impl RequestPools {
     /// # Errors
     /// Where the pool's first block cannot be had.
     pub fn try_begin<B>(&self, request: &Request<B>) -> Result<RequestPool, AllocError> {
-        self.make(request).map(|(pool, _)| pool)
+        self.make(request).map(|(pool, ..)| pool)
     }
 
     /// The same, to be worked on and finished.
     pub(crate) fn begin<B>(&self, request: &Request<B>) -> Result<Ending, AllocError> {
-        let (pool, route) = self.make(request)?;
-        Ok(Ending::new(pool, self.inner.peaks.clone(), route))
+        let (pool, route, asked) = self.make(request)?;
+        Ok(Ending::new(pool, self.inner.peaks.clone(), route, asked))
     }
 
-    fn make<B>(&self, request: &Request<B>) -> Result<(RequestPool, Route), AllocError> {
+    fn make<B>(&self, request: &Request<B>) -> Result<(RequestPool, Route, AskedFor), AllocError> {
         let inner = &*self.inner;
         let name = inner.naming.as_ref().and_then(|naming| naming.name(request));
         let route = inner.peaks.route(request, name.as_deref());
@@ -284,10 +290,14 @@ impl RequestPools {
             .try_build_on(&account)
             .inspect_err(|_| inner.peaks.note(&account, route))?;
         #[cfg(feature = "view")]
-        if let Some(view) = &inner.view {
-            view.watch_shared(&pool);
-        }
-        Ok((RequestPool::new(pool), route))
+        let asked = inner.view.as_ref().map_or_else(AskedFor::default, |view| {
+            let asked = AskedFor::of(request);
+            view.watch_shared(&pool, asked.purpose());
+            asked
+        });
+        #[cfg(not(feature = "view"))]
+        let asked = AskedFor::default();
+        Ok((RequestPool::new(pool), route, asked))
     }
 
     /// The response to a request that was refused, which is counted: see
@@ -331,9 +341,21 @@ impl RequestPools {
         self.finish(ending, met, outcome)
     }
 
-    /// The response, with a body that keeps the pool. `met` is whether the work was refused memory
+    /// The response, with a body that keeps the pool, and its status for the view. `met` is whether the work was refused memory
     /// where it was polled.
     pub(crate) fn finish<R, E>(
+        &self,
+        ending: Ending,
+        met: bool,
+        outcome: Outcome<Result<Response<R>, E>>,
+    ) -> Result<Response<PoolBody<R>>, E> {
+        let asked = ending.asked.clone();
+        let response = self.conclude(ending, met, outcome)?;
+        asked.answered(response.status());
+        Ok(response)
+    }
+
+    fn conclude<R, E>(
         &self,
         mut ending: Ending,
         met: bool,

@@ -132,16 +132,25 @@ fn table(
         Sort::Name => pools.sort_by_cached_key(|pool| look.label(pool)),
         _ => pools.sort_by(|a, b| sort.order(&a.figures(), &b.figures())),
     }
+    // A column only where some service says whose they are.
+    let whose = Column::of(pools.iter().take(top).copied());
     writeln!(
         out,
-        "{DIM}  {:<44} {:>8} {:>10} {:>5} {:>10} {:>10} {:>8}  made at{DIM:#}",
-        "pool", "age", "held", "used", "peak", "limit", "refused"
+        "{DIM}  {:<44} {:>8} {:>10} {:>5} {:>10} {:>10} {:>8}{}  made at{DIM:#}",
+        "pool",
+        "age",
+        "held",
+        "used",
+        "peak",
+        "limit",
+        "refused",
+        whose.head()
     )?;
     for pool in pools.iter().take(top) {
         let (style, mark) = if pool.over_age { (BAD, '!') } else { (Style::new(), ' ') };
         writeln!(
             out,
-            "{style}{mark} {:<44} {:>8}{style:#} {:>10} {:>5} {:>10} {:>10} {:>8}  {DIM}{}{DIM:#}",
+            "{style}{mark} {:<44} {:>8}{style:#} {:>10} {:>5} {:>10} {:>10} {:>8}{}  {DIM}{}{DIM:#}",
             clip(&Plain(&look.label(pool)).to_string(), 44),
             Age(pool.age_seconds),
             size(pool.held_bytes),
@@ -149,6 +158,7 @@ fn table(
             size(pool.peak_bytes),
             pool.limit_bytes.map_or_else(|| "-".to_owned(), size),
             pool.refused,
+            whose.cell(pool),
             Plain(&pool.created_at),
         )?;
     }
@@ -267,20 +277,26 @@ fn since(out: &mut impl Write, args: &PoolsArgs, then: &Look, now: &Look) -> io:
     if !since.same_process {
         return Ok(());
     }
+    let whose = Column::of(since.grown.iter().take(args.top()).map(|grown| grown.pool));
     writeln!(
         out,
-        "\n{DIM}  {:<44} {:>8} {:>10} {:>11}       made at{DIM:#}",
-        "pool that grew", "age", "held", ""
+        "\n{DIM}  {:<44} {:>8} {:>10} {:>11}      {}  made at{DIM:#}",
+        "pool that grew",
+        "age",
+        "held",
+        "",
+        whose.head()
     )?;
     for grown in since.grown.iter().take(args.top()) {
         writeln!(
             out,
-            "  {:<44} {:>8} {:>10} {:>11}  {:<4} {DIM}{}{DIM:#}",
+            "  {:<44} {:>8} {:>10} {:>11}  {:<4}{}  {DIM}{}{DIM:#}",
             clip(&Plain(&now.label(grown.pool)).to_string(), 44),
             Age(grown.pool.age_seconds),
             size(grown.pool.held_bytes),
             more(grown.bytes),
             if grown.is_new { "new" } else { "" },
+            whose.cell(grown.pool),
             Plain(&grown.pool.created_at),
         )?;
     }
@@ -293,6 +309,30 @@ fn since(out: &mut impl Write, args: &PoolsArgs, then: &Look, now: &Look) -> io:
         }
     }
     Ok(())
+}
+
+/// Whose pools are: as wide as these need, and not there where nobody says.
+struct Column(usize);
+
+impl Column {
+    const WIDEST: usize = 64;
+
+    fn of<'l>(pools: impl Iterator<Item = &'l Pool>) -> Self {
+        let width = |pool: &Pool| pool.whose.text().chars().count();
+        Self(pools.map(width).max().unwrap_or(0).min(Self::WIDEST))
+    }
+
+    fn head(&self) -> String {
+        self.padded("whose")
+    }
+
+    fn cell(&self, pool: &Pool) -> String {
+        self.padded(&pool.whose.plain().fitting(self.0, clip))
+    }
+
+    fn padded(&self, text: &str) -> String {
+        if self.0 == 0 { String::new() } else { format!("  {text:<width$}", width = self.0) }
+    }
 }
 
 /// A change in bytes, with its sign; nothing, if there is none.
@@ -402,6 +442,32 @@ mod tests {
         assert_eq!(Plain("a\x1b[2Jb\n\u{202e}c").to_string(), "a\u{fffd}[2Jb\u{fffd}\u{fffd}c");
         assert_eq!(clip("process/worker-0/connection#17", 16), "../connection#17");
         assert_eq!(clip("short", 16), "short");
+    }
+
+    #[test]
+    fn whose_pools_are_is_harmless_and_as_wide_as_it_has_to_be() {
+        let pool = |whose: serde_json::Value| -> Pool {
+            let mut pool = serde_json::json!({ "path": ["p"], "created_at": "", "held_bytes": 0, "peak_bytes": 0,
+                "refused": 0 });
+            for (name, value) in whose.as_object().expect("fields") {
+                pool[name] = value.clone();
+            }
+            serde_json::from_value(pool).expect("a pool")
+        };
+        let none = pool(serde_json::json!({}));
+        assert_eq!(Column::of([&none].into_iter()).cell(&none), "");
+        let evil = pool(
+            serde_json::json!({ "request": "GET /\x1b[2J\n\u{202e}", "status": 200, "peer": "::1" }),
+        );
+        let column = Column::of([&none, &evil].into_iter());
+        assert_eq!(column.cell(&evil), "  GET /\u{fffd}[2J\u{fffd}\u{fffd} 200 from ::1");
+        assert_eq!(column.cell(&none).len(), column.head().len());
+        let long = format!("GET /{}/end", "x".repeat(90));
+        let long =
+            pool(serde_json::json!({ "request": long, "status": 404, "peer": "10.0.0.7:1" }));
+        let cell = Column::of([&long].into_iter()).cell(&long);
+        assert!(cell.starts_with("  ..xx") && cell.ends_with("x/end 404"), "{cell}");
+        assert_eq!(cell.len(), 2 + Column::WIDEST);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use serde::Deserialize;
 
+use super::draw::Plain;
+
 /// What a view counts the names under that it has no room for.
 const OTHERS: &str = "(others)";
 
@@ -94,6 +96,46 @@ pub(super) struct Pool {
     pub(super) recent_peak_bytes: Option<u64>,
     pub(super) limit_bytes: Option<u64>,
     pub(super) refused: u64,
+    /// Whose it is, as far as the service says.
+    #[serde(flatten)]
+    pub(super) whose: Whose,
+}
+
+/// What a pool is for, what that was answered with, and where its client is.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Whose {
+    pub(super) request: Option<String>,
+    pub(super) status: Option<u64>,
+    pub(super) peer: Option<String>,
+}
+
+impl Whose {
+    /// Without what controls a terminal.
+    pub(super) fn plain(&self) -> Self {
+        let plain = |text: &Option<String>| text.as_deref().map(|text| Plain(text).to_string());
+        Self { request: plain(&self.request), status: self.status, peer: plain(&self.peer) }
+    }
+
+    /// In one line, as long as that is; nothing, where nothing is known.
+    pub(super) fn text(&self) -> String {
+        let mut words: Vec<_> = self.request.iter().cloned().collect();
+        words.extend(self.status.map(|status| status.to_string()));
+        words.extend(self.peer.as_ref().map(|peer| format!("from {peer}")));
+        words.join(" ")
+    }
+
+    /// In so few cells, by what is `clip`ped to that: what was asked for tells most, so the client is left out
+    /// first, and what it was answered with not at all.
+    pub(super) fn fitting(&self, width: usize, clip: impl Fn(&str, usize) -> String) -> String {
+        let whole = self.text();
+        if clip(&whole, width) == whole || self.request.is_none() {
+            return clip(&whole, width);
+        }
+        let request = self.request.as_deref().unwrap_or_default();
+        let Some(status) = self.status else { return clip(request, width) };
+        let status = format!(" {status}");
+        format!("{}{status}", clip(request, width.saturating_sub(status.len())))
+    }
 }
 
 /// What accounts and pools both have, and are sorted by.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::look::{Account, Look, Pool};
+use super::look::{Account, Look, Pool, Whose};
 
 /// What has changed from one look to a later one.
 pub(super) struct Since<'l> {
@@ -137,10 +137,19 @@ impl<'l> Since<'l> {
                 "held_bytes_more": (!row.untold).then(|| row.more(|account| account.held_bytes)) })
         });
         let grown = self.grown.iter().map(|grown| {
-            json!({ "id": grown.pool.id, "path": grown.pool.path, "numbers": grown.pool.numbers,
+            let mut row = json!({ "id": grown.pool.id, "path": grown.pool.path, "numbers": grown.pool.numbers,
                 "created_at": grown.pool.created_at, "age_seconds": grown.pool.age_seconds,
                 "held_bytes": grown.pool.held_bytes, "held_bytes_more": grown.bytes,
-                "new": grown.is_new })
+                "new": grown.is_new });
+            let Whose { request, status, peer } = &grown.pool.whose;
+            for (name, value) in
+                [("request", json!(request)), ("status", json!(status)), ("peer", json!(peer))]
+            {
+                if !value.is_null() {
+                    row[name] = value;
+                }
+            }
+            row
         });
         let sum = |sum: Sum| json!({ "pools": sum.pools, "bytes": sum.bytes });
         json!({ "schema": 1, "seconds": self.seconds, "same_process": self.same_process,

@@ -1,5 +1,6 @@
 //! One connection: its account and pool, HTTP over its socket, and how it ends.
 
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::error::Error as _;
 use std::fmt;
@@ -10,10 +11,11 @@ use std::sync::Arc;
 
 use cenote::{Account, Kept, Pool};
 use cenote_web::park::{self, App, End, Hear, Idle, RequestBody};
-use cenote_web::view::Noted;
+use cenote_web::view::{Noted, Purpose, Who};
+use hyper::http::uri::PathAndQuery;
 use hyper::rt::{Read, Write};
 use hyper::service::Service;
-use hyper::{Request, Response};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tracing::{Instrument, Span, debug, debug_span, info, warn};
@@ -33,12 +35,68 @@ pub(crate) struct Connection {
     pub(crate) progress: Arc<Progress>,
     pub(crate) seat: Seat,
     /// Its pool, to the view.
-    noted: Noted,
+    noted: Cell<Option<Noted>>,
+    /// The request that is under way, for the view.
+    asked: RefCell<Option<Asked>>,
+}
+
+/// A request that is under way, as it came: nothing of it is formatted unless somebody looks.
+struct Asked {
+    method: Method,
+    path: Option<PathAndQuery>,
+    /// Its pool, to the view.
+    noted: Option<Noted>,
+    status: Option<StatusCode>,
 }
 
 impl Connection {
     fn socket(&self, io: TokioIo<TcpStream>) -> Socket {
         Socket::new(io, self.progress.clone(), self.worker.shared.config.timeouts.write)
+    }
+
+    /// Keeps what is asked for until [`Connection::asks_no_more`]: the buffer that it was read into, too.
+    pub(crate) fn asks(&self, method: &Method, uri: &Uri) {
+        let (method, path) = (method.clone(), uri.path_and_query().cloned());
+        self.asked.replace(Some(Asked { method, path, noted: None, status: None }));
+    }
+
+    pub(crate) fn asks_with(&self, noted: Noted) {
+        if let Some(asked) = &mut *self.asked.borrow_mut() {
+            asked.noted = Some(noted);
+        }
+    }
+
+    pub(crate) fn is_answered(&self, status: StatusCode) {
+        if let Some(asked) = &mut *self.asked.borrow_mut() {
+            asked.status = Some(status);
+        }
+    }
+
+    pub(crate) fn asks_no_more(&self) {
+        self.asked.take();
+    }
+}
+
+/// The connection's own pool is told with the request that is under way; the pool of one that is over, of
+/// which the last bytes are still to be sent, with the client alone.
+impl Purpose for Connection {
+    fn who(&self) -> Who {
+        let asked = self.asked.borrow();
+        let who = asked.as_ref().map_or_else(Who::default, |asked| {
+            let uri = asked.path.clone().map(Uri::from).unwrap_or_default();
+            let who = Who::asking(&asked.method, &uri);
+            asked.status.into_iter().fold(who, Who::with_status)
+        });
+        who.with_peer(self.peer.address)
+    }
+
+    fn who_of(&self, noted: Noted) -> Who {
+        let noted = Some(noted);
+        let under_way = self.asked.borrow().as_ref().is_some_and(|asked| asked.noted == noted);
+        if under_way || self.noted.get() == noted {
+            return self.who();
+        }
+        Who::default().with_peer(self.peer.address)
     }
 }
 
@@ -167,7 +225,9 @@ pub(crate) fn park<F>(idle: Idle<Socket, Requests<F>>) -> Option<Waiting> {
         let Connection { worker, account, peer, seat, noted, .. } = connection;
         // The text is in the pool, which goes with it; and the note of it keeps its memory.
         drop(peer);
-        worker.pools.forget(noted);
+        if let Some(noted) = noted.get() {
+            worker.pools.forget(noted);
+        }
         Ok::<_, ()>((socket.into_io(), Parked { account, seat }))
     });
     parked.ok()
@@ -192,14 +252,20 @@ fn open(
             return None;
         }
     };
-    let noted = worker.pools.add(&pool);
+    let weak = Rc::downgrade(&pool);
     // A connection that cannot even hold this is served all the same: its requests will be told who
     // is at which limit.
     let text =
         Kept::<_, str>::try_new(pool, |pool| pool.try_alloc_fmt(format_args!("{address}"))).ok();
     let peer = Peer { address, text };
     let progress = Arc::default();
-    Some(Rc::new(Connection { worker: worker.clone(), account, peer, progress, seat, noted }))
+    let (noted, asked) = Default::default();
+    let worker = worker.clone();
+    let connection = Rc::new(Connection { worker, account, peer, progress, seat, noted, asked });
+    if let Some(pool) = weak.upgrade() {
+        connection.noted.set(Some(connection.worker.pools.add_for(&pool, &connection)));
+    }
+    Some(connection)
 }
 
 async fn converse<F>(

@@ -91,6 +91,8 @@ pub struct Config {
     pub expose_pools: bool,
     /// Names by which they may be asked for, besides `localhost` and addresses.
     pub pools_hosts: Vec<String>,
+    /// Show the addresses of clients nowhere in them.
+    pub hide_peers: bool,
     /// How old the pool of a connection may become before it is marked there.
     pub connection_age: Option<Duration>,
     /// How old the pool of a request may become before it is marked there.
@@ -119,6 +121,7 @@ impl Config {
             history: None,
             expose_pools: false,
             pools_hosts: Vec::new(),
+            hide_peers: false,
             connection_age: None,
             request_age: None,
             park_after: Some(Duration::from_secs(5)),
@@ -254,6 +257,9 @@ impl Server {
             .access(access)
             .hosts(config.pools_hosts.iter())
             .version(env!("CARGO_PKG_VERSION"));
+        if config.hide_peers {
+            view = view.hide_peers();
+        }
         for (account, age) in
             [("connection", config.connection_age), ("request", config.request_age)]
         {

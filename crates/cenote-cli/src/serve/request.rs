@@ -117,6 +117,7 @@ impl Busy {
 impl Drop for Busy {
     fn drop(&mut self) {
         self.connection.seat.idle();
+        self.connection.asks_no_more();
         self.connection.worker.shared.view.note_request(self.shape, self.account.peak());
     }
 }
@@ -140,6 +141,7 @@ pub(crate) async fn serve(
     let (head, body) = request.into_parts();
     let head =
         Head { method: head.method, uri: head.uri, version: head.version, headers: head.headers };
+    connection.asks(&head.method, &head.uri);
     let label = Label { peer: &connection.peer, head: &head };
     let account = &busy.account;
     // Nothing is formatted, and no span made, unless it is going to be logged.
@@ -163,7 +165,7 @@ pub(crate) async fn serve(
         let pool = Rc::new(
             Pool::builder().name("request").first_block(FIRST_BLOCK).account(account).build()?,
         );
-        worker.pools.add(&pool);
+        connection.asks_with(worker.pools.add_for(&pool, &connection));
         let root = &*worker.root;
         let request = Request { head: &head, pool: &pool, root, worker, label, account };
         route(&request).await
@@ -194,6 +196,7 @@ pub(crate) async fn serve(
             (ERROR, fault.response())
         }
     };
+    connection.is_answered(response.status());
     worker.peaks.borrow_mut().close(account);
     drop(span);
     busy.shape = shape;

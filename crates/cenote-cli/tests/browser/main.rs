@@ -14,6 +14,7 @@ mod measured;
 mod past;
 mod reading;
 mod site;
+mod whose;
 
 use chromium::Browser;
 use site::Site;
@@ -128,7 +129,7 @@ fn the_page_lives_while_a_load_runs() {
     let oldest = "[...document.querySelectorAll('#pools tbody tr')].slice(0, 40)";
     browser.until(&format!(
         "{oldest}.some(row => row.className.startsWith('old') && /⚠/.test(row.children[2].textContent) \
-         && /request #\\d+$/.test(row.children[0].textContent) && /request\\.rs:\\d+$/.test(row.children[1].textContent))"
+         && /request #\\d+$/.test(row.querySelector('td.name button').textContent) && /request\\.rs:\\d+$/.test(row.children[1].textContent))"
     ));
     assert_eq!(browser.get("document.getElementById('tile-old').className"), "tile bad");
     if let Some(folder) = std::env::var_os("CENOTE_SCREENSHOTS") {

@@ -1,4 +1,4 @@
-//! The table of accounts measured, as it is now and compared with a file, on each kind of screen.
+//! The tables measured, as it is now and compared with a file, on each kind of screen.
 
 use std::time::Duration;
 
@@ -22,17 +22,22 @@ const INDENTS: &str = "(() => {
     return Object.values(all).map(lefts => [...lefts]);
 })()";
 
-/// Texts, lines and buttons of the card that lie over each other, or stick out of their cells.
-const OVERLAPS: &str = "(() => {
-    const card = document.getElementById('accounts-title').parentNode, boxes = [], bad = [];
+/// Texts, lines and buttons of a card that lie over each other, or stick out of their cells.
+const OVERLAPS: &str = "(table => {
+    const card = document.getElementById(table).closest('.card'), boxes = [], bad = [];
     const texts = document.createTreeWalker(card, NodeFilter.SHOW_TEXT);
     while (texts.nextNode()) {
         if (!texts.currentNode.data.trim()) continue;
         const range = document.createRange(), cell = texts.currentNode.parentElement.closest('th, td');
         range.selectNodeContents(texts.currentNode);
-        // What is cut off is not seen.
-        const end = cell && getComputedStyle(cell).overflowX === 'hidden' ? cell.getBoundingClientRect().right : Infinity;
-        for (const {left, right, top, bottom} of range.getClientRects()) boxes.push({box: {left, right: Math.min(right, end), top, bottom}, text: texts.currentNode.data, cell, node: texts.currentNode});
+        // What is cut off is not seen, at either end.
+        let [begin, end] = [-Infinity, Infinity];
+        for (let around = texts.currentNode.parentElement; cell?.contains(around); around = around.parentElement) {
+            if (getComputedStyle(around).overflowX !== 'hidden') continue;
+            const box = around.getBoundingClientRect();
+            [begin, end] = [Math.max(begin, box.left), Math.min(end, box.right)];
+        }
+        for (const {left, right, top, bottom} of range.getClientRects()) boxes.push({box: {left: Math.max(left, begin), right: Math.min(right, end), top, bottom}, text: texts.currentNode.data, cell, node: texts.currentNode});
     }
     for (const line of card.querySelectorAll('svg')) {
         const box = line.getBoundingClientRect();
@@ -49,7 +54,7 @@ const OVERLAPS: &str = "(() => {
         }
     });
     return boxes.length > 30 ? bad : ['there is hardly anything: ' + boxes.length];
-})()";
+})";
 
 /// Rows of either table whose cells do not stand side by side, or of which a cell differs in its ground.
 const RAGGED: &str = "[...document.querySelectorAll('#pools tbody tr, #accounts tbody tr')].filter(row => {
@@ -58,6 +63,30 @@ const RAGGED: &str = "[...document.querySelectorAll('#pools tbody tr, #accounts 
     return boxes.some((box, i) => i > 0 && Math.abs(box.left - boxes[i - 1].right) > 1 || Math.abs(box.top - boxes[0].top) > 1)
         || new Set(cells.map(cell => getComputedStyle(cell).backgroundColor)).size !== 1;
 }).map(row => row.textContent)";
+
+/// Lines on whose a pool is that begin elsewhere than its name, of which the answer or the client is cut off, or the end of
+/// what was asked for.
+const CUT: &str = "(() => {
+    const bad = [];
+    for (const cell of document.querySelectorAll('#pools td.name')) {
+        const whose = cell.querySelector('.whose:not([hidden])');
+        if (!whose) continue;
+        const box = cell.getBoundingClientRect(), edge = of => {
+            const range = document.createRange();
+            range.selectNodeContents(of);
+            return range.getBoundingClientRect();
+        };
+        const [asked, peer] = whose.children, [request, status] = asked.children;
+        for (const part of [status, peer]) {
+            if (part.textContent && (edge(part).right > box.right + 1 || edge(part).left < box.left - 1)) bad.push(part.textContent + ' is cut off');
+        }
+        if (request.textContent && edge(request).right > box.right + 1) bad.push(request.textContent + ' has no end');
+        const first = request.textContent ? request : peer;
+        if (Math.abs(first.getBoundingClientRect().left - cell.querySelector('button').getBoundingClientRect().left) > 1) bad.push(whose.textContent + ' is indented');
+        if (whose.getBoundingClientRect().top < cell.querySelector('button').getBoundingClientRect().bottom - 1) bad.push(whose.textContent + ' is beside its name');
+    }
+    return bad;
+})()";
 
 #[test]
 fn accounts_can_be_read_on_every_screen_now_and_compared() {
@@ -98,8 +127,11 @@ fn accounts_can_be_read_on_every_screen_now_and_compared() {
                 "{name}: {indents:?}"
             );
             assert!(indents.is_sorted_by(|a, b| a[0] + 8 <= b[0]), "{name}: {indents:?}");
-            assert_eq!(browser.get(OVERLAPS), json!([]), "{name}");
+            assert_eq!(browser.get(&format!("{OVERLAPS}('accounts')")), json!([]), "{name}");
             browser.until("document.querySelector('#pools tr.old') !== null");
+            browser.until("document.querySelector('#pools tr.old .whose:not([hidden])') !== null");
+            assert_eq!(browser.get(&format!("{OVERLAPS}('pools')")), json!([]), "{name}");
+            assert_eq!(browser.get(CUT), json!([]), "{name}");
             assert_eq!(browser.get(RAGGED), json!([]), "{name}");
             // Also under the mouse: rows as others, over their age, and gone.
             for row in ["tr", "tr.old", "tr.gone"] {

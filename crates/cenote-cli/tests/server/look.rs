@@ -51,6 +51,7 @@ fn the_tree_and_the_fattest_pools_are_printed_without_colours_when_piped() {
         let pool = out.split_once("  pool ").expect("a table").1.lines().nth(1).expect("a pool");
         assert!(pool.contains("worker-0/connection#1/request#1"), "{out}");
         assert!(line("worker-0/connection#1/request#1").is_some_and(|l| l.contains("request.rs:")));
+        assert!(pool.contains("  GET /large.bin 200 from 127.0.0.1:"), "{out}");
     }
     let (code, out, _) = look(&[&address.to_string(), "--json"]);
     assert_eq!(code, Some(0));

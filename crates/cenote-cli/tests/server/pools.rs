@@ -199,10 +199,13 @@ fn a_pool_is_shown_block_by_block_while_it_is_there() {
 fn no_answer_shows_what_is_in_a_pool() {
     const SECRET: &str = "a-secret-that-is-in-pool-memory";
     let site = Site::new();
-    // In the path of a request that is being served, in its log label, and in a file's window.
-    site.put(&format!("{SECRET}.bin"), SECRET.repeat(700_000));
+    // In the query and a header of a request that is being served, in its log label, and in a file's window. Of
+    // its path the shape is shown.
+    site.put("large.bin", SECRET.repeat(700_000));
     let mut dawdler = site.client();
-    dawdler.send(format!("GET /{SECRET}.bin HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+    dawdler.send(format!(
+        "GET /large.bin?key={SECRET} HTTP/1.1\r\nHost: localhost\r\nCookie: {SECRET}\r\n\r\n"
+    ));
     eventually("it is being served", || site.held_by("request").0 == 1);
     let list = site.get("/pools.json").text();
     let document: Value = serde_json::from_str(&list).expect("JSON");
@@ -278,4 +281,74 @@ fn others_see_the_pools_only_if_asked_for() {
     });
     address.set_port(site.address().port());
     assert_eq!(crate::client::Client::connect(address).get("/pools.json").status, 200);
+}
+
+/// The rows of pools of this name that are told with a request or a client.
+fn told(site: &Site, name: &str) -> Vec<Value> {
+    let document: Value = serde_json::from_slice(&site.get("/pools.json").body).expect("JSON");
+    let pools = document["pools"].as_array().expect("pools").iter();
+    pools.filter(|pool| pool["name"] == name).cloned().collect()
+}
+
+/// The row of one of them.
+fn told_of(site: &Site, name: &str, request: &str) -> Option<Value> {
+    told(site, name).into_iter().find(|pool| pool["request"] == request)
+}
+
+#[test]
+fn a_request_is_told_with_what_it_asks_for_its_answer_and_its_client() {
+    for hidden in [false, true] {
+        let site = Site::with(|config| config.hide_peers = hidden);
+        site.put("report-27.bin", noise(20 << 20));
+        let mut client = site.client();
+        let peer = client.stream().local_addr().expect("a socket").to_string();
+        client.send("GET /report-27.bin?page=3 HTTP/1.1\r\nHost: test\r\n\r\n");
+        client.head().expect("an answer");
+        let row = told_of(&site, "request", "GET /report-N.bin").expect("it is being sent");
+        assert_eq!(row["status"], 200);
+        let of_connection = told_of(&site, "connection", "GET /report-N.bin").expect("its own");
+        assert_eq!(of_connection["status"], 200);
+        // The one that asks is told, too: nothing is answered yet.
+        let asking = told_of(&site, "request", "GET /pools.json").expect("its own");
+        assert!(asking.get("status").is_none(), "{asking}");
+        let worker = told(&site, "worker").pop().expect("a worker");
+        for key in ["request", "status", "peer"] {
+            assert!(worker.get(key).is_none(), "{worker}");
+        }
+        let text = site.get("/pools.json").text();
+        assert_eq!(text.contains(&format!("\"peer\":\"{peer}\"")), !hidden, "{text}");
+        assert_eq!(text.contains("127.0.0.1"), !hidden, "{text}");
+        assert_eq!(text.contains("\"peer\""), !hidden, "{text}");
+    }
+}
+
+#[test]
+fn what_an_idle_connection_asked_for_is_told_no_more() {
+    let site = Site::with(|config| config.park_after = None);
+    site.put("a.txt", "a");
+    let mut client = site.client();
+    let peer = client.stream().local_addr().expect("a socket").to_string();
+    for path in ["/a.txt", "/nowhere"] {
+        client.get(path);
+        let of_client = || {
+            let all = told(&site, "connection").into_iter();
+            let mut all = all.chain(told(&site, "request"));
+            all.find(|pool| pool["peer"] == peer.as_str())
+        };
+        eventually("it is idle", || of_client().is_some_and(|row| row.get("request").is_none()));
+        let row = of_client().expect("it stays");
+        assert!(row.get("status").is_none() && row["name"] == "connection", "{row}");
+    }
+}
+
+#[test]
+fn a_hostile_path_is_told_as_harmless_text() {
+    let site = Site::new();
+    site.put("<img src=x onerror=alert(1)>.bin", noise(20 << 20));
+    let mut client = site.client();
+    client.send("GET /%3Cimg%20src=x%20onerror=alert(1)%3E.bin HTTP/1.1\r\nHost: test\r\n\r\n");
+    client.head().expect("an answer");
+    let row = told(&site, "request").into_iter().find(|row| row["status"] == 200);
+    let row = row.expect("it is being sent");
+    assert_eq!(row["request"], "GET /%3Cimg%20src=x%20onerror=alert(N)%3E.bin");
 }

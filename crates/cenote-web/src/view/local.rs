@@ -13,6 +13,7 @@ use super::State;
 use super::map::BlockMap;
 use super::telling::{Telling, Told};
 use super::watched::Watched;
+use super::who::Purpose;
 
 /// Pools that are looked at before other tasks of the thread get their turn.
 const SLICE: usize = 64;
@@ -33,8 +34,8 @@ pub struct Local {
     pools: Rc<RefCell<Pools>>,
 }
 
-/// A pool that was noted, for [`Local::forget`].
-#[derive(Clone, Copy, Debug)]
+/// A pool that was noted, for [`Local::forget`] and [`Purpose::who_of`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Noted(u64);
 
 #[derive(Default)]
@@ -48,6 +49,15 @@ struct Entry {
     id: u64,
     since: Instant,
     pool: Weak<dyn Watched>,
+    /// Whose it is, while that is there.
+    who: Option<Weak<dyn Purpose>>,
+}
+
+/// A pool that is there, and whose it is.
+struct Found {
+    since: Instant,
+    pool: Rc<dyn Watched>,
+    who: Option<Rc<dyn Purpose>>,
 }
 
 impl Pools {
@@ -79,7 +89,48 @@ impl Local {
     /// Costs a look at the clock and a push; the list grows with the number of live pools,
     /// never with the number of requests.
     pub fn add<P: Watched + 'static>(&self, pool: &Rc<P>) -> Noted {
-        let weak: Weak<P> = Rc::downgrade(pool);
+        self.note(Rc::<P>::downgrade(pool), None)
+    }
+
+    /// [`Local::add`] with whose pool it is, which the view shows in its row: a request, the connection
+    /// that it came over, a job.
+    ///
+    /// `who` is asked when somebody looks, and only then. It is kept in no way: once it is gone nothing is said
+    /// of it, and the memory of its `Rc` stays as long as the note, as the pool's does. Costs an addition more.
+    ///
+    /// ```
+    /// use cenote::{Account, Pool};
+    /// use cenote_web::view::{Purpose, View, Who};
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// struct Import { line: Cell<u32> }
+    /// impl Purpose for Import {
+    ///     fn who(&self) -> Who {
+    ///         Who::of(format!("import, line {}", self.line.get()))
+    ///     }
+    /// }
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    /// # tokio::task::LocalSet::new().block_on(&runtime, async {
+    /// let process = Account::root("process");
+    /// let view = View::builder(&process).build();
+    /// let (pools, answering) = view.local(&process);
+    /// tokio::task::spawn_local(answering.run());
+    /// let (pool, import) = (Rc::new(Pool::on(&process)), Rc::new(Import { line: Cell::new(1) }));
+    /// pools.add_for(&pool, &import);
+    /// import.line.set(7);
+    /// let look = view.look().await.unwrap();
+    /// assert_eq!(look.pools[0].request.as_deref(), Some("import, line 7"));
+    /// # });
+    /// ```
+    pub fn add_for<P: Watched + 'static, W: Purpose + 'static>(
+        &self,
+        pool: &Rc<P>,
+        who: &Rc<W>,
+    ) -> Noted {
+        self.note(Rc::<P>::downgrade(pool), Some(Rc::<W>::downgrade(who)))
+    }
+
+    fn note(&self, pool: Weak<dyn Watched>, who: Option<Weak<dyn Purpose>>) -> Noted {
         let mut pools = self.pools.borrow_mut();
         if pools.list.len() == pools.list.capacity() {
             pools.sweep();
@@ -89,7 +140,7 @@ impl Local {
         }
         let id = pools.next;
         pools.next += 1;
-        pools.list.push(Entry { id, since: Instant::now(), pool: weak });
+        pools.list.push(Entry { id, since: Instant::now(), pool, who });
         Noted(id)
     }
 
@@ -102,6 +153,7 @@ impl Local {
             // Swept out with those that are gone.
             let gone: Weak<cenote::Pool> = Weak::new();
             pools.list[at].pool = gone;
+            pools.list[at].who = None;
         }
     }
 
@@ -131,24 +183,26 @@ impl Local {
         Some(last + 1)
     }
 
-    fn find(&self, id: u64) -> Option<(Instant, Rc<dyn Watched>)> {
+    fn find(&self, id: u64) -> Option<Found> {
         let pools = self.pools.borrow();
         let at = pools.list.binary_search_by_key(&id, |entry| entry.id).ok()?;
         let entry = &pools.list[at];
-        Some((entry.since, entry.pool.upgrade()?))
+        let who = entry.who.as_ref().and_then(Weak::upgrade);
+        Some(Found { since: entry.since, pool: entry.pool.upgrade()?, who })
     }
 
     async fn tell(&self, state: &State, set: &str) -> Told {
         self.sweep();
-        let mut telling = Telling::new(&state.root, &state.ages, set);
+        let mut telling = Telling::new(state, set);
         let mut from = 0;
         while let Some(next) = self.slice(from, |id, since, pool| telling.count(id, since, pool)) {
             from = next;
             tokio::task::yield_now().await;
         }
         for (count, id) in telling.chosen().into_iter().enumerate() {
-            if let Some((since, pool)) = self.find(id) {
-                telling.tell(id, since, &*pool);
+            if let Some(Found { since, pool, who }) = self.find(id) {
+                let who = who.map(|who| who.who_of(Noted(id)));
+                telling.tell(id, since, &*pool, who);
             }
             if count % SLICE == SLICE - 1 {
                 tokio::task::yield_now().await;
@@ -189,7 +243,7 @@ impl Answering {
                     let _ = to.send((self.index, told, Blocks::cached_bytes()));
                 }
                 Ask::Map(id, to) => {
-                    let _ = to.send(self.local.find(id).map(|(_, pool)| pool.map()));
+                    let _ = to.send(self.local.find(id).map(|found| found.pool.map()));
                 }
             }
         }

@@ -218,7 +218,7 @@ impl State {
             });
         });
         drop(to);
-        let mut told = vec![self.shared.tell(&self.root, &self.ages)];
+        let mut told = vec![self.shared.tell(self)];
         let mut caches = Vec::new();
         let deadline = Instant::now() + PATIENCE;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

@@ -59,7 +59,8 @@
 //! # What it costs
 //!
 //! Nothing while nobody looks, but the note of each pool: a look at the clock and a push (and for a
-//! shared one some 30 bytes, in which is kept whether it is there); and as a request ends, two
+//! shared one some 30 bytes, in which is kept whether it is there, and one of the layer's or the listener's a small
+//! allocation more, in which is kept whose it is); and as a request ends, two
 //! additions to its route's histogram. A look is made by a thread of the view's own: it reads the
 //! accounts without stopping anyone, and asks each thread for the figures of its pools, which the
 //! thread tells between the polls of its tasks, 64 pools at a time. Into shared pools it looks by
@@ -73,7 +74,9 @@
 //! (`localhost`, an address, or one of [`ViewBuilder::hosts`]), so that a page from elsewhere
 //! cannot reach it by a name of its own. A proxy on this machine is a client of this machine,
 //! whoever asks it: keep it from these paths. The page may use its own script and style and nothing
-//! else; it shows names as text. No answer contains memory of a pool, only sizes.
+//! else; it shows names as text. No answer contains memory of a pool, only sizes. Of requests it tells method,
+//! route or [shape of the path](Who::asking), status and the client's address, unless that is
+//! [hidden](ViewBuilder::hide_peers); queries and headers never.
 
 mod access;
 mod answer;
@@ -92,11 +95,12 @@ mod pending;
 mod process;
 pub(crate) mod requests;
 mod rows;
-mod service;
+pub(crate) mod service;
 mod shared;
 mod telling;
 mod tree;
 mod watched;
+pub(crate) mod who;
 
 pub use access::Access;
 pub use answer::Answer;
@@ -108,6 +112,7 @@ pub use process::Process;
 pub use rows::{AccountRow, PoolRow};
 pub use service::{Peer, ViewService};
 pub use watched::{Gist, Watched, WatchedWeak};
+pub use who::{Purpose, Who};
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -132,6 +137,7 @@ pub struct View {
 pub(crate) struct State {
     root: Account,
     ages: AgeLimits,
+    hide_peers: bool,
     policy: Policy,
     since: Instant,
     process: Process,
@@ -174,6 +180,7 @@ impl AgeLimits {
 pub struct ViewBuilder {
     root: Account,
     ages: AgeLimits,
+    hide_peers: bool,
     policy: Policy,
     version: Option<String>,
     history: Option<usize>,
@@ -186,6 +193,20 @@ impl ViewBuilder {
     #[must_use]
     pub fn age_limit(mut self, name: impl Into<String>, age: Duration) -> Self {
         self.ages.0.insert(name.into(), age);
+        self
+    }
+
+    /// Shows the addresses of clients nowhere. What they ask for, and what they were answered with, is shown all
+    /// the same, as [`Who`] has it.
+    ///
+    /// ```
+    /// use cenote::Account;
+    /// use cenote_web::view::View;
+    /// let view = View::builder(&Account::root("process")).hide_peers().build();
+    /// ```
+    #[must_use]
+    pub fn hide_peers(mut self) -> Self {
+        self.hide_peers = true;
         self
     }
 
@@ -252,6 +273,7 @@ impl ViewBuilder {
             baseline: look::Baseline::now(&self.root),
             root: self.root,
             ages: self.ages,
+            hide_peers: self.hide_peers,
             policy: self.policy,
             since: Instant::now(),
             process: Process::now(self.version),
@@ -271,7 +293,8 @@ impl View {
     #[must_use]
     pub fn builder(root: &Account) -> ViewBuilder {
         let (root, ages) = (root.clone(), AgeLimits::default());
-        ViewBuilder { root, ages, policy: Policy::default(), version: None, history: None }
+        let policy = Policy::default();
+        ViewBuilder { root, ages, hide_peers: false, policy, version: None, history: None }
     }
 
     /// A note for the pools of the calling thread, and the task that answers for it, to be
@@ -309,12 +332,48 @@ impl View {
     /// # Ok::<(), cenote::AllocError>(())
     /// ```
     pub fn watch(&self, pool: impl WatchedWeak) {
-        self.state.shared.add(shared::Noted::Other(Arc::new(pool)));
+        self.state.shared.add(shared::Noted::Other(Arc::new(pool)), None);
+    }
+
+    /// [`View::watch`] with whose pool it is, which the view shows in its row.
+    ///
+    /// `who` is asked by the view's own thread when somebody looks. It is kept as long as the pool is there, and
+    /// until that is noticed by a look or by who notes another: so a pool that outlives what it was made for is
+    /// told with it. Nobody waits for it but the view.
+    ///
+    /// ```
+    /// use cenote::{Account, SharedPool};
+    /// use cenote_web::view::{Purpose, View, Who};
+    /// use std::sync::Arc;
+    /// struct Session { peer: std::net::SocketAddr }
+    /// impl Purpose for Session {
+    ///     fn who(&self) -> Who {
+    ///         Who::of("session").with_peer(self.peer)
+    ///     }
+    /// }
+    /// let view = View::builder(&Account::root("process")).build();
+    /// let pool = SharedPool::try_on(view.root())?;
+    /// view.watch_for(pool.downgrade(), Arc::new(Session { peer: ([10, 0, 0, 7], 4711).into() }));
+    /// let row = &view.look().wait().expect("a look").pools[0];
+    /// assert_eq!(row.request.as_deref(), Some("session"));
+    /// assert_eq!(row.peer.as_deref(), Some("10.0.0.7:4711"));
+    /// # Ok::<(), cenote::AllocError>(())
+    /// ```
+    pub fn watch_for(
+        &self,
+        pool: impl WatchedWeak,
+        who: Arc<impl Purpose + Send + Sync + 'static>,
+    ) {
+        self.state.shared.add(shared::Noted::Other(Arc::new(pool)), Some(who));
     }
 
     /// [`View::watch`] for the layer's pools.
-    pub(crate) fn watch_shared(&self, pool: &cenote::SharedPool) {
-        self.state.shared.add(shared::Noted::Request(pool.downgrade()));
+    pub(crate) fn watch_shared(
+        &self,
+        pool: &cenote::SharedPool,
+        whose: Option<Arc<dyn Purpose + Send + Sync>>,
+    ) {
+        self.state.shared.add(shared::Noted::Request(pool.downgrade()), whose);
     }
 
     /// Where requests that end are counted.

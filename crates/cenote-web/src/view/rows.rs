@@ -7,6 +7,7 @@ use cenote::Account;
 use serde::Serialize;
 
 use super::watched::Gist;
+use super::who::Who;
 
 /// All accounts of one path. Held, used and peak bytes include what is below, as accounts
 /// charge; the other figures are of their own pools. What nobody told is `None`.
@@ -106,6 +107,16 @@ pub struct PoolRow {
     pub cleanups: Option<usize>,
     /// Handles on it, if it is a shared one: how many still hold it.
     pub handles: Option<usize>,
+    /// What it is for: the method and the shape of the path of a request, such as `GET /notes/N`; see
+    /// [`Who`]. Of a connection, the request that is under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// What that was answered with, once it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The client's address and port, unless they are [hidden](super::ViewBuilder::hide_peers).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<String>,
 }
 
 impl AccountRow {
@@ -151,7 +162,16 @@ impl PoolRow {
             large: Some(gist.large),
             cleanups: Some(gist.cleanups),
             handles: gist.handles,
+            request: None,
+            status: None,
+            peer: None,
         }
+    }
+
+    /// With whose it is.
+    pub(super) fn of_whom(mut self, who: Who, hide_peers: bool) -> Self {
+        (self.request, self.status, self.peer) = who.shown(hide_peers);
+        self
     }
 
     pub(super) fn of_account(account: &Account, age: Option<Duration>, over_age: bool) -> Self {
@@ -176,6 +196,9 @@ impl PoolRow {
             large: None,
             cleanups: None,
             handles: None,
+            request: None,
+            status: None,
+            peer: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -55,7 +55,7 @@ impl<B> tower_service::Service<Request<B>> for ViewService {
     }
 
     fn call(&mut self, request: Request<B>) -> Served {
-        let peer = peer(request.extensions());
+        let peer = peer(request.extensions()).map(|peer| peer.ip());
         match self.0.answer(request.method(), request.uri(), request.headers(), peer) {
             Some(answer) => Served(Inner::Answer(answer)),
             None => {
@@ -71,7 +71,7 @@ impl<B> tower_service::Service<Request<B>> for ViewService {
 }
 
 /// Where a request comes from, by who knows best.
-fn peer(extensions: &Extensions) -> Option<IpAddr> {
+pub(crate) fn peer(extensions: &Extensions) -> Option<SocketAddr> {
     let told = extensions.get::<Peer>().map(|peer| peer.0);
     #[cfg(feature = "axum")]
     let told = {
@@ -80,7 +80,7 @@ fn peer(extensions: &Extensions) -> Option<IpAddr> {
         let pool = || extensions.get::<ConnectInfo<crate::ConnectionPool>>()?.0.peer();
         told.or_else(socket).or_else(pool)
     };
-    told.map(|peer| peer.ip())
+    told
 }
 
 /// The future of [`ViewService`].

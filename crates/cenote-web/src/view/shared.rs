@@ -8,12 +8,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
-use cenote::{Account, WeakSharedPool};
+use cenote::WeakSharedPool;
 
-use super::AgeLimits;
+use super::State;
 use super::map::BlockMap;
 use super::telling::{Telling, Told};
 use super::watched::{Watched, WatchedWeak};
+use super::who::Purpose;
 
 /// So that threads seldom meet.
 const SHARDS: usize = 16;
@@ -31,7 +32,11 @@ struct Entry {
     id: u64,
     since: Instant,
     pool: Noted,
+    whose: Whose,
 }
+
+/// Whose a pool is, if anybody said so. Kept with the note: a pool that outlives its request is told with it.
+pub(super) type Whose = Option<Arc<dyn Purpose + Send + Sync>>;
 
 /// The way to a noted pool.
 #[derive(Clone)]
@@ -66,7 +71,7 @@ impl Shared {
         free.unwrap_or_else(|| lock(&self.shards[first]))
     }
 
-    pub(super) fn add(&self, pool: Noted) {
+    pub(super) fn add(&self, pool: Noted, whose: Whose) {
         let mut list = self.any_list();
         if list.len() == list.capacity() {
             sweep(&mut list);
@@ -75,7 +80,7 @@ impl Shared {
         }
         // Under the lock, so that ids ascend in each shard.
         let id = self.next.fetch_add(1, Relaxed);
-        list.push(Entry { id, since: Instant::now(), pool });
+        list.push(Entry { id, since: Instant::now(), pool, whose });
     }
 
     /// Calls `f` with up to [`SLICE`] pools of a shard, from an id on; returns the id to go on
@@ -99,16 +104,16 @@ impl Shared {
         Some(last + 1)
     }
 
-    fn find(&self, id: u64) -> Option<(Instant, Noted)> {
+    fn find(&self, id: u64) -> Option<(Instant, Noted, Whose)> {
         self.shards.iter().find_map(|shard| {
             let list = lock(shard);
             let at = list.binary_search_by_key(&id, |entry| entry.id).ok()?;
-            Some((list[at].since, list[at].pool.clone()))
+            Some((list[at].since, list[at].pool.clone(), list[at].whose.clone()))
         })
     }
 
-    pub(super) fn tell(&self, root: &Account, ages: &AgeLimits) -> Told {
-        let mut telling = Telling::new(root, ages, "s");
+    pub(super) fn tell(&self, state: &State) -> Told {
+        let mut telling = Telling::new(state, "s");
         for shard in &self.shards {
             sweep(&mut lock(shard));
             let mut from = 0;
@@ -119,8 +124,9 @@ impl Shared {
             }
         }
         for id in telling.chosen() {
-            if let Some((since, pool)) = self.find(id) {
-                pool.of().with(&mut |pool| telling.tell(id, since, pool));
+            if let Some((since, pool, whose)) = self.find(id) {
+                let who = whose.map(|whose| whose.who());
+                pool.of().with(&mut |pool| telling.tell(id, since, pool, who.clone()));
             }
         }
         telling.done()

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use cenote::Account;
 
 use super::AgeLimits;
+use super::State;
 use super::rows::PoolRow;
 use super::tree::Tree;
 use super::watched::{Gist, Watched};
+use super::who::Who;
 
 /// How many of the fattest, and how many of the oldest, are told one by one.
 pub(super) const TOLD: usize = 100;
@@ -58,6 +60,7 @@ pub(super) struct Telling<'a> {
     told: Told,
     root: &'a Account,
     ages: &'a AgeLimits,
+    hide_peers: bool,
     now: Instant,
     set: &'a str,
     oldest: BTreeSet<u64>,
@@ -65,11 +68,13 @@ pub(super) struct Telling<'a> {
 }
 
 impl<'a> Telling<'a> {
-    pub(super) fn new(root: &'a Account, ages: &'a AgeLimits, set: &'a str) -> Self {
+    pub(super) fn new(state: &'a State, set: &'a str) -> Self {
+        let State { root, ages, hide_peers, .. } = state;
         Self {
             told: Told { sums: Tree::new(root.name()), elsewhere: 0, pools: 0, rows: Vec::new() },
             root,
             ages,
+            hide_peers: *hide_peers,
             now: Instant::now(),
             set,
             oldest: BTreeSet::new(),
@@ -134,13 +139,14 @@ impl<'a> Telling<'a> {
         chosen.into_iter().collect()
     }
 
-    /// Tells one of them.
-    pub(super) fn tell(&mut self, id: u64, since: Instant, pool: &dyn Watched) {
+    /// Tells one of them, and whose it is.
+    pub(super) fn tell(&mut self, id: u64, since: Instant, pool: &dyn Watched, who: Option<Who>) {
         let age = self.age(since);
         let (gist, account) = (pool.gist(), pool.account());
         let over_age = self.age_limit(account.as_ref(), &gist).is_some_and(|limit| age > limit);
         let id = format!("{}-{id}", self.set);
-        self.told.rows.push(PoolRow::of_pool(id, &gist, account.as_ref(), age, over_age));
+        let row = PoolRow::of_pool(id, &gist, account.as_ref(), age, over_age);
+        self.told.rows.push(row.of_whom(who.unwrap_or_default(), self.hide_peers));
     }
 
     pub(super) fn done(self) -> Told {

@@ -19,11 +19,12 @@ pub(super) enum Column {
     Limit,
     Refused,
     Age,
+    Whose,
     MadeAt,
 }
 
 /// From left to right.
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column; 13] = [
     Column::Name,
     Column::Pools,
     Column::Made,
@@ -35,15 +36,17 @@ const COLUMNS: [Column; 12] = [
     Column::Limit,
     Column::Refused,
     Column::Age,
+    Column::Whose,
     Column::MadeAt,
 ];
 
 /// What is left out last comes first. The name is always there, and so is what is sorted by.
-const RANK: [Column; 11] = [
+const RANK: [Column; 12] = [
     Column::Held,
     Column::Used,
     Column::Peak,
     Column::Age,
+    Column::Whose,
     Column::Refused,
     Column::Limit,
     Column::Recent,
@@ -74,7 +77,7 @@ impl Column {
     /// The least, where it takes what is left.
     fn width(self) -> u16 {
         match self {
-            Column::Name | Column::MadeAt => 20,
+            Column::Name | Column::Whose | Column::MadeAt => 20,
             Column::Pools => 6,
             Column::Used => 6,
             Column::Refused | Column::Age => 8,
@@ -83,7 +86,7 @@ impl Column {
     }
 
     pub(super) fn is_text(self) -> bool {
-        matches!(self, Column::Name | Column::MadeAt)
+        matches!(self, Column::Name | Column::Whose | Column::MadeAt)
     }
 
     fn word(self) -> &'static str {
@@ -99,6 +102,7 @@ impl Column {
             Column::Limit => "limit",
             Column::Refused => "refused",
             Column::Age => "age",
+            Column::Whose => "whose",
             Column::MadeAt => "made at",
         }
     }
@@ -134,6 +138,9 @@ impl Column {
             Column::Limit => or_dash(figures.limit),
             Column::Refused => figures.refused.to_string(),
             Column::Age => Age(figures.age).to_string(),
+            Column::Whose => line.whose.fitting(width.into(), |text, width| {
+                clip(text, u16::try_from(width).unwrap_or(u16::MAX))
+            }),
             Column::MadeAt => clip(&line.made_at, width),
         }
     }
@@ -144,6 +151,7 @@ pub(super) fn fitting(
     width: u16,
     sort: Sort,
     longest_name: usize,
+    longest_whose: usize,
     reserves: bool,
 ) -> Vec<(Column, u16)> {
     let by = Column::of(sort);
@@ -151,20 +159,31 @@ pub(super) fn fitting(
     let by_rank = std::iter::once(by).filter(|&column| column != Column::Name).chain(others);
     let mut taken = vec![Column::Name];
     let mut left = width.saturating_sub(Column::Name.width());
-    for column in by_rank.filter(|&column| reserves || column != Column::Reserved) {
+    let is_told = |column: Column| match column {
+        Column::Reserved => reserves,
+        Column::Whose => longest_whose > 0,
+        _ => true,
+    };
+    for column in by_rank.filter(|&column| is_told(column)) {
         // Rank is rank: a narrow one does not take the place of one that says more.
         let Some(rest) = left.checked_sub(GAP + column.width()) else { break };
         left = rest;
         taken.push(column);
     }
-    // Names take what is left as far as they need it, and places the rest.
-    let longest = u16::try_from(longest_name).unwrap_or(u16::MAX).saturating_add(MARK);
-    let more = longest.saturating_sub(Column::Name.width());
-    let is_placed = taken.contains(&Column::MadeAt);
-    let more = if is_placed { more.min(left) } else { left };
+    // Names take what is left as far as they need it, then whose they are, and places the rest.
+    let needs = |column: Column, longest: usize| {
+        u16::try_from(longest).unwrap_or(u16::MAX).saturating_sub(column.width())
+    };
+    let [is_whose, is_placed] =
+        [Column::Whose, Column::MadeAt].map(|column| taken.contains(&column));
+    let more = needs(Column::Name, longest_name.saturating_add(MARK.into())).min(left);
+    let more = if is_whose || is_placed { more } else { left };
+    let whose = if is_whose { needs(Column::Whose, longest_whose).min(left - more) } else { 0 };
+    let whose = if is_placed || !is_whose { whose } else { left - more };
     let wide = |column: Column| match column {
         Column::Name => (column.width() + more).min(width),
-        Column::MadeAt => column.width() + left - more,
+        Column::Whose => column.width() + whose,
+        Column::MadeAt => column.width() + left - more - whose,
         _ => column.width(),
     };
     let fits = COLUMNS.into_iter().filter(|column| taken.contains(column));

@@ -3,7 +3,7 @@
 use super::state::State;
 use crate::pools::Sort;
 use crate::pools::draw::Plain;
-use crate::pools::look::{Account, Figures, Look, Pool};
+use crate::pools::look::{Account, Figures, Look, Pool, Whose};
 
 /// A line of the list. Its text can be shown: nothing in it controls a terminal.
 pub(super) enum Row {
@@ -17,6 +17,8 @@ pub(super) struct Line {
     pub(super) figures: Figures,
     /// Pools that are there, and pools ever made; a pool itself has neither.
     pub(super) pools: Option<(u64, u64)>,
+    /// Whose a pool is.
+    pub(super) whose: Whose,
     pub(super) made_at: String,
     pub(super) over_age: bool,
 }
@@ -77,7 +79,8 @@ fn pools<'l>(look: &'l Look, state: &State, wanted: &str) -> Vec<(String, &'l Po
         .iter()
         .map(|pool| (look.label(pool), pool))
         .filter(|(label, pool)| {
-            let text = || format!("{label} {} {}", pool.name, pool.created_at);
+            let text =
+                || format!("{label} {} {} {}", pool.name, pool.created_at, pool.whose.text());
             wanted.is_empty() || matches(&text(), wanted)
         })
         .collect();
@@ -117,6 +120,7 @@ impl Row {
             name: Plain(&name).to_string(),
             figures: row.figures(),
             pools: Some((row.live, row.created)),
+            whose: Whose::default(),
             made_at: Plain(&row.created_at).to_string(),
             over_age: row.over_age > 0,
         }))
@@ -127,6 +131,7 @@ impl Row {
             name: Plain(label).to_string(),
             figures: pool.figures(),
             pools: None,
+            whose: pool.whose.plain(),
             made_at: Plain(&pool.created_at).to_string(),
             over_age: pool.over_age,
         }))

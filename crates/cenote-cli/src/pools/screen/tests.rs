@@ -132,6 +132,44 @@ fn columns_are_left_out_by_rank_where_the_terminal_is_narrow() {
     assert_eq!(words(head(&mut state, 25)), ["name"]);
 }
 
+/// With whose the pools are, as a service says it that knows.
+fn with_whose() -> Value {
+    let mut document = document();
+    let pools = &mut document["pools"];
+    pools[0]["request"] = "POST /uploads/of-tenants/N/parts/N".into();
+    pools[0]["peer"] = "[2001:db8::7]:51234".into();
+    (pools[2]["request"], pools[2]["status"]) = ("GET /reports/N".into(), 200.into());
+    pools[2]["peer"] = "10.0.0.7:41234".into();
+    document
+}
+
+#[test]
+fn whose_a_pool_is_stands_beside_it_as_far_as_there_is_room() {
+    let mut state = state_of(with_whose());
+    let row = |state: &mut State, width, name: &str| {
+        let lines = shown(state, width, 24);
+        lines.iter().rfind(|line| line.contains(name)).expect("a row").clone()
+    };
+    assert!(shown(&mut state, 180, 24)[3].contains("age whose"));
+    let wide = row(&mut state, 180, "worker-0/connection");
+    assert!(wide.contains(" GET /reports/N 200 from 10.0.0.7:41234 "), "{wide}");
+    // The client is left out first, and then the beginning of what was asked for.
+    let narrow = row(&mut state, 80, "worker-0/connection");
+    assert!(narrow.ends_with(" 7.3s GET /reports/N 200"), "{narrow}");
+    let narrow = row(&mut state, 80, "  cache");
+    assert!(narrow.ends_with(" 3min ..-tenants/N/parts/N"), "{narrow}");
+    let none = row(&mut state, 80, "worker-0/batch");
+    assert!(none.ends_with(" 30s"), "{none}");
+    assert!(!shown(&mut state, 60, 24)[3].contains("whose"));
+    // It is found by any part of it; a service that does not say has no such column.
+    for wanted in ["/GET /rep", "/10.0.0.7", "/n 200 f"] {
+        press(&mut state, &[KeyCode::Esc]);
+        type_in(&mut state, wanted);
+        assert_eq!(names(&mut state).1, ["worker-0/connection"], "{wanted}");
+    }
+    assert!(!shown(&mut state_of(document()), 180, 24)[3].contains("whose"));
+}
+
 #[test]
 fn figures_stand_under_their_heads_and_over_age_is_marked() {
     let mut state = state_of(document());
@@ -327,6 +365,7 @@ fn names_cannot_control_the_terminal() {
     document["pools"][0]["path"][1] = evil.into();
     document["pools"][0]["created_at"] = evil.into();
     document["silent"] = json!([[evil]]);
+    (document["pools"][1]["request"], document["pools"][1]["peer"]) = (evil.into(), evil.into());
     let mut state = state_of(document);
     state.hear(Err(evil.to_owned()));
     type_in(&mut state, "/[31M");
@@ -334,7 +373,7 @@ fn names_cannot_control_the_terminal() {
     let lines = shown(&mut state, 160, 24);
     let text = lines.join("\n");
     let seen = "\u{fffd}[31mred\u{fffd}\u{fffd}\u{fffd}";
-    assert_eq!(text.matches(seen).count(), 7, "{text}");
+    assert_eq!(text.matches(seen).count(), 9, "{text}");
     assert!(!text.contains(['\x1b', '\r', '\u{202e}']), "{text:?}");
     assert_eq!(lines.len(), 24);
 }

@@ -18,7 +18,7 @@ use crate::pools::look::Memory;
 const KEYS: [(&str, &str); 9] = [
     ("s  S", "sort by the next column, by the one before (or → ←)"),
     ("r", "the other way round"),
-    ("/", "find: what a path, a name or a place has in it"),
+    ("/", "find: what a path, a name, a place or a request has in it"),
     ("Esc", "find no more; or leave"),
     ("↑ ↓", "scroll by a line"),
     ("PgUp PgDn", "by a page"),
@@ -167,9 +167,10 @@ fn table(
         })
     };
     let longest = lines().map(|line| Span::raw(&line.name).width()).max().unwrap_or(0);
+    let whose = lines().map(|line| Span::raw(line.whose.text()).width()).max().unwrap_or(0);
     // A column for those who reserve, as in what is printed.
     let reserves = lines().any(|line| line.figures.reserved > 0);
-    let columns = fitting(area.width, state.sort, longest, reserves);
+    let columns = fitting(area.width, state.sort, longest, whose, reserves);
     let cell = |text: String, is_text: bool| {
         let line = Line::raw(text);
         Cell::from(if is_text { line } else { line.right_aligned() })

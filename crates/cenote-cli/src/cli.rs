@@ -107,7 +107,7 @@ pub struct ServeArgs {
     pub no_history: bool,
 
     /// Answer /pools, /pools.json and /metrics even when listening on an address that others can
-    /// reach
+    /// reach. They show what is asked for, and by which address (see --hide-peers)
     #[arg(long)]
     pub expose_pools: bool,
 

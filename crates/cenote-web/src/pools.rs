@@ -341,8 +341,8 @@ impl RequestPools {
         self.finish(ending, met, outcome)
     }
 
-    /// The response, with a body that keeps the pool, and its status for the view. `met` is whether the work was refused memory
-    /// where it was polled.
+    /// The response, with a body that keeps the pool, and its status for the view. `met` is whether
+    /// the work was refused memory where it was polled.
     pub(crate) fn finish<R, E>(
         &self,
         ending: Ending,

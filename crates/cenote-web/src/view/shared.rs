@@ -72,9 +72,11 @@ impl Shared {
     }
 
     pub(super) fn add(&self, pool: Noted, whose: Whose) {
+        // Dropped when the list is not held any more.
+        let mut _gone = Vec::new();
         let mut list = self.any_list();
         if list.len() == list.capacity() {
-            sweep(&mut list);
+            _gone = sweep(&mut list);
             let live = list.len();
             list.reserve(live.max(16));
         }
@@ -115,7 +117,8 @@ impl Shared {
     pub(super) fn tell(&self, state: &State) -> Told {
         let mut telling = Telling::new(state, "s");
         for shard in &self.shards {
-            sweep(&mut lock(shard));
+            let gone = sweep(&mut lock(shard));
+            drop(gone);
             let mut from = 0;
             while let Some(next) =
                 self.slice(shard, from, |id, since, pool| telling.count(id, since, pool))
@@ -139,14 +142,17 @@ impl Shared {
     }
 }
 
-/// Forgets the pools that are gone.
-fn sweep(list: &mut Vec<Entry>) {
-    list.retain(|entry| !entry.pool.of().is_gone());
+/// Forgets the pools that are gone. Their notes are for the caller to drop, with the list not held: whose
+/// they were is somebody's own value, and its drop may note pools.
+#[must_use]
+fn sweep(list: &mut Vec<Entry>) -> Vec<Entry> {
+    let gone = list.extract_if(.., |entry| entry.pool.of().is_gone()).collect();
     // After a burst, what it needed goes back.
     let live = list.len().max(16);
     if list.capacity() > 8 * live {
         list.shrink_to(4 * live);
     }
+    gone
 }
 
 fn lock(shard: &Mutex<Vec<Entry>>) -> MutexGuard<'_, Vec<Entry>> {

@@ -338,9 +338,10 @@ const METHOD: &str = "
 - In `global` each sample is a process of its own, some 40 ms of work after an eighth of it that is not
   timed; SAMPLES rounds each time, starting with another allocator in every one. The clock is the
   processor time of all its threads, an allocator's own included. tcmalloc is preloaded; the others are
-  called by their own names. `peak B` is the most that the process ever had resident (VmHWM), the bench's
-  own some 5 MB included: the middle one of the rounds of the first time. `cenote-global` stays as it is
-  under valgrind for the sake of instructions (`CENOTE_MALLOC=pass:0`), where the loop alone is a row.
+  called by their own names. `peak B` is the most that the process ever had resident (VmHWM), in the
+  middle one of the rounds of the first time; the bench's own 6 MB and its tables are in it. For
+  instructions `cenote-global` stays as it is under valgrind (`CENOTE_MALLOC=pass:0`), and the loop alone
+  is a row; some hundred units are too few for jemalloc, whose rare slow ways are in them or not.
 - All subjects do the same work: the same table of sizes, which the compiler cannot see; each object's
   first bytes are written, and the compiler must believe that they are read. For Rust arenas the size is
   known at run time and the alignment (8) at compile time, which is what a caller of nginx's `ngx_palloc`

@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn every_allocator_does_the_same_work() {
+    fn every_allocator_takes_part_in_every_case() {
         for work in &ALL {
             let waiting = Waiting { kernel: work.kernel, took: Rc::default() };
             for mut subject in subjects(&waiting) {

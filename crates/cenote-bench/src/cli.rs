@@ -49,4 +49,7 @@ pub(crate) struct Cli {
     /// Live a server's months and tell; the bench calls itself so.
     #[arg(long, hide = true, value_name = "SUBJECT")]
     pub(crate) months_subject: Option<String>,
+    /// Do one sample of a case by one allocator, and tell; the bench calls itself so.
+    #[arg(long, hide = true, num_args = 2, value_names = ["CASE", "SUBJECT"])]
+    pub(crate) global_sample: Vec<String>,
 }

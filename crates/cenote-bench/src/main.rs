@@ -45,6 +45,9 @@ fn main() -> Result<()> {
     if let Some(subject) = &cli.months_subject {
         return groups::months::child(subject, cli.quick);
     }
+    if !cli.global_sample.is_empty() {
+        return groups::global::child(&cli.global_sample, cli.quick);
+    }
     if cli.list {
         for group in GROUPS {
             println!("{:<14} {}", group.name, group.about);

@@ -108,7 +108,7 @@ impl<'a> Session<'a> {
                         count::Counts::new()
                     });
                 }
-                done.rounds = run::group(group, self.cli.quick, &live)?;
+                done.rounds = self.rounds(group, &live)?;
                 self.look(&done.rounds);
                 self.show(&done, &live);
             }
@@ -121,7 +121,7 @@ impl<'a> Session<'a> {
         let group = self.done[at].group;
         let live = Live::new(group, ", again: figures over both times");
         let time = Time::begun();
-        let rounds = run::group(group, self.cli.quick, &live)?;
+        let rounds = self.rounds(group, &live)?;
         self.look(&rounds);
         for (first, second) in self.done[at].rounds.iter_mut().zip(rounds) {
             first.again(second);
@@ -129,6 +129,13 @@ impl<'a> Session<'a> {
         self.show(&self.done[at], &live);
         self.done[at].ran.times.push(told(time.ended()));
         Ok(())
+    }
+
+    fn rounds(&self, group: &Group, live: &Live) -> Result<Vec<Rounds>> {
+        if group.name == "global" {
+            return groups::global::rounds(self.cli.quick, live);
+        }
+        run::group(group, self.cli.quick, live)
     }
 
     fn look(&mut self, rounds: &[Rounds]) {

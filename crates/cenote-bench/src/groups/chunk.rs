@@ -14,10 +14,10 @@ use crate::work::{Random, layout, touch};
 
 /// Sizes from and to, and how many are live.
 #[derive(Clone, Copy)]
-struct Mix {
-    low: u64,
-    high: u64,
-    live: usize,
+pub(super) struct Mix {
+    pub(super) low: u64,
+    pub(super) high: u64,
+    pub(super) live: usize,
 }
 
 /// The cases, with whether the aim of 1.0 (few live) or of 0.9 (many) holds for them.
@@ -94,7 +94,7 @@ fn newest_first<M: Malloc>(malloc: &M, size: usize, times: u64) {
 }
 
 /// The live objects, and what to do with which, made beforehand.
-struct Churn<M: Malloc> {
+pub(super) struct Churn<M: Malloc> {
     objects: Vec<(*mut u8, u32)>,
     plan: Vec<(u32, u32)>,
     at: usize,
@@ -102,7 +102,7 @@ struct Churn<M: Malloc> {
 }
 
 impl<M: Malloc> Churn<M> {
-    fn new(malloc: M, mix: Mix) -> Self {
+    pub(super) fn new(malloc: M, mix: Mix) -> Self {
         let mut random = Random::new();
         let mut size = || (mix.low + random.below(mix.high - mix.low + 1)) as u32;
         let objects: Vec<_> = (0..mix.live)
@@ -127,7 +127,7 @@ impl<M: Malloc> Churn<M> {
     /// holds the load back until that object was written, and each step waits for the one before.
     /// With a subject's value beside it, that made 6 ns or 11 of the same code, mimalloc's too.
     #[inline(never)]
-    fn run(&mut self, times: u64) {
+    pub(super) fn run(&mut self, times: u64) {
         let (plan, objects) = (&self.plan[..], &mut self.objects[..]);
         let mut at = self.at;
         for turn in 0..times {

@@ -6,6 +6,7 @@ pub(crate) mod c;
 pub(crate) mod chunk;
 pub(crate) mod codegen;
 pub(crate) mod counted;
+pub(crate) mod global;
 pub(crate) mod grow;
 pub(crate) mod idle;
 pub(crate) mod large;
@@ -152,6 +153,16 @@ pub(crate) const GROUPS: &[Group] = &[
         name: "accounts",
         about: "The request with an account four levels deep that another thread reads, and without.",
         cases: accounts::cases,
+        lto: false,
+    },
+    Group {
+        name: "global",
+        about: "Allocators for all of a process, each sample in a process of its own, and all as they are by default: \
+                memory goes back when they say. Objects that come and go at random and newest first; two threads; \
+                threads that come and go; a document, vectors; and what is published of larson, xmalloc, mstress, \
+                cache-scratch and cfrac, written anew. Times are the processor time of all threads, and by the wall \
+                where that is said. Beside them the most bytes of the process that were ever resident.",
+        cases: global::cases,
         lto: false,
     },
     Group {

@@ -2,6 +2,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::marker::PhantomData;
+use std::process::Command;
 use std::ptr::null_mut;
 
 use crate::harness::Subject;
@@ -13,6 +14,22 @@ pub(crate) trait Malloc {
     /// # Safety
     /// `start` came from `get` of this allocator with `layout`, and is freed once.
     unsafe fn put(&self, start: *mut u8, layout: Layout);
+    /// Makes an object another size, at another place if need be: the allocator's own way where it
+    /// has one. Null, and nothing changed, if there is no memory.
+    ///
+    /// # Safety
+    /// `start` came from `get` of this allocator with `layout`, and is not used if another address is
+    /// returned.
+    unsafe fn resize(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let other = self.get(crate::work::layout(size));
+        if !other.is_null() {
+            // SAFETY: both have so many bytes, and the new one is apart from all others.
+            unsafe { start.copy_to_nonoverlapping(other, size.min(layout.size())) };
+            // SAFETY: the caller's promise.
+            unsafe { self.put(start, layout) };
+        }
+        other
+    }
     /// Bytes that the allocator set aside for it, where it tells.
     ///
     /// # Safety
@@ -22,26 +39,42 @@ pub(crate) trait Malloc {
     }
 }
 
+/// What is an allocator for Rust already.
+macro_rules! rust {
+    ($malloc:ident, $global:expr $(, usable: $usable:path)?) => {
+        impl Malloc for $malloc {
+            #[inline(always)]
+            fn get(&self, layout: Layout) -> *mut u8 {
+                // SAFETY: the sizes here are never zero.
+                unsafe { $global.alloc(layout) }
+            }
+            #[inline(always)]
+            unsafe fn put(&self, start: *mut u8, layout: Layout) {
+                // SAFETY: the caller's promise.
+                unsafe { $global.dealloc(start, layout) }
+            }
+            #[inline(always)]
+            unsafe fn resize(&self, start: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+                // SAFETY: the caller's promise.
+                unsafe { $global.realloc(start, layout, size) }
+            }
+            $(unsafe fn usable(&self, start: *mut u8) -> Option<usize> {
+                // SAFETY: the caller's promise.
+                Some(unsafe { $usable(start.cast()) })
+            })?
+        }
+    };
+}
+
+/// cenote's allocator for all of a process.
+#[derive(Clone, Copy)]
+pub(crate) struct Global;
+rust!(Global, cenote_global::Global::new());
+
 /// The C library's malloc.
 #[derive(Clone, Copy)]
 pub(crate) struct Glibc;
-
-impl Malloc for Glibc {
-    #[inline(always)]
-    fn get(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the sizes here are never zero.
-        unsafe { System.alloc(layout) }
-    }
-    #[inline(always)]
-    unsafe fn put(&self, start: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(start, layout) }
-    }
-    unsafe fn usable(&self, start: *mut u8) -> Option<usize> {
-        // SAFETY: the caller's promise.
-        Some(unsafe { libc::malloc_usable_size(start.cast()) })
-    }
-}
+rust!(Glibc, System, usable: libc::malloc_usable_size);
 
 /// What a version of mimalloc has under its own names.
 pub(crate) trait Version: Copy + Send + Sync + 'static {
@@ -50,6 +83,9 @@ pub(crate) trait Version: Copy + Send + Sync + 'static {
     /// # Safety
     /// `start` came from this version, and is freed once.
     unsafe fn free(start: *mut u8);
+    /// # Safety
+    /// `start` came from this version, and is not used if another address is returned.
+    unsafe fn realloc(start: *mut u8, size: usize) -> *mut u8;
     /// # Safety
     /// `start` came from this version, and is live.
     unsafe fn usable(start: *mut u8) -> usize;
@@ -66,7 +102,7 @@ pub(crate) trait Version: Copy + Send + Sync + 'static {
 }
 
 macro_rules! version {
-    ($version:ident, $names:path, [$malloc:ident $free:ident $usable:ident $new:ident $take:ident $end:ident $collect:ident]) => {
+    ($version:ident, $names:path, [$malloc:ident $free:ident $realloc:ident $usable:ident $new:ident $take:ident $end:ident $collect:ident]) => {
         impl Version for $version {
             #[inline(always)]
             fn malloc(size: usize) -> *mut u8 {
@@ -79,6 +115,12 @@ macro_rules! version {
                 use $names as names;
                 // SAFETY: the caller's promise.
                 unsafe { names::$free(start.cast()) }
+            }
+            #[inline(always)]
+            unsafe fn realloc(start: *mut u8, size: usize) -> *mut u8 {
+                use $names as names;
+                // SAFETY: the caller's promise.
+                unsafe { names::$realloc(start.cast(), size) }.cast()
             }
             unsafe fn usable(start: *mut u8) -> usize {
                 use $names as names;
@@ -116,7 +158,7 @@ macro_rules! version {
 #[derive(Clone, Copy)]
 pub(crate) struct Three;
 version!(Three, libmimalloc_sys, [
-    mi_malloc mi_free mi_usable_size mi_heap_new mi_heap_malloc mi_heap_destroy mi_collect
+    mi_malloc mi_free mi_realloc mi_usable_size mi_heap_new mi_heap_malloc mi_heap_destroy mi_collect
 ]);
 
 /// mimalloc 2, built beside it.
@@ -125,7 +167,7 @@ version!(Three, libmimalloc_sys, [
 pub(crate) struct Two;
 #[cfg(has_mimalloc2)]
 version!(Two, two, [
-    mi2_malloc mi2_free mi2_usable_size mi2_heap_new mi2_heap_malloc mi2_heap_destroy mi2_collect
+    mi2_malloc mi2_free mi2_realloc mi2_usable_size mi2_heap_new mi2_heap_malloc mi2_heap_destroy mi2_collect
 ]);
 
 #[cfg(has_mimalloc2)]
@@ -136,6 +178,7 @@ mod two {
     unsafe extern "C" {
         pub(super) fn mi2_malloc(size: usize) -> *mut c_void;
         pub(super) fn mi2_free(start: *mut c_void);
+        pub(super) fn mi2_realloc(start: *mut c_void, size: usize) -> *mut c_void;
         pub(super) fn mi2_usable_size(start: *const c_void) -> usize;
         pub(super) fn mi2_heap_new() -> *mut c_void;
         pub(super) fn mi2_heap_malloc(heap: *mut c_void, size: usize) -> *mut c_void;
@@ -157,6 +200,11 @@ impl<V: Version> Malloc for Mimalloc<V> {
     unsafe fn put(&self, start: *mut u8, _: Layout) {
         // SAFETY: the caller's promise.
         unsafe { V::free(start) }
+    }
+    #[inline(always)]
+    unsafe fn resize(&self, start: *mut u8, _: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        unsafe { V::realloc(start, size) }
     }
     unsafe fn usable(&self, start: *mut u8) -> Option<usize> {
         // SAFETY: the caller's promise.
@@ -199,37 +247,39 @@ impl<V: Version> Malloc for MimallocHeap<V> {
 #[derive(Clone, Copy)]
 #[cfg(feature = "jemalloc")]
 pub(crate) struct Jemalloc;
-
 #[cfg(feature = "jemalloc")]
-impl Malloc for Jemalloc {
-    #[inline(always)]
-    fn get(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the sizes here are never zero.
-        unsafe { tikv_jemallocator::Jemalloc.alloc(layout) }
-    }
-    #[inline(always)]
-    unsafe fn put(&self, start: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
-        unsafe { tikv_jemallocator::Jemalloc.dealloc(start, layout) }
-    }
-}
+rust!(Jemalloc, tikv_jemallocator::Jemalloc);
 
 /// snmalloc.
 #[derive(Clone, Copy)]
 #[cfg(feature = "snmalloc")]
 pub(crate) struct Snmalloc;
-
 #[cfg(feature = "snmalloc")]
-impl Malloc for Snmalloc {
+rust!(Snmalloc, snmalloc_rs::SnMalloc);
+
+/// snmalloc's design in Rust.
+#[derive(Clone, Copy)]
+pub(crate) struct Rallocator;
+rust!(Rallocator, rallocator::Rallocator);
+
+/// mimalloc 2's design in Rust.
+#[derive(Clone, Copy)]
+pub(crate) struct Rusty;
+
+impl Malloc for Rusty {
     #[inline(always)]
     fn get(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: the sizes here are never zero.
-        unsafe { snmalloc_rs::SnMalloc.alloc(layout) }
+        rusty_alloc::alloc::malloc(layout.size())
     }
     #[inline(always)]
-    unsafe fn put(&self, start: *mut u8, layout: Layout) {
+    unsafe fn put(&self, start: *mut u8, _: Layout) {
         // SAFETY: the caller's promise.
-        unsafe { snmalloc_rs::SnMalloc.dealloc(start, layout) }
+        unsafe { rusty_alloc::alloc::free(start) }
+    }
+    #[inline(always)]
+    unsafe fn resize(&self, start: *mut u8, _: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        unsafe { rusty_alloc::alloc::realloc(start, size) }
     }
 }
 
@@ -259,6 +309,24 @@ impl Malloc for cenote::CountedPool {
         // SAFETY: the caller's promise.
         unsafe { self.dealloc(start, layout) }
     }
+}
+
+pub(crate) const TCMALLOC: &str = "tcmalloc";
+pub(crate) const NO_TCMALLOC: &str = "not installed (libtcmalloc-minimal4)";
+
+/// Where Debian's tcmalloc is, if it is there.
+pub(crate) fn tcmalloc_library() -> Option<&'static str> {
+    let files = [
+        "/usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4",
+        "/usr/lib/aarch64-linux-gnu/libtcmalloc_minimal.so.4",
+    ];
+    files.into_iter().find(|path| std::path::Path::new(path).exists())
+}
+
+/// tcmalloc takes malloc's place when a process starts: in this one, or the reason why not.
+pub(crate) fn preload_tcmalloc(process: &mut Command) -> Result<(), &'static str> {
+    process.env("LD_PRELOAD", tcmalloc_library().ok_or(NO_TCMALLOC)?);
+    Ok(())
 }
 
 /// What a case makes of a general allocator.

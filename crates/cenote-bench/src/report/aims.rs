@@ -52,7 +52,7 @@ fn over(one: Spread, other: Spread) -> Spread {
 }
 
 /// A figure that comes out the same each time, such as a number of instructions.
-fn exact(number: f64) -> Spread {
+pub(super) fn exact(number: f64) -> Spread {
     Spread { median: number, mad: 0.0 }
 }
 
@@ -88,16 +88,16 @@ fn judged(figure: &str, wanted: f64, measured: Option<Spread>, least: bool) -> A
     }
 }
 
-fn at_least(figure: &str, wanted: f64, measured: Option<Spread>) -> Aim {
+pub(super) fn at_least(figure: &str, wanted: f64, measured: Option<Spread>) -> Aim {
     judged(figure, wanted, measured, true)
 }
 
-fn at_most(figure: &str, wanted: f64, measured: Option<Spread>) -> Aim {
+pub(super) fn at_most(figure: &str, wanted: f64, measured: Option<Spread>) -> Aim {
     judged(figure, wanted, measured, false)
 }
 
 /// The smallest of a group, which is the one that has to be large enough.
-fn each(figure: &str, wanted: f64, measured: Option<(Spread, String)>) -> Aim {
+pub(super) fn each(figure: &str, wanted: f64, measured: Option<(Spread, String)>) -> Aim {
     let mut aim = at_least(figure, wanted, measured.as_ref().map(|(number, _)| *number));
     if let Some((number, whose)) = measured {
         aim.measured = format!("{} at the least ({whose})", told(number));
@@ -239,6 +239,7 @@ pub(crate) fn judge(rows: &Rows<'_>) -> Vec<Aim> {
         1.12,
         rows.ratio("accounts", accounts::CASE, accounts::FOUR),
     ));
+    aims.extend(super::global::aims(rows));
     aims.extend(servers(rows));
     aims
 }

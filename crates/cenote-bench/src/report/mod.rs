@@ -2,6 +2,7 @@
 
 mod aims;
 mod chart;
+mod global;
 pub(crate) mod json;
 pub(crate) mod machine;
 mod notes;

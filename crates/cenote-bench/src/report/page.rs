@@ -145,6 +145,7 @@ fn text(
         METHOD
             .replace("PROCESSES", &effort.processes.to_string())
             .replace("ROUNDS", &effort.rounds.to_string())
+            .replace("SAMPLES", &crate::groups::global::ROUNDS[usize::from(quick)].to_string())
             .replace("MILLISECONDS", &effort.sample.as_millis().to_string())
     );
     runs(&mut page, &all.groups);
@@ -262,8 +263,10 @@ fn group_tables(page: &mut String, rows: &[Row], group: &str) {
         let live = all.iter().any(|row| row.live.is_some());
         let _ = write!(page, "\n**{case}**, per {unit}\n\n");
         if timed {
-            page.push_str(
-                "| | ns | ± | 10 % | / cenote | instructions | held B |\n|---|---:|---:|---:|---:|---:|---:|\n",
+            let held = if group == "global" { "peak B" } else { "held B" };
+            let _ = writeln!(
+                page,
+                "| | ns | ± | 10 % | / cenote | instructions | {held} |\n|---|---:|---:|---:|---:|---:|---:|",
             );
         } else if live {
             page.push_str("| | resident B | of B | ratio | |\n|---|---:|---:|---:|---|\n");
@@ -331,7 +334,14 @@ const METHOD: &str = "
   the processor time of all threads.
 - Each sample is preceded by an eighth of it that is not timed. Since every subject is idle between its
   turns, the general allocators are told not to give memory back meanwhile (`MIMALLOC_PURGE_DELAY=-1`,
-  jemalloc's decay off, glibc's trim threshold 1 GiB), but not in `idle` and `end-to-end`.
+  jemalloc's decay off, glibc's trim threshold 1 GiB), but not in `idle`, `global` and `end-to-end`.
+- In `global` each sample is a process of its own, some 40 ms of work after an eighth of it that is not
+  timed; SAMPLES rounds each time, starting with another allocator in every one. The clock is the
+  processor time of all its threads, an allocator's own included. tcmalloc is preloaded; the others are
+  called by their own names. `peak B` is the most that the process ever had resident (VmHWM), in the
+  middle one of the rounds of the first time; the bench's own 6 MB and its tables are in it. For
+  instructions `cenote-global` stays as it is under valgrind (`CENOTE_MALLOC=pass:0`), and the loop alone
+  is a row; some hundred units are too few for jemalloc, whose rare slow ways are in them or not.
 - All subjects do the same work: the same table of sizes, which the compiler cannot see; each object's
   first bytes are written, and the compiler must believe that they are read. For Rust arenas the size is
   known at run time and the alignment (8) at compile time, which is what a caller of nginx's `ngx_palloc`

@@ -100,8 +100,9 @@ fn commit() -> String {
 /// Rows of other sources are not put beside these.
 pub(crate) fn sources() -> String {
     let mut files = Vec::new();
-    for crate_name in ["cenote", "cenote-bench", "cenote-c", "cenote-cli", "cenote-web"] {
-        collect(&root().join("crates").join(crate_name), &mut files);
+    for name in ["cenote", "cenote-bench", "cenote-c", "cenote-cli", "cenote-global", "cenote-web"]
+    {
+        collect(&root().join("crates").join(name), &mut files);
     }
     files.push(root().join("Cargo.toml"));
     files.push(root().join("Cargo.lock"));

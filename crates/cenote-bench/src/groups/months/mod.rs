@@ -14,10 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::groups::idle::rss;
 use crate::harness::Row;
+use crate::peers::mallocs::{TCMALLOC, preload_tcmalloc};
 use crate::report::table::Live;
 use crate::stats::Spread;
+pub(crate) use houses::{InPlace, Returns, three};
 use houses::{Objects, Pools};
-pub(crate) use houses::{Returns, three};
 use life::{House, Life};
 
 /// Allocations of the whole life, and of a look.
@@ -32,16 +33,10 @@ pub(crate) const TRIMMED: &str = "at the end, idle, told to give back";
 pub(crate) const TIME: &str = "the whole life";
 const ABOUT: &str = "process";
 
-/// tcmalloc takes malloc's place when the process starts.
-const TCMALLOC: &str = "tcmalloc";
 const TRIMS: &str = "glibc malloc, malloc_trim each hour";
 /// Here years go by in a second: what allocators give back after some time, they give back at once.
 const AT_ONCE: [(&str, &str); 2] =
     [("MIMALLOC_PURGE_DELAY", "0"), ("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")];
-const PRELOADED: [&str; 2] = [
-    "/usr/lib/x86_64-linux-gnu/libtcmalloc_minimal.so.4",
-    "/usr/lib/aarch64-linux-gnu/libtcmalloc_minimal.so.4",
-];
 
 /// Those compared; ours first.
 pub(crate) const SUBJECTS: [&str; 7] =
@@ -160,11 +155,9 @@ fn ask(subject: &str, quick: bool) -> Result<Result<Told, &'static str>> {
     }
     match subject {
         TCMALLOC => {
-            let Some(library) = PRELOADED.iter().find(|path| std::path::Path::new(path).exists())
-            else {
-                return Ok(Err("not installed (libtcmalloc-minimal4)"));
-            };
-            command.env("LD_PRELOAD", library);
+            if let Err(why) = preload_tcmalloc(&mut command) {
+                return Ok(Err(why));
+            }
         }
         "mimalloc 2" if !cfg!(has_mimalloc2) => return Ok(Err("not built")),
         "jemalloc" if !cfg!(feature = "jemalloc") => return Ok(Err("not built")),

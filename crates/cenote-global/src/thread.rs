@@ -55,7 +55,27 @@ impl core::ops::Deref for Entered {
 }
 
 /// Enters the allocator; `None` where all goes to the system's.
+///
+/// The usual case is inlined: from a call this comes back by way of memory, written in two halves and read
+/// as one, for which the processor waits.
+#[inline(always)]
 pub(crate) fn enter() -> Option<Entered> {
+    let before = word::get();
+    if word::is_heap(before) {
+        // SAFETY: a word above the states is a heap, and heaps are there for good.
+        let heap = unsafe { &*before };
+        if heap.trimmed.load(Relaxed) == TRIMS.load(Relaxed) {
+            word::take();
+            return Some(Entered { heap, word: before, forking: false });
+        }
+    }
+    enter_slow()
+}
+
+/// [`enter`] in any state of the thread.
+#[cold]
+#[inline(never)]
+fn enter_slow() -> Option<Entered> {
     let before = word::get();
     match before.addr() {
         NONE => return attach(),

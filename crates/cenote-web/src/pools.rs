@@ -28,17 +28,17 @@ use std::task::{Context, Poll};
 pub struct RequestPool {
     pool: SharedPool,
     /// How often accounts above its own had refused something when the request began.
-    refused_above: u64,
+    refused_before: u64,
 }
 
 impl RequestPool {
     pub(crate) fn new(pool: SharedPool) -> Self {
-        let refused_above = refusal::above_of(&pool);
-        Self { pool, refused_above }
+        let refused_before = refusal::above_of(&pool);
+        Self { pool, refused_before }
     }
 
-    pub(crate) fn refused_above(&self) -> u64 {
-        self.refused_above
+    pub(crate) fn refused_before(&self) -> u64 {
+        self.refused_before
     }
 
     /// The pool of this request, if there is one.

@@ -70,7 +70,7 @@ impl Refused {
         let counted = if account == own {
             within(&own.snapshot()) > 0
         } else {
-            above_of(pool) > pool.refused_above()
+            above_of(pool) > pool.refused_before()
         };
         if !counted {
             return None;

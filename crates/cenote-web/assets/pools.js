@@ -30,7 +30,7 @@ const shownTiles = tiles.map(tile => {
 });
 
 const drawMemory = look => {
-  const {memory, accounts: [root]} = look;
+  const {memory, general, accounts: [root]} = look;
   const used = root.used_bytes ?? 0;
   const parts = [
     ['used', 'objects in pools', used],
@@ -38,19 +38,22 @@ const drawMemory = look => {
     ['reserved', 'reserved', root.reserved_bytes],
     ['unknown', 'in pools not looked into', root.unknown_bytes],
     ['cache', 'cached blocks', memory.block_cache_bytes],
-    ['other', 'in no pool', memory.other_bytes ?? 0],
+    ['other', general ? 'objects in no pool' : 'in no pool', general ? general.in_no_pool_bytes : memory.other_bytes ?? 0],
+    ['kept', general ? 'free in ' + general.name : '', general ? general.free_bytes : 0],
+    ['elsewhere', 'from elsewhere', general ? general.elsewhere_bytes ?? 0 : 0],
   ];
   const box = $('memory'), legend = $('memory-legend');
   if (!box.children.length) {
     box.append(...parts.map(([kind]) => el('span', {class: 'm-' + kind})));
-    legend.append(...parts.map(([kind, name]) => el('li', {}, el('span', {class: 'key m-' + kind}), name, el('b'))));
+    legend.append(...parts.map(([kind]) => el('li', {}, el('span', {class: 'key m-' + kind}), el('span'), el('b'))));
   }
-  parts.forEach(([, , size], i) => {
+  parts.forEach(([, name, size], i) => {
     box.children[i].style.flexGrow = size;
+    put(legend.children[i].children[1], 'text', name);
     put(legend.children[i].lastChild, 'text', bytes(size));
     legend.children[i].hidden = size === 0;
   });
-  put(box, 'aria-label', parts.map(([, name, size]) => name + ' ' + bytes(size)).join(', '));
+  put(box, 'aria-label', parts.filter(([, name]) => name).map(([, name, size]) => name + ' ' + bytes(size)).join(', '));
 };
 
 let held = false;
@@ -95,8 +98,8 @@ const note = () => {
 
 /** What the address asks for: done as soon as there is something to show. */
 let asked = null;
-const heed = () => {
-  asked = new URLSearchParams(location.hash.slice(1));
+const heed = hash => {
+  asked = new URLSearchParams(hash.slice(1));
   const given = Object.fromEntries(asked);
   pools.restore(given);
   chart.restore(given);
@@ -210,6 +213,7 @@ new ResizeObserver(drawTree).observe($('treemap'));
 // What sticks under the head has to know how high that is.
 const head = document.querySelector('header');
 new ResizeObserver(() => document.documentElement.style.setProperty('--head', head.offsetHeight + 'px')).observe(head);
-window.addEventListener('hashchange', heed);
-heed();
+// What the page has noted since somebody changed the address is not what he asked for.
+window.addEventListener('hashchange', event => heed(new URL(event.newURL).hash));
+heed(location.hash);
 tick();

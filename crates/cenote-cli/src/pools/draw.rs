@@ -178,6 +178,14 @@ fn leaks(out: &mut impl Write, args: &PoolsArgs, look: &Look) -> io::Result<()> 
         if let Some(other) = memory.other_bytes {
             place(out, "in no pool", other, memory.other_grown_bytes)?;
         }
+        if let Some(general) = &look.general {
+            place(out, "  objects", general.in_no_pool_bytes, None)?;
+            let (free, name) = (size(general.free_bytes), Plain(&general.name));
+            writeln!(out, "{:<14} {free:>10}   in {name}", "  free")?;
+            if let Some(elsewhere) = general.elsewhere_bytes {
+                place(out, "  elsewhere", elsewhere, None)?;
+            }
+        }
         if let Some(resident) = memory.resident_bytes {
             place(out, "resident", resident, None)?;
         }

@@ -23,6 +23,7 @@ pub(super) struct Look {
     #[serde(default)]
     pub(super) silent: Vec<Vec<String>>,
     pub(super) memory: Option<Memory>,
+    pub(super) general: Option<General>,
     #[serde(default)]
     pub(super) process: Process,
     /// Paths of which a history had no room to keep anything.
@@ -201,6 +202,15 @@ pub(super) struct Memory {
     pub(super) other_bytes: Option<u64>,
     pub(super) pools_grown_bytes: i64,
     pub(super) other_grown_bytes: Option<i64>,
+}
+
+/// What the service's general allocator says of what is in no pool.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct General {
+    pub(super) name: String,
+    pub(super) free_bytes: u64,
+    pub(super) in_no_pool_bytes: u64,
+    pub(super) elsewhere_bytes: Option<u64>,
 }
 
 impl Look {

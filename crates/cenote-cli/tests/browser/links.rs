@@ -83,6 +83,11 @@ fn a_link_shows_others_the_same_moments_and_the_same_part_of_the_chart() {
     other.until(&format!("{BANNER}.startsWith('As of ')"));
     other.get("void (location.hash = '')");
     other.until(HIDDEN);
+    // Also where the page notes something of its own before it is told.
+    other.get(&format!("void (location.hash = '#at={at}')"));
+    other.until(&format!("{BANNER}.startsWith('As of ')"));
+    other.get("location.hash = ''; document.querySelector('[data-sort=used]').click()");
+    other.until(HIDDEN);
     assert_eq!(complaints(&other), [] as [&String; 0]);
     assert_eq!(complaints(&browser), [] as [&String; 0]);
 }

@@ -9,6 +9,7 @@
 mod chromium;
 mod compared;
 mod deploys;
+mod general;
 mod links;
 mod measured;
 mod past;

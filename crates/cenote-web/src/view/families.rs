@@ -245,6 +245,28 @@ pub(super) fn families(look: &Look, named: &Mutex<Named>, requests: &Requests) -
             samples: vec![Sample::of([], resident as u64)],
         });
     }
+    if let Some(general) = &look.general {
+        for (name, help, bytes) in [
+            (
+                "cenote_allocator_live_bytes",
+                "Objects of the process's general allocator, blocks of pools among them.",
+                general.live_bytes,
+            ),
+            (
+                "cenote_allocator_free_bytes",
+                "What the process's general allocator keeps and nobody uses.",
+                general.free_bytes,
+            ),
+        ] {
+            families.push(Family {
+                name,
+                help,
+                kind: Kind::Gauge,
+                unit: Unit::Bytes,
+                samples: vec![Sample::of([], bytes as u64)],
+            });
+        }
+    }
     families
 }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::State;
 use super::local::Ask;
-use super::memory::resident_bytes;
+use super::memory::{GeneralRow, resident_bytes};
 use super::process::Process;
 use super::rows::{AccountRow, Place, PoolRow, seconds};
 use super::telling::{Sums, TOLD, Told};
@@ -62,6 +62,9 @@ pub struct Look {
     pub requests_refused: u64,
     /// What the process has.
     pub memory: Memory,
+    /// What its general allocator has, where [one was given](super::ViewBuilder::general).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub general: Option<GeneralRow>,
     /// How far back the [history](super::ViewBuilder::history) goes; `None`: none is kept.
     pub history_seconds: Option<f64>,
 }
@@ -171,6 +174,9 @@ impl State {
         let pools_bytes = accounts.first().map_or(0, |row| row.held_bytes);
         let caches = told.caches.iter().map(|cache| cache.bytes).sum();
         let memory = self.memory(resident_bytes(), pools_bytes, caches);
+        let reserved = accounts.first().map_or(0, |row| row.reserved_bytes);
+        let in_pools = pools_bytes.saturating_sub(reserved) + caches;
+        let general = self.general.as_ref().map(|one| one.row(in_pools, memory.other_bytes));
         Look {
             schema: 1,
             name: self.root.name().to_owned(),
@@ -185,6 +191,7 @@ impl State {
             silent,
             requests_refused: crate::requests_refused(),
             memory,
+            general,
             history_seconds: self.remembered(),
         }
     }

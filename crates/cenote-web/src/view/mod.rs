@@ -107,6 +107,7 @@ pub use answer::Answer;
 pub use local::{Answering, Local, Noted};
 pub use look::{BlockCache, Look, Memory};
 pub use map::{Block, BlockMap, Cluster, Page};
+pub use memory::{General, GeneralRow};
 pub use pending::{Pending, Unavailable};
 pub use process::Process;
 pub use rows::{AccountRow, PoolRow};
@@ -141,6 +142,7 @@ pub(crate) struct State {
     policy: Policy,
     since: Instant,
     process: Process,
+    general: Option<memory::GeneralAllocator>,
     baseline: look::Baseline,
     links: Mutex<Vec<Link>>,
     shared: shared::Shared,
@@ -184,6 +186,7 @@ pub struct ViewBuilder {
     policy: Policy,
     version: Option<String>,
     history: Option<usize>,
+    general: Option<memory::GeneralAllocator>,
 }
 
 impl ViewBuilder {
@@ -264,6 +267,40 @@ impl ViewBuilder {
         self
     }
 
+    /// Tells what is in no pool apart, by what the process's general allocator says of itself: objects in no
+    /// pool, what the allocator keeps and nobody uses, and what is from elsewhere. It is a part of each look, of the
+    /// page, of the metrics and of `cenote pools --leaks`.
+    ///
+    /// `ask` is called by the view's own thread as it looks, and should neither wait long nor panic.
+    ///
+    /// ```
+    /// use cenote::Account;
+    /// use cenote_web::view::{General, View};
+    /// #[global_allocator]
+    /// static ALLOCATOR: cenote_global::Global = cenote_global::Global::new();
+    ///
+    /// let view = View::builder(&Account::root("process"))
+    ///     .general("cenote-global", || {
+    ///         let stats = cenote_global::stats();
+    ///         General {
+    ///             live_bytes: stats.live,
+    ///             free_bytes: stats.held - stats.live + stats.cached,
+    ///         }
+    ///     })
+    ///     .build();
+    /// let general = view.look().wait().expect("a look").general.clone().expect("it was given");
+    /// assert!(general.in_no_pool_bytes <= general.live_bytes);
+    /// ```
+    #[must_use]
+    pub fn general(
+        mut self,
+        name: impl Into<String>,
+        ask: impl Fn() -> General + Send + Sync + 'static,
+    ) -> Self {
+        self.general = Some(memory::GeneralAllocator { name: name.into(), ask: Arc::new(ask) });
+        self
+    }
+
     /// The view. Starts its thread; where that cannot be, requests are answered with 503.
     #[must_use]
     pub fn build(self) -> View {
@@ -277,6 +314,7 @@ impl ViewBuilder {
             policy: self.policy,
             since: Instant::now(),
             process: Process::now(self.version),
+            general: self.general,
             links: Mutex::default(),
             shared: shared::Shared::default(),
             known: Mutex::default(),
@@ -294,7 +332,8 @@ impl View {
     pub fn builder(root: &Account) -> ViewBuilder {
         let (root, ages) = (root.clone(), AgeLimits::default());
         let policy = Policy::default();
-        ViewBuilder { root, ages, hide_peers: false, policy, version: None, history: None }
+        let (version, history, general) = Default::default();
+        ViewBuilder { root, ages, hide_peers: false, policy, version, history, general }
     }
 
     /// A note for the pools of the calling thread, and the task that answers for it, to be

@@ -17,6 +17,8 @@ use crate::{browser, complaints};
 
 const NAME: &str = "an <i>allocator</i>";
 const FREE: usize = 32 << 10;
+/// Far more than is resident.
+const LIVE: usize = 4 << 30;
 
 /// Serves nothing but the view, as long as the process runs.
 fn serve() -> SocketAddr {
@@ -24,7 +26,7 @@ fn serve() -> SocketAddr {
     listener.set_nonblocking(true).expect("a socket");
     let address = listener.local_addr().expect("an address");
     let view = View::builder(&Account::root("process"))
-        .general(NAME, || General { live_bytes: 96 << 10, free_bytes: FREE });
+        .general(NAME, || General { live_bytes: LIVE, free_bytes: FREE });
     let view = view.build();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
@@ -55,26 +57,27 @@ fn what_is_in_no_pool_is_told_apart_where_the_general_allocator_is_known() {
     let out = command.args(["pools", &format!("http://{address}"), "--leaks"]).output();
     let out = String::from_utf8(out.expect("the command").stdout).expect("text");
     let line = |begin: &str| out.lines().find(|line| line.starts_with(begin)).map(str::to_owned);
-    assert_eq!(line("  objects").as_deref(), Some("  objects          96 KiB"), "{out}");
+    // Blocks that other tests' threads keep are taken off it.
+    let is_live = |text: &str| text.contains(" GiB");
+    assert!(line("  objects").is_some_and(|line| is_live(&line)), "{out}");
     let free = format!("  free             32 KiB   in {NAME}");
     assert_eq!(line("  free"), Some(free), "{out}");
-    assert!(line("  elsewhere").is_some_and(|line| line.contains("iB")), "{out}");
+    assert_eq!(line("  elsewhere").as_deref(), Some("  elsewhere           0 B"), "{out}");
 
     let Some(mut browser) = browser() else { return };
     browser.screen(1280, 900, false);
     browser.open(&format!("http://{address}/pools"));
     let legend =
         "[...document.querySelectorAll('#memory-legend li:not([hidden])')].map(li => li.innerText)";
-    browser.until(&format!("{legend}.length >= 3"));
+    browser.until(&format!("{legend}.length >= 2"));
     let legend = browser.get(legend).to_string();
     assert!(legend.contains("objects in no pool"), "{legend}");
     assert!(legend.contains(&format!("free in {NAME}")), "{legend}");
-    assert!(legend.contains("from elsewhere"), "{legend}");
+    assert!(!legend.contains("from elsewhere"), "{legend}");
     let words = browser.get("document.getElementById('memory').getAttribute('aria-label')");
     let words = words.as_str().expect("text").to_owned();
-    assert!(
-        words.contains(&format!("objects in no pool 96 KiB, free in {NAME} 32 KiB")),
-        "{words}"
-    );
+    let objects = words.split("objects in no pool ").nth(1);
+    assert!(objects.is_some_and(|text| is_live(&text[..8.min(text.len())])), "{words}");
+    assert!(words.contains(&format!(", free in {NAME} 32 KiB, from elsewhere 0 B")), "{words}");
     assert_eq!(complaints(&browser), [] as [&String; 0]);
 }

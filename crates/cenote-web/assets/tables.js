@@ -96,7 +96,7 @@ const poolTable = (table, choose, changed) => {
   };
   const more = list => {
     const old = look.accounts.reduce((sum, row) => sum + (row.over_age ?? 0), 0);
-    return list.filter(pool => pool.word !== 'gone').length + ' shown of ' + count(look.pools_shown) + ' pools: the fattest and the oldest.'
+    return list.filter(pool => pool.word !== 'gone' && pool.kind !== 'account').length + ' shown of ' + count(look.pools_shown) + ' pools: the fattest and the oldest.'
       + (old ? ' ' + count(old) + ' older than their limit of age (⚠).' : '')
       + (look.pools_elsewhere ? ' ' + count(look.pools_elsewhere) + ' charge no account here.' : '') + compared(look.since);
   };

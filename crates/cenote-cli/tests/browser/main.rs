@@ -294,7 +294,14 @@ fn it_can_be_read_in_the_dark_in_the_light_and_on_a_phone() {
         let width_of = number(&mut browser, "document.documentElement.scrollWidth");
         assert!(width_of <= f64::from(width), "{name}: {width_of}");
         if let Some(folder) = &folder {
+            // All of the page.
+            let whole = number(&mut browser, "document.documentElement.scrollHeight");
+            browser.screen(width, whole as u32, dark);
+            browser.get(
+                "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))",
+            );
             browser.save(&Path::new(folder).join(format!("pools-{name}.png")));
+            browser.screen(width, height, dark);
         }
         // Text that can be told from what is behind it: at least 4.5 to 1, as WCAG asks.
         let faint = browser.get(CONTRAST);

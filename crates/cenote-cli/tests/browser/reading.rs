@@ -18,6 +18,9 @@ fn accounts_are_a_tree_and_a_row_over_its_age_is_marked_from_end_to_end() {
         browser
             .until(&format!("{ROWS}.length >= 8 && {ROWS}.some(row => row.className === 'old')"));
         browser.get("document.getElementById('pause').click()");
+        // What stands for pools that the view was not shown is not counted as one of those that it was.
+        let counts = browser.get("document.getElementById('pools-more').textContent.match(/^(\\d+) shown of (\\d+) /).slice(1).map(Number)");
+        assert!(counts[0].as_u64() <= counts[1].as_u64(), "{name}: {counts}");
         // Where each name begins, by how deep it is: the deeper, the further in.
         let indents = browser.get(&format!(
             "Object.entries({ROWS}.reduce((all, row) => {{

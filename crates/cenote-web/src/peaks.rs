@@ -16,7 +16,7 @@ pub(crate) struct Ending {
     pub(crate) pool: RequestPool,
     peaks: RequestPeaks,
     route: Route,
-    /// What the view says of it.
+    /// What the view says of it, until it is answered.
     pub(crate) asked: AskedFor,
     /// Whether it was answered by who worked on it: others are not what is usual.
     pub(crate) answered: bool,

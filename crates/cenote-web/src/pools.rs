@@ -345,11 +345,11 @@ impl RequestPools {
     /// the work was refused memory where it was polled.
     pub(crate) fn finish<R, E>(
         &self,
-        ending: Ending,
+        mut ending: Ending,
         met: bool,
         outcome: Outcome<Result<Response<R>, E>>,
     ) -> Result<Response<PoolBody<R>>, E> {
-        let asked = ending.asked.clone();
+        let asked = std::mem::take(&mut ending.asked);
         let response = self.conclude(ending, met, outcome)?;
         asked.answered(response.status());
         Ok(response)

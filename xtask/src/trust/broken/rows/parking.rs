@@ -140,4 +140,13 @@ pub(super) const ROWS: &[Row] = &[
             tests: &["-p cenote-web --test parking a_refusal_of_the_services_own"],
         },
     },
+    Row {
+        invariant: "K13",
+        change: Break {
+            file: "crates/cenote-web/src/park/watch.rs",
+            text: "        self.instead = [&before[..8],",
+            by: "        self.instead = [&now[..8],",
+            tests: &["-p cenote-web --test parking a_head_that_is_refused_with_more_room_too"],
+        },
+    },
 ];

@@ -111,4 +111,13 @@ pub(super) const ROWS: &[Row] = &[
             tests: &["-p cenote-web --all-features --test bridge no_counter_goes_down"],
         },
     },
+    Row {
+        invariant: "V12",
+        change: Break {
+            file: "crates/cenote-cli/src/serve/request.rs",
+            text: "        self.connection.asks_no_more();\n",
+            by: "",
+            tests: &["-p cenote-cli --test server what_an_idle_connection_asked_for"],
+        },
+    },
 ];
